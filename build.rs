@@ -58,7 +58,8 @@ fn embed_ui() -> io::Result<()> {
     let dist = Path::new("ui/dist");
     println!("cargo::rerun-if-changed=ui/dist");
     println!("cargo::rerun-if-changed=build.rs");
-    let mut table = String::from("const ASSETS: &[Asset] = &[\n");
+    let mut count = 0;
+    let mut rows = String::new();
     for folder in ["", "assets"] {
         let mut names = match fs::read_dir(dist.join(folder)) {
             Ok(entries) => {
@@ -74,15 +75,15 @@ fn embed_ui() -> io::Result<()> {
                 .join(&path)
                 .canonicalize()
                 .or_else(|_| fs::canonicalize(dist).map(|dist| dist.join(&path)))?;
+            count += 1;
             let _ = writeln!(
-                table,
-                "    Asset {{ path: {path:?}, br: include_bytes!({:?}), gz: include_bytes!({:?}) }},",
+                rows,
+                "    Asset {{ path: {path:?}, br: include_bytes!({:?}), gz: OnceLock::new() }},",
                 format!("{}.br", file.display()),
-                format!("{}.gz", file.display()),
             );
         }
     }
-    table.push_str("];\n");
+    let table = format!("static ASSETS: [Asset; {count}] = [\n{rows}];\n");
     let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;
     write(&Path::new(&out).join("assets.rs"), &table)
 }

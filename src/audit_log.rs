@@ -10,7 +10,7 @@ use tidings_proto::UnixNanos;
 use tidings_storage::{Clock, Erasure, Supervision, SystemClock};
 use tokio::task::spawn_blocking;
 
-use crate::{serve::run_for_ever, settings::Settings};
+use crate::{health::run_for_ever, settings::Settings};
 
 /// Opens the audit log of a server, which from now on writes counted events.
 pub(crate) async fn open(

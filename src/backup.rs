@@ -16,12 +16,7 @@ use tidings_storage::{
 };
 
 use crate::{
-    audit_log,
-    cli::{self, OF_TENANT, VERSION},
-    keys_command::tenant_arg,
-    log,
-    settings::Settings,
-    tenants,
+    VERSION, audit_log, keys_command::store_tenant_arg, log, settings::Settings, tenants, terminal,
 };
 
 /// Builds the command that backs up; `settings` are the arguments that locate the data directory.
@@ -39,7 +34,7 @@ pub(crate) fn backup_command(settings: Vec<Arg>) -> Command {
                 .help("Afterwards delete all but the N newest backups [default: none is deleted]"),
         )
         .args(store_args())
-        .arg(tenant_arg(OF_TENANT))
+        .arg(store_tenant_arg())
         .args(settings.clone())
         .subcommand(
             Command::new("list")
@@ -72,7 +67,7 @@ pub(crate) fn restore_command(settings: Vec<Arg>) -> Command {
                 .help("Read every file of the backup and compare it; restore nothing"),
         )
         .args(store_args())
-        .arg(tenant_arg(OF_TENANT))
+        .arg(store_tenant_arg())
         .args(settings)
         .after_help("Credentials come from AWS's variables, as those for tables in a bucket do")
 }
@@ -121,7 +116,7 @@ pub(crate) fn backup(matches: &ArgMatches, settings: &Settings) -> Result<()> {
     for warning in &report.warnings {
         eprintln!("tidings: warning: {warning}");
     }
-    cli::print(&(summary(&report) + &left_out(settings)?))
+    terminal::print(&(summary(&report) + &left_out(settings)?))
 }
 
 /// Names the other things in the data directory that its backup lacks: other tenants, and the audit
@@ -169,7 +164,7 @@ pub(crate) fn restore(matches: &ArgMatches, settings: &Settings) -> Result<()> {
     let words = |report: &RestoreReport| format!("backup {}", report.id);
     audit_log::record_command(settings, "data.restore", &report, words);
     let report = report?;
-    cli::print(&format!(
+    terminal::print(&format!(
         "restored {}\nhas      {} files ({} bytes)\nin       {}\n",
         report.id,
         report.files,
@@ -188,7 +183,7 @@ fn verify(settings: &Settings, from: BackupLocation, id: Option<BackupId>) -> Re
     if report.findings > 0 {
         bail!("{} findings in {summary}", report.findings);
     }
-    cli::print(&format!("{summary}: all is well\n"))
+    terminal::print(&format!("{summary}: all is well\n"))
 }
 
 /// Prints backups, one a line, and fails when one of them cannot be read.
@@ -209,7 +204,7 @@ fn print_list(backups: &[ListedBackup]) -> Result<()> {
             }
         }
     }
-    cli::print(&text)?;
+    terminal::print(&text)?;
     if damaged > 0 {
         bail!("{damaged} backups cannot be used");
     }

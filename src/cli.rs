@@ -2,18 +2,17 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 use clap_complete::Shell;
 use clap_mangen::Man;
-use thiserror::Error;
 
 use tidings_access::{KeyFileError, TenantName};
 use tidings_collector::TlsError;
 use tidings_storage::StorageError;
 
 use crate::{
-    backup,
+    VERSION, backup,
     client_identity::ClientIdentity,
     demo,
     health::TaskFailure,
@@ -21,14 +20,9 @@ use crate::{
     settings::{MemoryFiles, SETTINGS, Setting, Settings, SettingsError, Sources},
     show, sql_command, tail_command,
     tenants::settings_of,
+    terminal::{InvalidArgument, print},
     web,
 };
-
-/// The version and, where it is known, the commit of this build.
-pub(crate) const VERSION: &str = env!("VERSION_WITH_COMMIT");
-
-/// Help of the argument that chooses a tenant's store.
-pub(crate) const OF_TENANT: &str = "The tenant whose store it is [default: default]";
 
 /// The program's name.
 const NAME: &str = "tidings";
@@ -108,7 +102,7 @@ fn demo_command() -> Command {
                 .value_name("NAME")
                 .value_parser(PossibleValuesParser::new(demo::INCIDENTS.map(|(name, _)| name)))
                 .help(
-                    "Sends an hour of the past first (3,000 transactions unless --backfill says \
+                    "Sends two hours of the past first (3,000 transactions unless --backfill says \
                      otherwise); this goes wrong from ten minutes ago on",
                 ),
         )
@@ -192,7 +186,7 @@ fn tail_command() -> Command {
 fn compact_command() -> Command {
     Command::new("compact")
         .about("Merge files and delete what is no longer kept, on a directory no server works on")
-        .arg(keys_command::tenant_arg(OF_TENANT))
+        .arg(keys_command::store_tenant_arg())
         .arg(
             Arg::new("clock-is-right")
                 .long("clock-is-right")
@@ -206,7 +200,7 @@ fn erase_command() -> Command {
     Command::new("erase")
         .about("Erase spans and log records for good, on a directory no server works on")
         .after_help("A running server erases by POST /api/v1/erasures, or on its System page")
-        .arg(keys_command::tenant_arg(OF_TENANT))
+        .arg(keys_command::store_tenant_arg())
         .arg(Arg::new("attribute").long("attribute").value_name("KEY").help(
             "Everything with this attribute, also on its resource, scope, events or links; its \
              value is read from standard input, where lists of processes do not show it",
@@ -342,25 +336,6 @@ fn serve(matches: &ArgMatches) -> Result<()> {
     serve::run(settings, sources.warnings())
 }
 
-/// Formats an error with its causes, each once: many errors end with the text of their cause.
-pub(crate) fn error_with_causes(error: &anyhow::Error) -> String {
-    let mut said = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if said.is_empty() {
-            said = cause;
-        } else if !said.contains(&cause) {
-            said += ": ";
-            said += &cause;
-        }
-    }
-    said
-}
-
-/// An argument that the command cannot use.
-#[derive(Debug, Error)]
-#[error("{0}")]
-pub(crate) struct InvalidArgument(pub(crate) String);
-
 /// Returns the exit code of an error:
 /// - 78 (`EX_CONFIG`) when the settings are wrong or the data directory is not for this program,
 /// - 73 (`EX_CANTCREAT`) when another process has the data directory,
@@ -394,37 +369,6 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         ) => 78,
         Some(StorageError::Io { source, .. }) if is_setup(source.kind()) => 78,
         _ => 1,
-    }
-}
-
-/// Reads a text from standard input, without the end of its last line.
-///
-/// # Errors
-/// Fails if it cannot be read, is empty, longer than a mebibyte, or no UTF-8.
-pub(crate) fn standard_input() -> Result<String> {
-    use std::io::Read;
-
-    const BYTES_MAX: usize = 1 << 20;
-    let mut text = String::new();
-    let mut input = std::io::stdin().lock().take(BYTES_MAX as u64 + 1);
-    input.read_to_string(&mut text).context("standard input")?;
-    if text.len() > BYTES_MAX {
-        bail!("standard input has more than 1 MiB");
-    }
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    match text.strip_suffix('\r').unwrap_or(text) {
-        "" => bail!("standard input is empty"),
-        text => Ok(text.to_owned()),
-    }
-}
-
-/// Prints a text. A reader that closes the pipe early (`| head`) is no error.
-pub(crate) fn print(text: &str) -> Result<()> {
-    use std::io::{ErrorKind, Write};
-
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        printed => printed.context("standard output"),
     }
 }
 

@@ -13,7 +13,7 @@ use hyper_util::{
 };
 use tidings_proto::api::ProblemDetails;
 
-use crate::client_identity::{ClientIdentity, ClientKey};
+use crate::{client_identity::ClientIdentity, settings::ClientKey};
 
 /// The gRPC service that takes spans.
 pub(crate) const TRACE_SERVICE: &str =

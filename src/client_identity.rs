@@ -5,7 +5,7 @@
 //! needs neither: it trusts the certificate in `tls-certificate`, whatever name the server is
 //! reached by.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
 use clap::{Arg, ArgMatches, value_parser};
@@ -19,7 +19,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 
-use crate::settings::Sources;
+use crate::settings::{ClientKey, Sources};
 
 /// The files of a client's TLS, in PEM.
 #[derive(Debug, Clone, Default)]
@@ -176,16 +176,6 @@ impl ServerCertVerifier for ServerVerifier {
 pub(crate) struct ClientIdentity {
     pub(crate) tls: ClientTls,
     pub(crate) key: ClientKey,
-}
-
-/// A key for a server that requires one. It is a secret: `Debug` does not show it.
-#[derive(Clone, Default)]
-pub(crate) struct ClientKey(pub(crate) Option<String>);
-
-impl fmt::Debug for ClientKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "a key" } else { "no key" })
-    }
 }
 
 impl ClientIdentity {

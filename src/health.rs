@@ -1,9 +1,9 @@
 //! The health of the process: the long-lived tasks of the store, the receivers and the HTTP address
 //! in one list, and the end of the process when an essential task fails.
 //!
-//! Owns the state of all of them together, including the stores of tenants that are opened later. A
-//! tenant sees only its own tasks and store. Does not own the tasks: each part supervises its own
-//! (`tidings_storage::Supervision`).
+//! Owns the state of all of them together, including the stores of tenants that are opened later,
+//! and the start of tasks that run until the process ends. A tenant sees only its own tasks and
+//! store. Does not own the tasks: each part supervises its own (`tidings_storage::Supervision`).
 
 use std::{fmt, sync::Arc};
 
@@ -11,7 +11,7 @@ use futures::future::select_all;
 use thiserror::Error;
 use tidings_access::TenantName;
 use tidings_proto::api::{TaskCondition, TaskStatus};
-use tidings_storage::{Store, Supervision, TaskHealth, TaskState};
+use tidings_storage::{Clock, Store, Supervision, TaskHealth, TaskState};
 use tokio::sync::watch;
 
 /// An essential task failed, so the process ends with an exit code of its own.
@@ -131,6 +131,22 @@ impl Health {
     pub(crate) fn all_others(&self, mut holds: impl FnMut(&TenantName) -> bool) -> bool {
         self.parts.borrow().others.iter().all(|(tenant, _)| holds(tenant))
     }
+}
+
+/// Runs a task until the process ends; it is started again when it panics.
+pub(crate) fn run_for_ever<F>(
+    tasks: &Supervision,
+    name: &'static str,
+    clock: &Arc<dyn Clock>,
+    work: impl Fn() -> F + Send + 'static,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (unstopped, never_stopped) = watch::channel(false);
+    tasks.spawn_restarting(name, Arc::clone(clock), never_stopped, move || {
+        let _ = &unstopped;
+        work()
+    });
 }
 
 fn status(task: TaskHealth) -> TaskStatus {

@@ -17,10 +17,10 @@ use tidings_proto::{
 };
 
 use crate::{
-    cli::error_with_causes,
     client::{Client, HttpAnswer},
     client_identity::ClientIdentity,
     settings::Sources,
+    terminal::error_with_causes,
 };
 
 /// The largest file that is read into memory, decompressed.

@@ -11,9 +11,9 @@ use tidings_storage::{Clock, SystemClock};
 
 use crate::{
     audit_log,
-    cli::{self, InvalidArgument},
     settings::{Settings, parse_age, parse_bytes},
     tenants::possible,
+    terminal::{self, InvalidArgument},
 };
 
 const NANOS_PER_DAY: u64 = 24 * 60 * 60 * 1_000_000_000;
@@ -90,9 +90,14 @@ fn create_command() -> Command {
 }
 
 /// The argument that names one tenant.
-pub(crate) fn tenant_arg(help: &'static str) -> Arg {
+fn tenant_arg(help: &'static str) -> Arg {
     let name = Arg::new("tenant").long("tenant").value_name("NAME");
     name.value_parser(value_parser!(TenantName)).help(help)
+}
+
+/// Builds the argument that chooses a tenant's store.
+pub(crate) fn store_tenant_arg() -> Arg {
+    tenant_arg("The tenant whose store it is [default: default]")
 }
 
 /// Runs the command.
@@ -109,7 +114,7 @@ pub(crate) fn run(matches: &ArgMatches, settings: &Settings) -> Result<()> {
             if !file.path().exists() {
                 eprintln!("no key was made yet: {} does not exist", file.path().display());
             }
-            cli::print(&table(&keys, SystemClock.now()))
+            terminal::print(&table(&keys, SystemClock.now()))
         }
         Some(("revoke", matches)) => {
             let wanted = matches.get_one::<String>("key").cloned().unwrap_or_default();
@@ -117,7 +122,7 @@ pub(crate) fn run(matches: &ArgMatches, settings: &Settings) -> Result<()> {
             let revoked = file.revoke(&wanted, of_tenant).map_err(anyhow::Error::from);
             audit_log::record_command(settings, "key.revoke", &revoked, KeyRecord::describe);
             let revoked = revoked?;
-            cli::print(&format!("revoked {} {:?}\n", revoked.id, revoked.name))
+            terminal::print(&format!("revoked {} {:?}\n", revoked.id, revoked.name))
         }
         _ => bail!("keys create, keys list or keys revoke is needed"),
     }
@@ -151,7 +156,7 @@ fn create(file: &KeyFile, matches: &ArgMatches, settings: &Settings) -> Result<K
     };
     let (token, record) = file.create(request, clock.now()).context("no key was made")?;
     let key = token.reveal();
-    cli::print(&format!("{key}\n"))?;
+    terminal::print(&format!("{key}\n"))?;
     eprintln!("{}", hint(&record, settings));
     Ok(record)
 }

@@ -21,9 +21,13 @@ mod show;
 mod sql_command;
 mod tail_command;
 mod tenants;
+mod terminal;
 mod web;
 
 use std::process::ExitCode;
+
+/// The version and, where it is known, the commit of this build.
+const VERSION: &str = env!("VERSION_WITH_COMMIT");
 
 fn main() -> ExitCode {
     allocator::keep_free_memory(None);
@@ -31,7 +35,7 @@ fn main() -> ExitCode {
     match cli::run(&matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tidings: {}", cli::error_with_causes(&error));
+            eprintln!("tidings: {}", terminal::error_with_causes(&error));
             ExitCode::from(cli::exit_code(&error))
         }
     }

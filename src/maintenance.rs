@@ -13,10 +13,9 @@ use thiserror::Error;
 use tidings_storage::{AttributeFilter, Erasure, Finding, StorageError, Store, SystemClock};
 
 use crate::{
-    audit_log,
-    cli::{self, InvalidArgument},
-    log,
+    audit_log, log,
     settings::{Settings, setting_value},
+    terminal::{InvalidArgument, standard_input},
 };
 
 /// Advice about a directory that a server works on.
@@ -69,7 +68,7 @@ pub(crate) fn erase(matches: &ArgMatches, settings: &Settings) -> Result<()> {
         (Some(id), None) => Erasure::Trace(setting_value::trace_id(id).map_err(wrong)?),
         (None, Some(key)) if key.contains('=') => return Err(wrong(VALUE_IN_ARGUMENTS.to_owned())),
         (None, Some(key)) if !key.is_empty() => {
-            Erasure::Attribute(AttributeFilter::everywhere(key, cli::standard_input()?))
+            Erasure::Attribute(AttributeFilter::everywhere(key, standard_input()?))
         }
         _ => {
             let reason =

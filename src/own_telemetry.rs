@@ -36,7 +36,7 @@ use tokio::sync::Notify;
 
 pub(crate) use span_layer::{OwnFilter, SpanLayer};
 
-use crate::{cli::VERSION, settings::OwnTelemetrySettings};
+use crate::{VERSION, settings::OwnTelemetrySettings};
 
 /// The shortest time between two batches.
 const INTERVAL: Duration = Duration::from_secs(2);

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use axum::Router;
+use futures::FutureExt;
 use tidings_access::{AccessPolicy, Issuer, KeyFile, KeyRing};
 use tidings_audit::AuditLog;
 use tidings_collector::{
@@ -27,10 +28,8 @@ use tokio::{
 };
 
 use crate::{
-    allocator, audit_log,
-    cli::VERSION,
-    file_limit,
-    health::{Health, TaskFailure},
+    VERSION, allocator, audit_log, file_limit,
+    health::{Health, TaskFailure, run_for_ever},
     host_names::host_names,
     log,
     own_telemetry::{OwnDestination, OwnTelemetry},
@@ -185,22 +184,6 @@ async fn open_tls(
     let renewal = move || Arc::clone(&followed).follow(Arc::clone(&time), phases.clone());
     run_for_ever(tasks, "certificate", clock, renewal);
     Ok(Some(tls))
-}
-
-/// Runs a task until the process ends; it is started again when it panics.
-pub(crate) fn run_for_ever<F>(
-    tasks: &Supervision,
-    name: &'static str,
-    clock: &Arc<dyn Clock>,
-    work: impl Fn() -> F + Send + 'static,
-) where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let (unstopped, never_stopped) = watch::channel(false);
-    tasks.spawn_restarting(name, Arc::clone(clock), never_stopped, move || {
-        let _ = &unstopped;
-        work()
-    });
 }
 
 /// Reads the file of keys, where keys are required, and watches it from now on.
@@ -405,10 +388,12 @@ impl HttpApi {
             web::sign_in(access.clone()),
         ];
         let words = Arc::clone(&self.words);
-        TenantApi {
-            router: web::tenant_routes(api, server.clone(), measured, names, words),
-            server,
-        }
+        let router = web::tenant_routes(api, server.clone(), measured, names, words);
+        let drain = move || {
+            let server = server.clone();
+            async move { server.drain().await }.boxed()
+        };
+        TenantApi { router, drain: Box::new(drain) }
     }
 
     /// Returns the answer times of the process, which only the default tenant may see.

@@ -23,6 +23,7 @@ use std::{
 };
 
 use bucket_access::{AwsVariables, BucketAccess};
+pub(crate) use environment::ClientKey;
 use environment::Environment;
 pub(crate) use memory::MemoryFiles;
 pub(crate) use oidc::OidcValues;
@@ -38,8 +39,6 @@ use tidings_proto::api::LimitInForce;
 use tidings_query::QuerySettings;
 use tidings_sql::SqlLimits;
 use tidings_storage::{StoreSettings, TablesAt};
-
-use crate::client_identity::ClientKey;
 
 /// The effective settings: those of each crate, in the crate's type, and those of the process.
 /// Their defaults are in the table, or are the crates'.
@@ -150,7 +149,7 @@ impl fmt::Display for Origin {
 pub(crate) enum SettingsError {
     #[error("{origin}: `{value}` is not a value for {name}: {reason}")]
     Value { name: &'static str, value: String, origin: Origin, reason: String },
-    #[error("{origin}: there is no setting `{name}`{}", suggestion(name))]
+    #[error("{origin}: there is no setting `{name}`{}", suggestion(name, Setting::key))]
     Unknown { name: String, origin: Origin },
     #[error("{path}: {reason}", path = path.display())]
     File { path: PathBuf, reason: String },
@@ -229,6 +228,9 @@ impl Sources {
         let table: toml::Table =
             text.parse().map_err(|source: toml::de::Error| error(source.to_string()))?;
         for (key, value) in table {
+            if let toml::Value::Table(section) = &value {
+                return Err(error(section_text(&key, section)));
+            }
             let origin = Origin::File(path.clone());
             match SETTINGS.iter().find(|setting| setting.key() == key) {
                 Some(setting) => {
@@ -319,14 +321,25 @@ impl Sources {
     }
 }
 
-/// Returns a hint with the known name nearest to a wrong one, when one is near.
-fn suggestion(wrong: &str) -> String {
+/// Returns the words for a section of the file, with a setting of it on a line of its own.
+fn section_text(name: &str, section: &toml::Table) -> String {
+    let mut keys = section.keys().map(|key| key.replace('-', "_"));
+    let inside = keys.find(|key| SETTINGS.iter().any(|setting| setting.key() == *key));
+    let example = inside.unwrap_or_else(|| "data_dir".to_owned());
+    format!("`{name}` is a section, and the file has none: write `{example} = …` above it")
+}
+
+/// Returns a hint with the known name nearest to a wrong one, when one is near, as its source writes
+/// it.
+fn suggestion(wrong: &str, written: fn(&Setting) -> String) -> String {
     let plain = wrong.trim_start_matches("TIDINGS_").to_ascii_lowercase().replace('-', "_");
     let near =
         SETTINGS.iter().map(|setting| (setting_value::distance(&plain, &setting.key()), setting));
     match near.min_by_key(|(distance, _)| *distance) {
+        // The name is right, and only its form is not.
+        Some((0, setting)) => format!("; it is written `{}` here", written(setting)),
         Some((distance, setting)) if distance <= 3 && distance * 2 < plain.len() => {
-            format!("; did you mean {}?", setting.name)
+            format!("; did you mean `{}`?", written(setting))
         }
         _ => "; `tidings config` lists them".to_owned(),
     }

@@ -12,10 +12,10 @@ use tidings_proto::{
 };
 
 use crate::{
-    cli,
     client::{Client, percent_encoded},
     client_identity::ClientIdentity,
     settings::Sources,
+    terminal,
 };
 
 /// Reads the trace from the API and draws it.
@@ -25,7 +25,7 @@ pub(crate) fn run(matches: &ArgMatches, sources: &Sources) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = Client::new(&ClientIdentity::from_matches(matches, sources)?)?;
     let trace = runtime.block_on(fetch(&client, &sources.text("http"), id))?;
-    cli::print(&waterfall(&trace, usize::from(width)))
+    terminal::print(&waterfall(&trace, usize::from(width)))
 }
 
 async fn fetch(client: &Client, server: &str, id: &str) -> Result<TraceSkeleton> {

@@ -8,7 +8,7 @@ use tidings_access::is_printable;
 use tidings_proto::api::SqlResult;
 use tidings_sql::{WorkerLimits, run_worker};
 
-use crate::{cli, client::Client, client_identity::ClientIdentity, settings::Sources};
+use crate::{client::Client, client_identity::ClientIdentity, settings::Sources, terminal};
 
 /// Maximum width of a column in characters.
 const COLUMN_MAX: usize = 60;
@@ -16,13 +16,13 @@ const COLUMN_MAX: usize = 60;
 /// Sends the query to the API and prints the rows.
 pub(crate) fn run(matches: &ArgMatches, sources: &Sources) -> Result<()> {
     let query = match matches.get_one::<String>("query").map(String::as_str) {
-        Some("-") => cli::standard_input()?,
+        Some("-") => terminal::standard_input()?,
         query => query.unwrap_or_default().to_owned(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = Client::new(&ClientIdentity::from_matches(matches, sources)?)?;
     let result = runtime.block_on(fetch(&client, &sources.text("http"), query))?;
-    cli::print(&table(&result))
+    terminal::print(&table(&result))
 }
 
 async fn fetch(client: &Client, server: &str, query: String) -> Result<SqlResult> {

@@ -14,8 +14,7 @@ mod division;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt, io,
-    pin::Pin,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -24,25 +23,20 @@ use std::{
 };
 
 use anyhow::Result;
-use axum::{Router, body::Body};
+use axum::Router;
 use futures::{
     FutureExt,
     future::{BoxFuture, Shared, join_all},
 };
-use http::{Request, Response, StatusCode, request::Parts};
-use http_body_util::BodyExt;
 use tidings_access::{AccessError, AccessPolicy, Caller, KeyRing, TenantName};
-use tidings_collector::{
-    Destination, DestinationError, Destinations, PeerAddress, ReadApi, ReplyBody,
-};
-use tidings_query::{ClientId, QueryLimits, QueryService, zipkin_router};
+use tidings_collector::{Destination, DestinationError, Destinations};
+use tidings_query::{QueryLimits, QueryService, zipkin_router};
 use tidings_storage::{Clock, Recovery, StorageError, Store};
-use tower::ServiceExt;
 
 use division::divided;
 pub(crate) use division::{folders, possible, settings_of};
 
-use crate::{health::Health, settings::Settings, web};
+use crate::{health::Health, settings::Settings};
 
 /// Time after which a store that could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(10);
@@ -64,16 +58,23 @@ pub(crate) struct Tenant {
     pub(crate) query: QueryService,
     /// The sink of its records, which counts them.
     pub(crate) destination: Arc<Destination>,
-    zipkin: Router,
+    /// The routes of Zipkin's read API.
+    pub(crate) zipkin: Router,
     /// Set when the process answers requests.
     api: OnceLock<TenantApi>,
 }
 
 /// The HTTP address's part of a tenant.
-#[derive(Debug)]
 pub(crate) struct TenantApi {
     pub(crate) router: Router,
-    pub(crate) server: web::Server,
+    /// Reports "not ready" from now on and ends demo traffic.
+    pub(crate) drain: Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>,
+}
+
+impl fmt::Debug for TenantApi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TenantApi").field("router", &self.router).finish_non_exhaustive()
+    }
 }
 
 /// Makes a tenant's part of the HTTP address.
@@ -261,8 +262,8 @@ impl Tenants {
     /// Reports "not ready" from now on and ends demo traffic.
     pub(crate) async fn drain(&self) {
         let tenants = self.all();
-        let servers = tenants.iter().filter_map(|tenant| tenant.api.get());
-        join_all(servers.map(|api| api.server.drain())).await;
+        let parts = tenants.iter().filter_map(|tenant| tenant.api.get());
+        join_all(parts.map(|api| (api.drain)())).await;
     }
 
     /// Ends every tail and every wait for a version.
@@ -466,41 +467,4 @@ impl Destinations for Tenants {
             Ok(Arc::clone(&tenant.destination))
         })
     }
-}
-
-/// Zipkin's read API. The query service answers it, at the address to which Zipkin's reporters
-/// send, which is the collector's.
-impl ReadApi for Tenants {
-    fn answer(
-        &self,
-        head: Parts,
-        caller: Option<Caller>,
-    ) -> Pin<Box<dyn Future<Output = Response<ReplyBody>> + Send>> {
-        let tenants = self.clone();
-        let mut head = head;
-        let client = match (&caller, head.extensions.get::<PeerAddress>()) {
-            (Some(caller), _) => web::client_of_key(caller),
-            (None, Some(address)) => web::client_at(*address),
-            (None, None) => ClientId::default(),
-        };
-        head.extensions.insert(client);
-        let name = caller.map(|caller| caller.tenant().clone()).unwrap_or_default();
-        Box::pin(async move {
-            let Ok(tenant) = tenants.find(&name).await else { return unavailable() };
-            let request = Request::from_parts(head, Body::empty());
-            let response = match tenant.zipkin.clone().oneshot(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            };
-            response.map(|body| body.map_err(io::Error::other).boxed_unsync())
-        })
-    }
-}
-
-/// The answer while a store closes; the receiver has reported other reasons before.
-fn unavailable() -> Response<ReplyBody> {
-    let body = Body::from("the store cannot be read at present\n");
-    let mut response = Response::new(body.map_err(io::Error::other).boxed_unsync());
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response
 }

@@ -26,13 +26,12 @@ use std::sync::Arc;
 
 use axum::{Router, middleware};
 
-pub(crate) use access::client_of_key;
 pub(crate) use assets::third_party_notices;
 pub(crate) use audit::Auditing;
 pub(crate) use bodies::Bodies;
 pub(crate) use erasures::routes as erasures;
 pub(crate) use keys::routes as keys;
-pub(crate) use listen::{WebListening, client_at, connections};
+pub(crate) use listen::{WebListening, connections};
 pub(crate) use metrics::{Measured, MetricsPush, PushCounts, QueryTimes, own_resource};
 pub(crate) use pins::routes as pins;
 pub(crate) use request_span::RouteNames;

@@ -240,12 +240,14 @@ fn a_receiver_is_one_file_and_one_line() {
 }
 
 /// Checks that a page is one file, with its `mod` and its line in one list. No other file of the UI
-/// names its component, and the list has each file of a page. `docs/ui.md` describes it.
+/// names its component, and the list has each file of a page. `docs/ui.md` describes it, and tests
+/// of the browser open it.
 #[test]
 fn a_page_is_one_file_and_one_line() {
     let list = root().join("ui/src/pages.rs");
     let text = fs::read_to_string(&list).unwrap();
     let documented = fs::read_to_string(root().join("docs/ui.md")).unwrap();
+    let cases = fs::read_to_string(root().join("tests/browser/pages.rs")).unwrap();
     let mut listed = BTreeSet::new();
     let ui: Vec<_> =
         sources().into_iter().filter(|path| path.starts_with(root().join("ui"))).collect();
@@ -256,6 +258,8 @@ fn a_page_is_one_file_and_one_line() {
         });
         let row = format!("| `{}` ", address.collect::<Vec<_>>().join("/"));
         assert!(documented.contains(&row), "docs/ui.md has no row {row}");
+        let begin = words[0].trim_end_matches('"').split(':').next().unwrap();
+        assert!(cases.contains(begin), "tests/browser/pages.rs opens no page at {begin}");
         let (module, component) = words[1].split_once("::").unwrap();
         let file = root().join("ui/src/pages").join(module).with_extension("rs");
         assert!(listed.insert(file.clone()), "{line}");
@@ -308,6 +312,48 @@ fn an_api_resource_is_one_file_and_one_line() {
     }
     assert_eq!(list.matches("::endpoints(),\n").count(), files.len(), "{files:?}");
     assert!(resources > 30, "{resources}");
+}
+
+/// Checks that a setting is a field and a line of the table, which fills the field, and that
+/// something reads the field: of a crate's settings, something besides the settings themselves.
+/// Flags, variables and keys of the file come from the table, so only texts for people name a
+/// setting.
+#[test]
+fn a_setting_is_one_field_and_one_line() {
+    const TABLE: &str = "src/settings/settings_table.rs";
+    const NAMING: [&str; 3] = ["src/client_identity.rs", "src/serve.rs", "src/web/metrics/push.rs"];
+    const CRATES: [&str; 4] = ["collector.", "query.", "sql_limits.", "store."];
+    const FOLDERS: [&str; 7] =
+        ["src/", "access/", "audit/", "collector/", "query/", "sql/", "storage/"];
+    let mut codes = words::codes();
+    codes.retain(|(file, _)| FOLDERS.iter().any(|folder| file.starts_with(*folder)));
+    let is_of_settings =
+        |file: &str| file == "src/settings.rs" || file.starts_with("src/settings/");
+    let is_longer = |sign: char| sign.is_alphanumeric() || ['_', '('].contains(&sign);
+    let (mut naming, mut count) = (BTreeSet::new(), 0);
+    for line in fs::read_to_string(root().join(TABLE)).unwrap().lines() {
+        let Some(rest) = line.strip_prefix("    setting!(\"") else { continue };
+        // The name, the default where it is a text, the parser with the field, and the help.
+        let parts: Vec<&str> = rest.split('"').collect();
+        let (name, field) = (parts[0], parts[parts.len() - 3].rsplit(", ").nth(1).unwrap());
+        let access = format!(".{}", field.rsplit('.').next().unwrap());
+        let is_of_crate = CRATES.iter().any(|name| field.starts_with(*name));
+        let is_read = codes.iter().any(|(file, code)| {
+            let mut places = code.match_indices(&access);
+            let may_read = file != TABLE && !(is_of_crate && is_of_settings(file));
+            may_read && places.any(|(at, _)| !code[at + access.len()..].starts_with(is_longer))
+        });
+        assert!(is_read, "{name}: nothing reads {field}");
+        let text = format!("\"{name}\"");
+        for (file, code) in codes.iter().filter(|_| name.contains('-')) {
+            if !is_of_settings(file) && code.contains(&text) {
+                naming.insert(file.as_str());
+            }
+        }
+        count += 1;
+    }
+    assert_eq!(naming.into_iter().collect::<Vec<_>>(), NAMING, "files that name a setting");
+    assert!(count > 50, "{count}");
 }
 
 #[test]
@@ -396,7 +442,7 @@ fn tasks_that_nobody_supervises_are_listed_with_a_reason() {
 }
 
 /// Returns every Rust source file of the workspace.
-fn sources() -> Vec<PathBuf> {
+pub(crate) fn sources() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> =
         "src tests proto assembly storage access audit collector grpc query sql ui xtask bench fuzz"
             .split(' ')

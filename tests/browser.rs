@@ -36,6 +36,12 @@ mod trace_page;
 const SETTLED: &str = "!document.querySelector(
     'main [role=status][aria-label^=Loading], main .is-stale')";
 
+/// Reports whether the documented limits of time and memory are required: `LIMITS=strict`, for a
+/// release build that has the machine for itself.
+fn are_limits_strict() -> bool {
+    std::env::var("LIMITS").is_ok_and(|limits| limits == "strict")
+}
+
 /// Clicks the first button or link with this text.
 fn click_text(browser: &mut Browser, text: &str) {
     let found = format!(

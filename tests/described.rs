@@ -1,9 +1,9 @@
 //! Tests that the server conforms to its OpenAPI document. Schemathesis sends requests that the
 //! document allows or forbids, and checks statuses, content types, bodies and refusals. Each
-//! endpoint that the document describes feeds a page.
+//! endpoint that the document describes feeds a page, and `docs/ui.md` says which one.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -109,13 +109,40 @@ fn template(path: &str) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
-/// Returns the endpoints in the table of `docs/ui.md`.
-fn in_table() -> BTreeSet<String> {
+/// Rows of `docs/ui.md` for the parts that every page has.
+const OMNI_ROW: &str = "every page, the box at the top";
+const SIGN_IN_ROW: &str = "every page, where a [key](keys.md) is needed and there is none";
+const FRAME_ROW: &str = "every page, the frame around it";
+
+/// Endpoints by page. Variable parts of both are `{}`.
+type Table = BTreeMap<String, BTreeSet<String>>;
+
+/// Returns the table of `docs/ui.md`.
+fn table() -> Table {
     let text = fs::read_to_string("docs/ui.md").unwrap();
     let rows = text.lines().filter(|line| line.starts_with("| `/") || line.starts_with("| every"));
-    let asks = rows.map(|row| row.split('|').nth(3).unwrap());
-    let names = asks.flat_map(|asks| asks.split('`').skip(1).step_by(2));
-    names.map(template).collect()
+    let row = |row: &str| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let page = match cells[1].strip_prefix('`') {
+            Some(path) => template(path.split('`').next().unwrap()),
+            None => cells[1].to_owned(),
+        };
+        let asks: BTreeSet<String> = cells[3].split('`').skip(1).step_by(2).map(template).collect();
+        (page, asks)
+    };
+    rows.map(row).collect()
+}
+
+/// Returns the path and the module of each page.
+fn pages() -> Vec<(String, String)> {
+    let text = fs::read_to_string("ui/src/pages.rs").unwrap();
+    let page = |line: &str| {
+        let (path, rest) = line.strip_prefix("    \"/")?.split_once("\" ")?;
+        let (module, _) = rest.split_once("::")?;
+        let parts = path.split('/').map(|part| if part.starts_with(':') { "{}" } else { part });
+        Some((format!("/{}", parts.collect::<Vec<_>>().join("/")), module.to_owned()))
+    };
+    text.lines().filter_map(page).collect()
 }
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -123,33 +150,213 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             sources(&path, found);
-        } else if path.extension().is_some_and(|end| end == "rs") {
+        } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs") {
             found.push(path);
         }
     }
 }
 
-/// Returns the endpoints that the sources of the UI request.
-fn asked_by_pages() -> BTreeSet<String> {
+/// Returns the files of a module of the UI, with those of the modules within it.
+fn files_of(module: &str) -> Vec<PathBuf> {
+    let (file, folder) = (PathBuf::from(format!("{module}.rs")), Path::new(module));
+    let mut files: Vec<PathBuf> = file.is_file().then_some(file).into_iter().collect();
+    if folder.is_dir() {
+        sources(folder, &mut files);
+    }
+    assert!(!files.is_empty(), "{module} has no file");
+    files
+}
+
+/// Returns the files of the UI outside of the pages, the API and the named parts of the frame.
+fn shared_files() -> Vec<PathBuf> {
     let mut files = Vec::new();
     sources(Path::new("ui/src"), &mut files);
-    let mut asked = BTreeSet::new();
-    for file in files {
-        let text = fs::read_to_string(file).unwrap();
-        let mut add = |begin: &str, is_whole: bool| {
-            for (at, _) in text.match_indices(begin) {
-                // The path is the first string literal after the match.
-                let rest = &text[at + begin.len()..];
-                let path = if is_whole { rest } else { rest.split_once('"').unwrap().1 };
-                let path = template(path.split('"').next().unwrap());
-                asked.insert(format!("/{}", path.trim_start_matches('/')));
+    let others = ["pages", "api", "shell/omni", "shell/sign_in"].map(|part| {
+        let module = format!("ui/src/{part}");
+        (PathBuf::from(format!("{module}.rs")), PathBuf::from(module))
+    });
+    let is_shared = |path: &PathBuf| {
+        !others.iter().any(|(file, folder)| path == file || path.starts_with(folder))
+    };
+    files.into_iter().filter(is_shared).collect()
+}
+
+/// Returns the code of a file without its tests.
+fn code_of(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned()
+}
+
+/// A function of the UI's API that makes requests or returns the address of one.
+struct ApiFunction {
+    /// `analysis` of `analysis::red`.
+    module: String,
+    name: String,
+    endpoints: BTreeSet<String>,
+}
+
+/// Returns the functions of the UI's API that have endpoints, by themselves or by a function of
+/// the same file.
+fn api_functions() -> Vec<ApiFunction> {
+    let mut functions = Vec::new();
+    for file in files_of("ui/src/api") {
+        let code = code_of(&file);
+        let module = file.file_stem().unwrap().to_str().unwrap();
+        let bodies: Vec<(&str, &str, BTreeSet<String>)> = (code.split("fn ").skip(1))
+            .map(|body| (word(body), body, spelled(body)))
+            .filter(|(name, ..)| !name.is_empty())
+            .collect();
+        for (name, body, own) in &bodies {
+            let called = bodies.iter().filter(|(other, ..)| calls(body, other));
+            let all = called.flat_map(|(_, _, endpoints)| endpoints).chain(own);
+            let endpoints: BTreeSet<String> = all.cloned().collect();
+            if !endpoints.is_empty() {
+                let (module, name) = (module.to_owned(), (*name).to_owned());
+                functions.push(ApiFunction { module, name, endpoints });
             }
-        };
-        add("Request::get(", false);
-        add("Request::post(", false);
-        add("\"/api/v1/", true);
+        }
     }
-    asked
+    functions
+}
+
+fn is_of_word(sign: char) -> bool {
+    sign.is_alphanumeric() || sign == '_'
+}
+
+/// Returns the word at the beginning of code.
+fn word(code: &str) -> &str {
+    code.split(|sign: char| !is_of_word(sign)).next().unwrap_or_default()
+}
+
+/// Reports whether code calls a function by its name alone, without a path or a value before it.
+fn calls(code: &str, name: &str) -> bool {
+    code.match_indices(&format!("{name}(")).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        !before.is_some_and(|sign| is_of_word(sign) || sign == '.' || sign == ':')
+    })
+}
+
+/// Returns the endpoints whose paths stand in code.
+fn spelled(code: &str) -> BTreeSet<String> {
+    let mut paths = BTreeSet::new();
+    let mut add = |begin: &str, is_whole: bool| {
+        for (at, _) in code.match_indices(begin) {
+            // The path is the first string literal after the match.
+            let rest = &code[at + begin.len()..];
+            let path = if is_whole { rest } else { rest.split_once('"').unwrap().1 };
+            let path = template(path.split('"').next().unwrap());
+            paths.insert(format!("/{}", path.trim_start_matches('/')));
+        }
+    };
+    add("Request::get(", false);
+    add("Request::post(", false);
+    add("\"/api/v1/", true);
+    paths
+}
+
+/// Returns the names after `module::`: one, or those of a list in braces. Names with a path have
+/// their own `module::`.
+fn names_after(rest: &str) -> Vec<&str> {
+    let Some(list) = rest.strip_prefix('{') else {
+        let name = word(rest);
+        let is_module = rest[name.len()..].starts_with("::");
+        return if is_module { Vec::new() } else { vec![name] };
+    };
+    let mut depth = 0_i32;
+    let mut ends_at = |sign: char| {
+        depth += i32::from(sign == '{') - i32::from(sign == '}');
+        sign == ',' && depth == 0 || depth < 0
+    };
+    let mut names = Vec::new();
+    let mut rest = list;
+    while let Some(end) = rest.find(&mut ends_at) {
+        names.push(rest[..end].trim());
+        if rest[end..].starts_with('}') {
+            break;
+        }
+        rest = &rest[end + 1..];
+    }
+    names
+}
+
+/// Reports whether code calls or imports a function: `module::name`, or `module::{name, …}`.
+fn names(code: &str, function: &ApiFunction) -> bool {
+    let begin = format!("{}::", function.module);
+    code.match_indices(&begin).any(|(at, _)| {
+        !code[..at].ends_with(is_of_word)
+            && names_after(&code[at + begin.len()..]).contains(&function.name.as_str())
+    })
+}
+
+/// Returns the endpoints that files ask, by functions of the API or by their paths.
+fn asked(files: &[PathBuf], functions: &[ApiFunction]) -> BTreeSet<String> {
+    let mut endpoints = BTreeSet::new();
+    for file in files {
+        let code = code_of(file);
+        let named = functions.iter().filter(|function| names(&code, function));
+        endpoints.extend(named.flat_map(|function| function.endpoints.iter().cloned()));
+        endpoints.extend(spelled(&code));
+    }
+    endpoints
+}
+
+/// Returns the endpoints that the sources of the UI ask, by page.
+fn asked_by_pages() -> Table {
+    let functions = api_functions();
+    let mut table = Table::new();
+    for (path, module) in pages() {
+        let files = files_of(&format!("ui/src/pages/{module}"));
+        let mut endpoints = asked(&files, &functions);
+        // The frame asks for the status, and these pages draw it.
+        if files.iter().any(|file| code_of(file).contains("use_server()")) {
+            endpoints.insert("/status".to_owned());
+        }
+        table.insert(path, endpoints);
+    }
+    for (row, files) in [
+        (OMNI_ROW, files_of("ui/src/shell/omni")),
+        (SIGN_IN_ROW, files_of("ui/src/shell/sign_in")),
+        (FRAME_ROW, shared_files()),
+    ] {
+        table.insert(row.to_owned(), asked(&files, &functions));
+    }
+    table
+}
+
+#[test]
+fn each_page_asks_the_endpoints_of_its_row_and_no_other() {
+    let (table, asked) = (table(), asked_by_pages());
+    assert!(asked.len() > 15, "{asked:?}");
+    let pages = |of: &Table| of.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(pages(&table), pages(&asked), "the rows of docs/ui.md, and the pages");
+    for (page, endpoints) in &asked {
+        assert_eq!(&table[page], endpoints, "{page}: its row of docs/ui.md, and its sources");
+    }
+}
+
+#[test]
+fn functions_of_the_api_are_found_where_they_are_called_or_imported() {
+    let red = ApiFunction {
+        module: "analysis".to_owned(),
+        name: "red".to_owned(),
+        endpoints: BTreeSet::new(),
+    };
+    for code in [
+        "analysis::red(&window)",
+        "use crate::{api::{ApiError, analysis::{self, Analysis, red}}, browser};",
+        "use crate::api::analysis::{\n    graph::{one, two},\n    red,\n};",
+    ] {
+        assert!(names(code, &red), "{code}");
+    }
+    for code in [
+        "analysis::reduced(&window)",
+        "analysis::red::Group",
+        "use crate::api::{analysis::{self, Analysis}, red};",
+        "reanalysis::red(&window)",
+        "red(&window)",
+    ] {
+        assert!(!names(code, &red), "{code}");
+    }
 }
 
 #[test]
@@ -160,6 +367,6 @@ fn every_endpoint_feeds_a_page_and_pages_ask_no_other() {
     let described: BTreeSet<String> =
         paths.map(|path| template(path.strip_prefix("/api/v1").unwrap())).collect();
     assert!(described.len() > 30, "{described:?}");
-    assert_eq!(described, in_table(), "the document, and the table of docs/ui.md");
-    assert_eq!(described, asked_by_pages(), "the document, and what pages ask");
+    let in_table: BTreeSet<String> = table().into_values().flatten().collect();
+    assert_eq!(described, in_table, "the document, and the table of docs/ui.md");
 }

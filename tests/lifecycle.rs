@@ -1,6 +1,12 @@
 //! Tests start, shutdown, and the output of the command line.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    io::Read,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use prost::Message;
 use tidings_proto::DurationNanos;
@@ -33,6 +39,40 @@ fn sigterm_flushes_and_exits_with_0() {
     let again = Server::start_in(folder.path(), &[]);
     assert_eq!(again.get(&format!("/api/v1/traces/{:032x}", 77)).1["spanCount"], 1);
     assert!(again.data_dir().join("tables/logs/_delta_log").is_dir());
+}
+
+/// Starts a server on a folder, kills it once it has printed an address, and returns what it logged.
+fn logged_at_start(folder: &Path) -> String {
+    let mut serve = Command::new(Server::binary());
+    serve.args(["serve", "--data-dir"]).arg(folder).args(listeners_at(FREE_PORT));
+    let mut program = PrintingProgram::start(serve.stderr(Stdio::piped()));
+    program.lines.recv_timeout(PROGRAM_PATIENCE).expect("an address is printed in time");
+    program.child.kill().unwrap();
+    let mut log = String::new();
+    program.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    log
+}
+
+#[test]
+fn a_start_warns_of_a_directory_that_others_could_read_unless_it_was_empty() {
+    const WARNING: &str = "other users of this machine could read in the data directory";
+    let home = tempfile::tempdir().unwrap();
+    let data = fs::canonicalize(home.path()).unwrap().join("data");
+    let open_to_others = || fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(&data).unwrap();
+    open_to_others();
+    let log = logged_at_start(&data);
+    assert!(!log.contains(WARNING), "{log}");
+    assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+    // Everything is closed now, so there is no example of what is still open.
+    open_to_others();
+    let log = logged_at_start(&data);
+    assert!(log.contains(WARNING) && !log.contains("\"example\""), "{log}");
+    fs::write(data.join("notes.txt"), "not the server's").unwrap();
+    open_to_others();
+    let log = logged_at_start(&data);
+    let example = format!("\"example\":\"{}\"", data.display());
+    assert!(log.contains(WARNING) && log.contains(&example), "{log}");
 }
 
 #[test]

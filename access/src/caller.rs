@@ -17,8 +17,9 @@ use tokio::sync::watch;
 
 use crate::{
     error::AccessError,
-    key::{KeyId, KeyRecord, Role},
+    key::{KeyId, KeyRecord},
     rate::KeyBuckets,
+    role::Role,
     tenant::{ChosenTenant, TenantName},
 };
 

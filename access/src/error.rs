@@ -1,11 +1,14 @@
-//! Refusals of requests, and errors of the file of keys.
+//! Refusals of requests and of tokens, and errors of the file of keys.
 
 use std::{path::PathBuf, time::Duration};
 
 use thiserror::Error;
 use tidings_storage::StorageError;
 
-use crate::{key::Role, oidc::TokenError, rate::KeyLimit, tenant::TenantName};
+use crate::{
+    role::{KeyLimit, Role},
+    tenant::TenantName,
+};
 
 /// The reason that the sender of a request is refused. The text is for the client. To senders
 /// without a key it reveals nothing about the keys of the server.
@@ -136,6 +139,48 @@ impl AccessError {
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::IssuerUnavailable)
     }
+}
+
+/// The reason that a token is refused. The text is for the sender.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TokenError {
+    /// The token is too long.
+    #[error("it is longer than 16 KiB")]
+    TooLong,
+    /// The text does not have the form of a token.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// The algorithm is not accepted: no signature, a signature with a shared secret, or an unknown
+    /// one.
+    #[error("its algorithm is not accepted: RS, PS, ES (256 and 384) and EdDSA are (alg)")]
+    Algorithm,
+    /// The issuer does not publish the key of the signature.
+    #[error("it is signed with a key that its issuer does not publish (kid)")]
+    UnknownKey,
+    /// The signature does not match the key and the claims.
+    #[error("its signature is wrong")]
+    Signature,
+    /// The token is from another issuer.
+    #[error("it is of another issuer (iss)")]
+    Issuer,
+    /// The token is for another audience.
+    #[error("it is for another audience (aud)")]
+    Audience,
+    /// The token has expired.
+    #[error("it has expired (exp)")]
+    Expired,
+    /// An admin has ended the tokens that the subject was issued up to a time, this one included.
+    #[error("an admin has ended the tokens issued until then: sign in again (iat)")]
+    Ended,
+    /// The token is not valid yet.
+    #[error("it is not valid yet (nbf)")]
+    NotYet,
+    /// The token is from another sign-in.
+    #[error("it is of another sign-in (nonce)")]
+    Nonce,
+    /// A claim is missing, or has the wrong type.
+    #[error("its claim `{0}` is missing or malformed")]
+    Claim(&'static str),
 }
 
 impl KeyFileError {

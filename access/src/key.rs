@@ -7,7 +7,7 @@
 //! The record is found by the id, which is not secret. The secret has 192 random bits, so its
 //! SHA-256 is as safe to store as a slow hash of a password.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 use ring::{
     digest::{SHA256, SHA256_OUTPUT_LEN, digest},
@@ -19,7 +19,7 @@ use tidings_proto::UnixNanos;
 
 use crate::{
     error::KeyFileError,
-    rate::KeyLimit,
+    role::{KeyLimit, Role},
     tenant::{TENANTS_MAX, TenantName},
 };
 
@@ -43,59 +43,6 @@ pub fn is_printable(sign: char) -> bool {
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
     );
     !sign.is_control() && !turns_direction
-}
-
-/// The actions that a key allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Sends telemetry.
-    Ingest,
-    /// Reads what is stored.
-    Read,
-    /// Sends, reads, changes what is kept, and manages keys.
-    Admin,
-}
-
-impl Role {
-    /// Every role.
-    pub const ALL: [Self; 3] = [Self::Ingest, Self::Read, Self::Admin];
-
-    /// Returns whether a key of this role allows the actions of the needed role.
-    #[must_use]
-    pub fn includes(self, needed: Self) -> bool {
-        self == needed || self == Self::Admin
-    }
-
-    /// Returns its name in commands, files and the API.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ingest => "ingest",
-            Self::Read => "read",
-            Self::Admin => "admin",
-        }
-    }
-}
-
-/// Writes the actions of the role, as continuation of "may".
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ingest => "send",
-            Self::Read => "read",
-            Self::Admin => "administer",
-        })
-    }
-}
-
-impl FromStr for Role {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let found = Self::ALL.into_iter().find(|role| role.name() == text);
-        found.ok_or_else(|| format!("{text:?} is no role: ingest, read or admin"))
-    }
 }
 
 /// The id of a key, which is not secret.

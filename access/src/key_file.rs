@@ -250,7 +250,7 @@ mod tests {
     use tidings_proto::UnixNanos;
 
     use super::{KeyFile, KeyFileError, TENANT_KEYS_MAX};
-    use crate::key::{KeyRequest, Role};
+    use crate::{key::KeyRequest, role::Role};
 
     fn request(name: &str) -> KeyRequest {
         KeyRequest::new(name, Role::Read)

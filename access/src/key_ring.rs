@@ -28,9 +28,10 @@ use crate::{
     caller::{Caller, KeyUses, LiveKey},
     credential::{SESSION_COOKIES, sessions_of},
     error::{AccessError, KeyFileError},
-    key::{KeyId, KeyRecord, KeyRequest, KeyToken, Role, SecretDigest, id_of, random_id},
+    key::{KeyId, KeyRecord, KeyRequest, KeyToken, SecretDigest, id_of, random_id},
     key_file::{KeyFile, find_key, tenants_of},
     oidc::{Issuer, SignedIn, is_token, may_pass},
+    role::Role,
     session::{RotatedSession, SessionToken, Sessions},
     tenant::TenantName,
 };

@@ -22,23 +22,24 @@ mod key_ring;
 mod oidc;
 mod policy;
 mod rate;
+mod role;
 mod session;
 mod sign_in_shares;
 mod tenant;
 
 pub use caller::{Caller, KeyUses};
 pub use credential::{SESSION_COOKIES, TICKET_COOKIES, ticket_of};
-pub use error::{AccessError, KeyFileError};
+pub use error::{AccessError, KeyFileError, TokenError};
 pub use key::{
-    KEY_NAME_CHARS_MAX, KeyId, KeyRecord, KeyRequest, KeyToken, Role, is_printable, without_keys,
+    KEY_NAME_CHARS_MAX, KeyId, KeyRecord, KeyRequest, KeyToken, is_printable, without_keys,
 };
 pub use key_file::{KEYS_MAX, KeyFile, TENANT_KEYS_MAX};
 pub use key_ring::{KeyRing, KeyState};
 pub use oidc::{
     ClientSecret, Identity, Issuer, IssuerError, IssuerUrl, OidcSettings, RoleMapping,
-    SignInAnswer, SignInError, SignInStart, SignedIn, TICKET_AGE, TokenError,
+    SignInAnswer, SignInError, SignInStart, SignedIn, TICKET_AGE,
 };
 pub use policy::{AccessPolicy, Credentials};
-pub use rate::KeyLimit;
+pub use role::{KeyLimit, Role};
 pub use session::{RotatedSession, SESSION_AGE, SessionToken};
 pub use tenant::{TENANT_HEADER, TENANT_NAME_CHARS_MAX, TENANTS_MAX, TenantName};

@@ -33,12 +33,15 @@ use self::{
     ended_subjects::EndedSubjects, endpoints::Endpoints, ticket::Seal, token_cache::TokenCache,
 };
 use crate::{
-    caller::Caller, error::AccessError, key::KeyId, sign_in_shares::SignInShares,
+    caller::Caller,
+    error::{AccessError, TokenError},
+    key::KeyId,
+    sign_in_shares::SignInShares,
     tenant::TenantName,
 };
 
 pub(crate) use claims::ExpectedClaims;
-pub use claims::{Identity, TokenError};
+pub use claims::Identity;
 pub(crate) use code_flow::{RENEWAL_AHEAD, Renewal, may_pass};
 pub use code_flow::{SignInAnswer, SignInError, SignInStart, SignedIn};
 pub use endpoints::{ClientSecret, IssuerError, IssuerUrl};

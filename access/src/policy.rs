@@ -8,9 +8,9 @@ use crate::{
     caller::Caller,
     credential::{key_of, sessions_of},
     error::AccessError,
-    key::Role,
     key_ring::KeyRing,
     oidc::is_token,
+    role::Role,
     session::RotatedSession,
     tenant::{ChosenTenant, chosen_tenant},
 };

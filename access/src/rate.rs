@@ -7,39 +7,16 @@
 //! key's record.
 
 use std::{
-    fmt,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use crate::key::KeyRecord;
+use crate::{key::KeyRecord, role::KeyLimit};
 
 /// Capacity of the bucket of a rate, in seconds of that rate.
 const BURST_SECONDS: u64 = 10;
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// A limit that a key has used up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyLimit {
-    /// Requests a second.
-    RequestsPerSecond,
-    /// Bytes a second.
-    BytesPerSecond,
-    /// Bytes a day.
-    BytesPerDay,
-}
-
-/// Writes the limit, as continuation of "has used up its".
-impl fmt::Display for KeyLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::RequestsPerSecond => "requests per second",
-            Self::BytesPerSecond => "bytes per second",
-            Self::BytesPerDay => "bytes per day",
-        })
-    }
-}
 
 /// The limits of one key.
 #[derive(Debug)]

@@ -338,7 +338,8 @@ mod tests {
     };
     use crate::{
         caller::{Caller, LiveKey},
-        key::{KeyRecord, Role, sha256},
+        key::{KeyRecord, sha256},
+        role::Role,
     };
 
     const END: UnixNanos = UnixNanos(u64::MAX);

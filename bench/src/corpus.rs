@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::{
     call_graph::{self, CallRole, SpanNode},
     facts::{Facts, SpanCounts},
-    piece::{Piece, Round, TextPart},
+    piece::{Piece, RequestTemplate, Round, TextPart},
     random::{Random, mix},
     span::{SpanPosition, Writer},
     tracegen,
@@ -61,21 +61,14 @@ pub struct Corpus {
 
 /// Traces that are sent together.
 #[derive(Debug, Default)]
-pub(crate) struct Group {
-    pub(crate) requests: Vec<RequestTemplate>,
-    pub(crate) late: Option<RequestTemplate>,
+struct Group {
+    requests: Vec<RequestTemplate>,
+    late: Option<RequestTemplate>,
     /// Number of spans of each trace.
-    pub(crate) trace_spans: Vec<u32>,
-    pub(crate) spans: u64,
+    trace_spans: Vec<u32>,
+    spans: u64,
     /// Counts of the spans' values; empty for Jaeger's shape.
-    pub(crate) facts: Facts,
-}
-
-/// A request, before it is filled.
-#[derive(Debug, Default)]
-pub(crate) struct RequestTemplate {
-    pub(crate) piece: Piece,
-    pub(crate) spans: u64,
+    facts: Facts,
 }
 
 /// One request to send.
@@ -137,7 +130,12 @@ impl Corpus {
                 TelemetryKind::Realistic => {
                     realistic(&services, &mut random, spans.min(GROUP_SPANS))
                 }
-                TelemetryKind::J10 => tracegen::group(),
+                TelemetryKind::J10 => Group {
+                    requests: tracegen::requests(),
+                    trace_spans: vec![tracegen::SPANS; tracegen::TRACES as usize],
+                    spans: u64::from(tracegen::TRACES * tracegen::SPANS),
+                    ..Group::default()
+                },
             };
             total += usize::try_from(group.spans).unwrap_or(usize::MAX);
             groups.push(group);

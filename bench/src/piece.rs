@@ -54,6 +54,13 @@ pub(crate) struct Piece {
     gaps: Vec<UnfilledRange>,
 }
 
+/// A request, before it is filled.
+#[derive(Debug, Default)]
+pub(crate) struct RequestTemplate {
+    pub(crate) piece: Piece,
+    pub(crate) spans: u64,
+}
+
 impl Piece {
     /// A field of a number.
     pub(crate) fn number(&mut self, field: u32, value: u64) {

@@ -5,34 +5,30 @@
 //! store than the original: the root has as many attributes as its children, and durations differ
 //! from trace to trace.
 
-use crate::{
-    corpus::{Group, RequestTemplate},
-    piece::{Fill, Piece, TextPart},
-};
+use crate::piece::{Fill, Piece, RequestTemplate, TextPart};
 
-const SPANS: u32 = 10;
+/// Spans of a trace.
+pub(crate) const SPANS: u32 = 10;
 const ATTRIBUTES: u32 = 11;
 const KEYS: u32 = 97;
 const VALUES: u32 = 1_000;
 const SERVICES: u32 = 10;
 const SPAN_NANOS: u64 = 123_000;
 /// Keys and values together come round after 97,000 attributes, a little less than these.
-const TRACES: u32 = 882;
+pub(crate) const TRACES: u32 = 882;
 /// Traces of a request: each is of one service.
 const REQUEST_TRACES: u32 = 49;
 
-/// Traces until keys and values come round.
-pub(crate) fn group() -> Group {
-    let mut group = Group::default();
+/// Requests of all traces until keys and values come round.
+pub(crate) fn requests() -> Vec<RequestTemplate> {
+    let mut requests = Vec::new();
     for service in 0..SERVICES {
         let traces: Vec<u32> = (0..TRACES).filter(|trace| trace % SERVICES == service).collect();
         for traces in traces.chunks(REQUEST_TRACES as usize) {
-            group.requests.push(request(service, traces));
+            requests.push(request(service, traces));
         }
     }
-    group.trace_spans = vec![SPANS; TRACES as usize];
-    group.spans = u64::from(TRACES * SPANS);
-    group
+    requests
 }
 
 fn request(service: u32, traces: &[u32]) -> RequestTemplate {

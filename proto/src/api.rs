@@ -58,8 +58,9 @@ pub use log_analysis::{
 pub use problem_details::ProblemDetails;
 pub use red_result::{Heatmap, HeatmapCell, HeatmapRow, HeatmapStep, RedGroup, RedResult};
 pub use search_result::{
-    AttributeKey, AttributeKeyList, FoundTraces, MatchedSpan, NameCount, NameList, SearchProgress,
-    Searched, SpanMatches, SpansetView, Total, TotalRelation, TraceMatch, TraceSearchResult,
+    AttributeKey, AttributeKeyList, FoundName, FoundNameKind, FoundNameList, FoundTraces,
+    MatchedSpan, NameCount, NameList, SearchProgress, Searched, SpanMatches, SpansetView, Total,
+    TotalRelation, TraceMatch, TraceSearchResult,
 };
 pub use server_status::{
     AnswerTimes, LimitInForce, LimitList, ProcessMemory, QueryOutcome, ReceiverStatus,

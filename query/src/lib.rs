@@ -30,6 +30,7 @@ mod trace_lookup;
 mod traceql;
 mod transactions;
 mod version;
+mod word_search;
 mod zipkin;
 
 pub use analysis::{

@@ -42,6 +42,8 @@ const WHOLE_ROWS_MAX: u64 = 65_536;
 const SAMPLES: u64 = 16;
 /// Maximum number of rows in a sample, which are the newest of their part.
 const SAMPLE_ROWS: u64 = 2_048;
+/// Attribute with the version of a service.
+const VERSION: &str = "service.version";
 /// Maximum length of a value that is offered, in bytes; nobody picks longer ones from a list.
 const VALUE_BYTES_MAX: usize = 256;
 
@@ -61,7 +63,7 @@ pub(crate) fn attribute_keys(
     search: &NameSearch,
 ) -> Result<AttributeKeyList, QueryError> {
     let mut counter = NameCounter::new(reader, search);
-    let complete = each_attribute(reader, search, Vec::new(), |place, attribute, rows| {
+    let complete = each_attribute(reader, search, Vec::new(), |place, _, attribute, rows| {
         counter.count((place, attribute.key.as_str()), rows);
     })?;
     let (keys, truncated) = counter.finish(complete);
@@ -80,7 +82,7 @@ pub(crate) fn attribute_values(
 ) -> Result<NameList, QueryError> {
     let mut counter = NameCounter::new(reader, search);
     let with_key = vec![AttributeFilter::new(key, None)];
-    let complete = each_attribute(reader, search, with_key, |_, attribute, rows| {
+    let complete = each_attribute(reader, search, with_key, |_, _, attribute, rows| {
         if attribute.key == key
             && let Some(value) = attribute.value().and_then(value_text)
             && value.len() <= VALUE_BYTES_MAX
@@ -89,6 +91,24 @@ pub(crate) fn attribute_values(
         }
     })?;
     Ok(counter.names(complete))
+}
+
+/// Passes the versions of services to `visit` with the number of spans that have them. A pair comes
+/// in parts. Returns true when every span was read.
+pub(crate) fn service_versions(
+    reader: &Reader,
+    search: &NameSearch,
+    mut visit: impl FnMut(&str, &str, u64),
+) -> Result<bool, QueryError> {
+    let with_version = vec![AttributeFilter::new(VERSION, None)];
+    each_attribute(reader, search, with_version, |_, service, attribute, rows| {
+        if attribute.key == VERSION
+            && let Some(version) = attribute.value().and_then(value_text)
+            && version.len() <= VALUE_BYTES_MAX
+        {
+            visit(service, &version, rows);
+        }
+    })
 }
 
 /// Formats a value as the text by which an attribute filter matches it.
@@ -183,13 +203,14 @@ fn called(
     Ok(counter.names(stats.complete))
 }
 
-/// Passes every attribute of spans and resources to `visit` with the number of spans that have it.
-/// When there are many spans, it reads samples. Returns true when everything was read.
+/// Passes every attribute of spans and resources to `visit` with the service, and the number of
+/// spans that have it. When there are many spans, it reads samples. Returns true when everything
+/// was read.
 fn each_attribute(
     reader: &Reader,
     search: &NameSearch,
     attributes: Vec<AttributeFilter>,
-    mut visit: impl FnMut(AttributeOwner, &KeyValue, u64),
+    mut visit: impl FnMut(AttributeOwner, &str, &KeyValue, u64),
 ) -> Result<bool, QueryError> {
     let (filter, scan) = plan(reader, search, Detail::Attributes, attributes)?;
     let mut spans = 0;
@@ -211,18 +232,18 @@ fn each_attribute(
     Ok(false)
 }
 
-fn attributes_of(rows: &SpanRows, visit: &mut impl FnMut(AttributeOwner, &KeyValue, u64)) {
+fn attributes_of(rows: &SpanRows, visit: &mut impl FnMut(AttributeOwner, &str, &KeyValue, u64)) {
     // Many spans share a resource, so each resource is decoded once a portion.
     let mut resources: HashMap<&str, (usize, u64)> = HashMap::new();
     for row in 0..rows.len() {
         for attribute in rows.attributes(row) {
-            visit(AttributeOwner::Span, &attribute, 1);
+            visit(AttributeOwner::Span, rows.service(row), &attribute, 1);
         }
         resources.entry(rows.resource_key(row)).or_insert((row, 0)).1 += 1;
     }
     for (row, count) in resources.into_values() {
         for attribute in rows.resource(row).unwrap_or_default().attributes {
-            visit(AttributeOwner::Resource, &attribute, count);
+            visit(AttributeOwner::Resource, rows.service(row), &attribute, count);
         }
     }
 }

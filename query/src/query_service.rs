@@ -35,7 +35,9 @@ use crate::{
         Admission, AdmissionSlot, ClientSemaphore, Execution, Progress, QueryClient, QueryOrigin,
         Reader, RecentQueries,
     },
-    log_reader, name_search, resolve, search, span_search, trace, transactions,
+    log_reader, name_search,
+    resolve::{self, ResolveSearch},
+    search, span_search, trace, transactions,
 };
 
 pub use export::TraceExport;
@@ -369,8 +371,8 @@ impl QueryService {
     ///
     /// # Errors
     /// None of its own.
-    pub async fn resolve(&self, text: String) -> Result<ResolveResult, QueryError> {
-        self.ask(move |reader| resolve::resolve(reader, &text)).await
+    pub(crate) async fn resolve(&self, search: ResolveSearch) -> Result<ResolveResult, QueryError> {
+        self.ask(move |reader| resolve::resolve(reader, &search)).await
     }
 
     /// The current time of the service's clock.

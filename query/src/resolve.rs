@@ -29,8 +29,22 @@ const MESSAGE_BYTES_MIN: usize = 6;
 const MESSAGE_BYTES_MAX: usize = 1_024;
 /// Maximum number of words that may stand before a message.
 const PREFIX_WORDS_MAX: usize = 5;
+
+/// A pasted text to resolve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ResolveSearch {
+    /// The text.
+    pub text: String,
+    /// True to look up ids and values of transaction keys only, and no text of log records.
+    pub exact: bool,
+}
+
 /// The stored traces that the text may mean, best first.
-pub(crate) fn resolve(reader: &Reader, text: &str) -> Result<ResolveResult, QueryError> {
+pub(crate) fn resolve(
+    reader: &Reader,
+    search: &ResolveSearch,
+) -> Result<ResolveResult, QueryError> {
+    let text = search.text.as_str();
     let mut result = ResolveResult { matches: Vec::new(), tried: Vec::new() };
     for Candidate { id, span_id, reason } in recognise(text) {
         let name = match id {
@@ -50,7 +64,7 @@ pub(crate) fn resolve(reader: &Reader, text: &str) -> Result<ResolveResult, Quer
             push(&mut result, resolved(trace_id, Some(span_id), &reason));
         }
     }
-    if result.matches.is_empty() {
+    if result.matches.is_empty() && !search.exact {
         resolve_messages(reader, text, &mut result)?;
     }
     if result.matches.len() > 1 {

@@ -105,7 +105,7 @@ pub(crate) fn view(reader: &Reader, request: TraceRequest) -> Result<TraceView, 
         assembly_notes::assembly_notes(&tree, &gathered, clocks, log_count, moment, shown_max);
     let mut view = trace_view::trace_view(&tree, &gathered, logs, moment, shown_max);
     let times = &mut view.summary.services;
-    called_peers::read_waiting_peers(reader, &tree, &gathered.names, times)?;
+    called_peers::read_waiting_peers(reader, &tree, &gathered, times)?;
     Ok(TraceView { assembly, ..view })
 }
 
@@ -126,7 +126,7 @@ pub(crate) fn skeleton(
     let SpanEvents { names, columns, count } = span_events::span_events(reader, &tree)?;
     let mut skeleton = skeleton::skeleton(&tree, &gathered.names, log_count, moment, shown_max);
     let times = &mut skeleton.summary.services;
-    called_peers::read_waiting_peers(reader, &tree, &gathered.names, times)?;
+    called_peers::read_waiting_peers(reader, &tree, &gathered, times)?;
     Ok(TraceSkeleton {
         event_names: names,
         events: columns,

@@ -12,8 +12,6 @@ use std::{fmt, ops::ControlFlow, sync::Arc, time::Duration};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use tidings_proto::{
     DurationNanos,
     api::{SqlColumn, SqlLack, SqlRead},
@@ -21,29 +19,17 @@ use tidings_proto::{
 use tokio::sync::oneshot;
 
 use crate::{
-    SqlError, flight,
+    AnswerFormat,
     guard::bytes_of,
     handover::AnswerParts,
     message::{Facts, Head},
 };
 
+pub(crate) use formats::{arrow_parts, csv_parts, json_parts};
 pub(crate) use value_text::{check_columns, check_rows, type_name};
 
 /// Rows that are written at once.
 const ROWS_WRITTEN: usize = 512;
-
-/// The format of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum AnswerFormat {
-    /// A JSON object with columns, rows and the work of the scans.
-    Json,
-    /// [RFC 4180](https://www.rfc-editor.org/rfc/rfc4180), with a header line.
-    Csv,
-    /// Arrow's streaming format.
-    Arrow,
-    /// Arrow Flight's messages in gRPC's frames.
-    Flight,
-}
 
 /// The answer to a query. Its worker has the rows.
 pub struct Answer {
@@ -168,19 +154,6 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// Returns the bytes of the answer in this format, part by part.
-    pub(crate) fn parts(
-        self,
-        form: AnswerFormat,
-    ) -> Box<dyn Iterator<Item = Result<Bytes, SqlError>>> {
-        match form {
-            AnswerFormat::Json => Box::new(formats::json_parts(self)),
-            AnswerFormat::Csv => Box::new(formats::csv_parts(self)),
-            AnswerFormat::Arrow => Box::new(formats::arrow_parts(self)),
-            AnswerFormat::Flight => Box::new(flight::framed(self)),
-        }
-    }
-
     /// Returns the columns as the API describes them.
     fn columns(&self) -> Vec<SqlColumn> {
         let fields = self.schema.fields().iter();

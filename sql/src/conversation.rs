@@ -34,10 +34,8 @@ use crate::{
     handover::{PartsSender, handover},
     message::{Assignment, Confinement, Facts, Head, ServerMessage, Task, WorkerMessage},
     pool::{Pool, Process},
-    scan::FrameBytes,
-    views::Stored,
+    scan::{FrameBytes, Stored},
 };
-pub(crate) use ended::UNABLE;
 use growth::Growth;
 use scans::Scans;
 

@@ -11,6 +11,9 @@ use tidings_storage::StorageError;
 
 pub(crate) use wording::duplicate_column;
 
+/// The reason when the engine panicked.
+pub(crate) const UNABLE: &str = "something that its engine cannot do";
+
 /// A position in a query's text; lines and columns are counted from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueryPosition {

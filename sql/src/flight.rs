@@ -35,7 +35,6 @@ use tidings_query::ClientId;
 
 use crate::{
     AnswerFormat, AnswerParts, Query, SqlError, SqlErrorKind, SqlService, SubmittedStatement,
-    http::of_client,
 };
 use command::Command;
 pub(crate) use ipc::{framed, schema_message};
@@ -98,7 +97,8 @@ async fn call(
         return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     }
     let mut asked = None;
-    let called = answer(of_client(service, client), &method, request, &mut asked).await;
+    let service = SqlService::for_client(service, client);
+    let called = answer(service, &method, request, &mut asked).await;
     let mut response = match called {
         Ok(Called::Messages(messages)) => grpc::stream(messages),
         Ok(Called::Rows(parts)) => {

@@ -21,7 +21,7 @@ use tidings_query::ClientId;
 use tower_http::{compression::CompressionLayer, set_header::SetResponseHeaderLayer};
 use utoipa::OpenApi;
 
-use crate::{AnswerParts, Query, SqlError, SqlLimits, SqlService, flight};
+use crate::{AnswerParts, Query, SqlError, SqlLimits, SqlService, SubmittedStatement, flight};
 use request::{AnswerForm, Ask};
 use sql_problems::Problems;
 
@@ -29,11 +29,6 @@ use sql_problems::Problems;
 const PATH: &str = "/api/v1/sql";
 /// Header that tells in every format but events whether the answer is complete.
 const COMPLETE: HeaderName = HeaderName::from_static("tidings-complete");
-
-/// The text of a query that was in the body of a request. It is in the extensions of the answer,
-/// for the record of reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubmittedStatement(pub String);
 
 /// Reads a query and its maximum of rows from a body of JSON, for a fuzz target.
 pub(crate) fn read_query_body(json: &[u8]) -> Option<(String, Option<usize>)> {
@@ -101,7 +96,7 @@ async fn get_sql(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, SqlError> {
-    let service = of_client(service, client)?;
+    let service = SqlService::for_client(service, client)?;
     let ask = Ask::of_uri(&uri, service.limits().rows_max)?;
     answer(&service, &headers, ask).await
 }
@@ -137,22 +132,13 @@ async fn post_sql(
     uri: Uri,
     body: Body,
 ) -> Result<Response, SqlError> {
-    let service = of_client(service, client)?;
+    let service = SqlService::for_client(service, client)?;
     let ask =
         Ask::of_body(&headers, &uri, body, service.clock(), service.limits().rows_max).await?;
     let asked = SubmittedStatement(ask.query.clone());
     let mut response = answer(&service, &headers, ask).await.into_response();
     response.extensions_mut().insert(asked);
     Ok(response)
-}
-
-/// Returns the service for the client of a request.
-pub(crate) fn of_client(
-    service: Option<SqlService>,
-    client: Option<Extension<ClientId>>,
-) -> Result<SqlService, SqlError> {
-    let client = client.map(|Extension(client)| client).unwrap_or_default();
-    service.map(|service| service.asked_by(client)).ok_or(SqlError::Off)
 }
 
 async fn answer(service: &SqlService, headers: &HeaderMap, ask: Ask) -> Result<Response, SqlError> {

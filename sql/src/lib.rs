@@ -14,6 +14,7 @@
 //! not how rows are stored; writes nothing.
 
 mod answer;
+mod catalog;
 mod conversation;
 mod dynamic_filters;
 mod error;
@@ -35,6 +36,7 @@ mod pool;
 mod prescan;
 mod query_slots;
 mod scan;
+mod server_link;
 mod source;
 mod sql_service;
 mod statement;
@@ -42,15 +44,16 @@ mod views;
 mod vocabulary;
 mod worker;
 
-pub use answer::{Answer, AnswerFormat};
+pub use answer::Answer;
 pub use conversation::EncodedSignature;
 pub use error::{QueryPosition, SqlError, SqlErrorKind};
 pub use handover::AnswerParts;
-pub use http::{SubmittedStatement, document, router};
-pub use limits::{QUERY_BYTES_MAX, SqlLimits};
+pub use http::{document, router};
+pub use limits::{QUERY_BYTES_MAX, SqlLimits, WorkerLimits};
+pub use message::{AnswerFormat, Query};
 pub use parameters::Parameter;
 pub use pool::WorkerProgram;
-pub use sql_service::{Query, SqlService};
+pub use sql_service::{SqlService, SubmittedStatement};
 pub use statement::{CastPair, Elements, elements};
 pub use vocabulary::{ColumnName, Vocabulary, vocabulary};
-pub use worker::{WorkerLimits, run_worker};
+pub use worker::run_worker;

@@ -78,6 +78,15 @@ impl SqlLimits {
     }
 }
 
+/// The limits that a worker puts on itself before it does anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerLimits {
+    /// Bytes of address space besides those of the program.
+    pub address_bytes_max: u64,
+    /// Seconds of processor time.
+    pub cpu_seconds_max: u64,
+}
+
 /// Maximum bytes of a query's text.
 pub const QUERY_BYTES_MAX: usize = 8 << 10;
 /// Maximum words, numbers and signs of a query.

@@ -16,11 +16,45 @@ use tidings_proto::{
 };
 
 use crate::{
-    AnswerFormat, Query, SqlError, SqlLimits,
+    Parameter, SqlError, SqlLimits,
     dynamic_filters::Since,
     parameters, prescan,
     views::{Condition, Relation},
 };
+
+/// Exit code of a worker after a panic of the query's thread.
+pub(crate) const PANICKED: i32 = 101;
+
+/// A query and the maximum size of its answer.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Query {
+    /// Its text.
+    pub text: String,
+    /// The values of its placeholders.
+    pub parameters: Vec<Parameter>,
+    /// Maximum number of rows; `None` means as many as the bounds allow.
+    pub rows_max: Option<usize>,
+}
+
+impl Query {
+    /// A query without placeholders, for as many rows as the bounds allow.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+}
+
+/// The format of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AnswerFormat {
+    /// A JSON object with columns, rows and the work of the scans.
+    Json,
+    /// [RFC 4180](https://www.rfc-editor.org/rfc/rfc4180), with a header line.
+    Csv,
+    /// Arrow's streaming format.
+    Arrow,
+    /// Arrow Flight's messages in gRPC's frames.
+    Flight,
+}
 
 /// A message to a worker.
 #[derive(Debug, Serialize, Deserialize)]

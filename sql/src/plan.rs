@@ -31,12 +31,13 @@ use url::Url;
 use crate::{
     SqlError,
     answer::check_columns,
+    catalog::{self, Catalog},
     functions,
     guard::GuardRule,
     limits::BATCH_ROWS,
     prescan::Placeholders,
-    source::EarlyFilters,
-    views::{self, CATALOG, Catalog, SCHEMA, ServerRows},
+    source::{EarlyFilters, ServerRows},
+    views::{CATALOG, SCHEMA},
 };
 use allowed::Unbound;
 
@@ -113,7 +114,7 @@ async fn logical(
 fn session(feed: ServerRows) -> Result<SessionState, SqlError> {
     let meter = Arc::clone(&feed.meter);
     let runtime = runtime(meter.limits.memory_bytes_max).map_err(SqlError::planning)?;
-    let functions: HashMap<_, _> = views::functions(&feed).collect();
+    let functions: HashMap<_, _> = catalog::functions(&feed).collect();
     let state = SessionStateBuilder::new()
         .with_config(config())
         .with_runtime_env(runtime)

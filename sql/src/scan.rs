@@ -11,11 +11,12 @@ use std::{fmt, ops::ControlFlow, sync::Arc};
 
 use arrow_array::RecordBatch;
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
+use tidings_storage::Snapshot;
 use tokio::sync::mpsc::Sender;
 
 use crate::{
     SqlError, dynamic_filters::Since, frame, guard::bytes_of, limits::BATCH_ROWS, meter::Meter,
-    views::Stored,
+    query_slots::QuerySlot,
 };
 
 pub(crate) use budget::Budget;
@@ -24,6 +25,15 @@ pub(crate) use credits::Credits;
 
 /// Maximum bytes of a batch, unless it has a single row.
 pub(crate) const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// The snapshot that the scans of a query read. Only the server has it.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) meter: Arc<Meter>,
+    /// The query's slot, which stays taken as long as anything works for the query.
+    pub(crate) slot: Arc<QuerySlot>,
+}
 
 /// A scan's rows in the store.
 pub(crate) trait Source: fmt::Debug + Send + Sync {

@@ -41,13 +41,22 @@ use crate::{
     SqlError,
     dynamic_filters::{DynamicFilters, DynamicTimeBound},
     message::{ScanRequest, WorkerMessage},
-    views::{Condition, Relation, ServerRows},
+    meter::Meter,
+    server_link::ServerLink,
+    views::{Condition, Relation},
 };
 
 /// Rows that a filter collects before it passes them on, where the rows found so far narrow the
 /// scan. The number is small, so that rows are found soon where few match; and large enough that it
 /// costs less than it saves where all match.
 const EARLY_ROWS: usize = 16;
+
+/// The connection to the server's rows. Only the worker has it.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerRows {
+    pub(crate) link: Arc<ServerLink>,
+    pub(crate) meter: Arc<Meter>,
+}
 
 /// A leaf of a plan.
 #[derive(Debug)]

@@ -7,7 +7,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use axum::Extension;
 use tidings_proto::api::QueryOutcome;
 use tidings_query::{ClientId, EndedQuery, QueryOrigin, RecentQueries};
 use tidings_storage::{Clock, ScanWatch, Store};
@@ -18,7 +18,7 @@ use tokio::{
 use tracing::{Instrument, field::Empty};
 
 use crate::{
-    Answer, EncodedSignature, Parameter, SqlError, SqlLimits, WorkerProgram,
+    Answer, EncodedSignature, Query, SqlError, SqlLimits, WorkerProgram,
     conversation::{Reply, ReplySenders, run_on_worker},
     limits::RELATIONS_MAX,
     message::Task,
@@ -26,7 +26,7 @@ use crate::{
     outcomes::QueryOutcomes,
     pool::Pool,
     query_slots::{QuerySlot, QuerySlots, SlotHolder},
-    views::Stored,
+    scan::Stored,
 };
 
 /// Time after which an idle reader thread ends.
@@ -36,23 +36,10 @@ const START_MAX: Duration = Duration::from_secs(10);
 /// Threads that carry messages and batches; other threads read views.
 const CARRIERS: usize = 2;
 
-/// A query and the maximum size of its answer.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Query {
-    /// Its text.
-    pub text: String,
-    /// The values of its placeholders.
-    pub parameters: Vec<Parameter>,
-    /// Maximum number of rows; `None` means as many as the bounds allow.
-    pub rows_max: Option<usize>,
-}
-
-impl Query {
-    /// A query without placeholders, for as many rows as the bounds allow.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), ..Self::default() }
-    }
-}
+/// The text of a query that was in the body of a request. It is in the extensions of the answer,
+/// for the record of reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubmittedStatement(pub String);
 
 /// Answers queries. Clones share the slots. Services [beside](SqlService::beside) each other share
 /// threads, processes and slots.
@@ -144,6 +131,18 @@ impl SqlService {
     pub fn asked_by(&self, client: ClientId) -> Self {
         let holder = SlotHolder { tenant: self.holder.tenant, client };
         Self { holder, ..self.clone() }
+    }
+
+    /// Returns the service for the client of a request.
+    ///
+    /// # Errors
+    /// `Off` where queries are switched off.
+    pub(crate) fn for_client(
+        service: Option<Self>,
+        client: Option<Extension<ClientId>>,
+    ) -> Result<Self, SqlError> {
+        let client = client.map(|Extension(client)| client).unwrap_or_default();
+        service.map(|service| service.asked_by(client)).ok_or(SqlError::Off)
     }
 
     /// Returns the bounds on the cost of queries.

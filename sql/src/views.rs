@@ -1,8 +1,8 @@
 //! The views that a query reads, all of them from one snapshot.
 //!
-//! Owns the catalog, which has only the views, whatever a query names. A view is a [`View`]: a
-//! schema, the conditions that its scans can use, and a [`Source`] for each scan. The worker knows
-//! the catalog and describes sources; the server reads them.
+//! Owns the list of views and table functions. A view is a [`View`]: a schema, the conditions that
+//! its scans can use, and a [`Source`] for each scan. The worker describes sources; the server reads
+//! them. Does not own the catalog in which the engine finds views (`catalog`).
 
 mod attribute_maps;
 mod condition;
@@ -20,30 +20,17 @@ use std::{collections::HashSet, fmt, sync::Arc};
 use arrow_array::{RecordBatch, UInt64Array, cast::AsArray, types::Int64Type};
 use arrow_schema::SchemaRef;
 use arrow_select::take::take_record_batch;
-use async_trait::async_trait;
-use datafusion::{
-    catalog::{
-        CatalogProvider, CatalogProviderList, SchemaProvider, Session, TableFunction,
-        TableFunctionImpl, TableProvider,
-    },
-    error::{DataFusionError, Result},
-    logical_expr::{Expr, TableProviderFilterPushDown, TableType},
-    physical_plan::ExecutionPlan,
-};
+use datafusion::{error::Result as PlanResult, logical_expr::Expr};
 use serde::{Deserialize, Serialize};
-use tidings_storage::Snapshot;
 
 use crate::{
     SqlError,
-    meter::Meter,
-    query_slots::QuerySlot,
     scan::{RowOutput, Source},
-    source::SourceExec,
-    worker::ServerLink,
 };
 
 use condition::Predicate;
 pub(crate) use condition::{Condition, conditions};
+use tree_view::TreePart;
 
 /// Names of the views.
 pub(crate) const VIEWS: &[&str] = &["spans", "logs", "traces", "red", "edges"];
@@ -53,22 +40,6 @@ pub(crate) const FUNCTIONS: &[&str] = &["tree", "ancestors", "descendants", "mat
 pub(crate) const CATALOG: &str = "tidings";
 /// The schema's only name.
 pub(crate) const SCHEMA: &str = "views";
-
-/// The snapshot that the scans of a query read. Only the server has it.
-#[derive(Debug, Clone)]
-pub(crate) struct Stored {
-    pub(crate) snapshot: Snapshot,
-    pub(crate) meter: Arc<Meter>,
-    /// The query's slot, which stays taken as long as anything works for the query.
-    pub(crate) slot: Arc<QuerySlot>,
-}
-
-/// The connection to the server's rows. Only the worker has it.
-#[derive(Debug, Clone)]
-pub(crate) struct ServerRows {
-    pub(crate) link: Arc<ServerLink>,
-    pub(crate) meter: Arc<Meter>,
-}
 
 /// A view: its columns, the conditions that its scans can use, and its scans.
 pub(crate) trait View: fmt::Debug + Send + Sync + 'static {
@@ -100,7 +71,7 @@ pub(crate) enum Relation {
 
 impl Relation {
     /// Returns the view of this name.
-    fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "spans" => Self::Spans,
             "logs" => Self::Logs(logs_view::Logs::all()),
@@ -132,69 +103,50 @@ impl Relation {
         self.view().time_column()
     }
 
+    /// Reports whether a scan prunes rows by at least one of these conditions.
+    pub(crate) fn uses(&self, conditions: &[Condition]) -> bool {
+        self.view().uses(conditions)
+    }
+
     /// Returns a source of these columns, which its schema must have.
     pub(crate) fn source(&self, columns: Vec<usize>, conditions: &[Condition]) -> Arc<dyn Source> {
         self.view().source(columns, conditions)
     }
 }
 
-/// A view as the engine sees it.
-#[derive(Debug)]
-pub(crate) struct ViewTable {
-    relation: Relation,
-    feed: ServerRows,
+/// A table function.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ViewFunction {
+    Tree(TreePart),
+    MatchingLogs,
 }
 
-impl ViewTable {
-    pub(crate) fn new(relation: Relation, feed: ServerRows) -> Self {
-        Self { relation, feed }
-    }
-}
+impl ViewFunction {
+    /// Every table function.
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Tree(TreePart::All),
+        Self::Tree(TreePart::Up),
+        Self::Tree(TreePart::Down),
+        Self::MatchingLogs,
+    ];
 
-#[async_trait]
-impl TableProvider for ViewTable {
-    fn schema(&self) -> SchemaRef {
-        self.relation.schema()
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::View
-    }
-
-    fn supports_filters_pushdown(
-        &self,
-        filters: &[&Expr],
-    ) -> Result<Vec<TableProviderFilterPushDown>> {
-        // The plan keeps its own filter, because a scan may return rows that do not match.
-        let use_of = |filter: &&Expr| match self
-            .relation
-            .view()
-            .uses(&conditions(std::slice::from_ref(*filter)))
-        {
-            true => TableProviderFilterPushDown::Inexact,
-            false => TableProviderFilterPushDown::Unsupported,
-        };
-        Ok(filters.iter().map(use_of).collect())
+    /// Returns its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tree(walk) => walk.function_name(),
+            Self::MatchingLogs => logs_view::MATCHING_LOGS,
+        }
     }
 
-    async fn scan(
-        &self,
-        _: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        _: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let schema = self.relation.schema();
-        let columns = projection.cloned().unwrap_or_else(|| (0..schema.fields().len()).collect());
-        let projected = Arc::new(schema.project(&columns)?);
-        let scan = SourceExec::new(
-            self.relation.clone(),
-            columns,
-            conditions(filters),
-            projected,
-            self.feed.clone(),
-        );
-        Ok(Arc::new(scan))
+    /// Returns the relation that a call with these arguments reads.
+    ///
+    /// # Errors
+    /// Fails if it does not take these arguments.
+    pub(crate) fn relation(self, arguments: &[Expr]) -> PlanResult<Relation> {
+        Ok(match self {
+            Self::Tree(walk) => Relation::Tree(tree_view::Tree::of_call(walk, arguments)?),
+            Self::MatchingLogs => Relation::Logs(logs_view::Logs::of_call(arguments)?),
+        })
     }
 }
 
@@ -203,92 +155,11 @@ pub(crate) fn schema(name: &str) -> Option<SchemaRef> {
     Relation::named(name).map(|relation| relation.schema())
 }
 
-/// Returns the table functions.
-pub(crate) fn functions(feed: &ServerRows) -> impl Iterator<Item = (String, Arc<TableFunction>)> {
-    let walks = tree_view::TreePart::ALL.map(|walk| {
-        let function = tree_view::TreeFunction::new(walk, feed.clone());
-        (function.name(), Arc::new(function) as Arc<dyn TableFunctionImpl>)
-    });
-    let logs = logs_view::MatchingLogs::new(feed.clone());
-    let functions = walks.into_iter().chain([(logs_view::MatchingLogs::NAME, Arc::new(logs) as _)]);
-    functions.map(|(name, function)| {
-        (name.to_owned(), Arc::new(TableFunction::new(name.to_owned(), function)))
-    })
-}
-
 /// Returns the text that a table function is called with.
 fn literal_text(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Literal(value, _) => value.try_as_str().flatten(),
         _ => None,
-    }
-}
-
-/// Catalog and schema provider at every level, each of which has one entry.
-#[derive(Debug, Clone)]
-pub(crate) struct Catalog(ServerRows);
-
-impl Catalog {
-    pub(crate) fn new(feed: ServerRows) -> Self {
-        Self(feed)
-    }
-}
-
-fn fixed<T>() -> Result<T> {
-    Err(DataFusionError::Plan("what can be read is fixed".to_owned()))
-}
-
-impl CatalogProviderList for Catalog {
-    fn register_catalog(
-        &self,
-        _: String,
-        _: Arc<dyn CatalogProvider>,
-    ) -> Option<Arc<dyn CatalogProvider>> {
-        None
-    }
-
-    fn catalog_names(&self) -> Vec<String> {
-        vec![CATALOG.to_owned()]
-    }
-
-    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
-        (name == CATALOG).then(|| Arc::new(self.clone()) as Arc<dyn CatalogProvider>)
-    }
-}
-
-impl CatalogProvider for Catalog {
-    fn schema_names(&self) -> Vec<String> {
-        vec![SCHEMA.to_owned()]
-    }
-
-    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        (name == SCHEMA).then(|| Arc::new(self.clone()) as Arc<dyn SchemaProvider>)
-    }
-}
-
-#[async_trait]
-impl SchemaProvider for Catalog {
-    fn table_names(&self) -> Vec<String> {
-        VIEWS.iter().map(|name| (*name).to_owned()).collect()
-    }
-
-    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let table = Relation::named(name).map(|relation| {
-            Arc::new(ViewTable::new(relation, self.0.clone())) as Arc<dyn TableProvider>
-        });
-        Ok(table)
-    }
-
-    fn register_table(
-        &self,
-        _: String,
-        _: Arc<dyn TableProvider>,
-    ) -> Result<Option<Arc<dyn TableProvider>>> {
-        fixed()
-    }
-
-    fn table_exist(&self, name: &str) -> bool {
-        VIEWS.contains(&name)
     }
 }
 

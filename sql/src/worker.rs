@@ -7,10 +7,9 @@
 //! Owns the process and its two threads. One reads the server's messages, the other runs the query
 //! on a stack that is large enough for the deepest plan. A query is hostile text and the engine is
 //! no security boundary: whatever it allocates, computes or breaks ends with this process
-//! (`confine`). The worker has no store: rows come from the server (`link`). Knows no HTTP.
+//! (`confine`). The worker has no store: rows come from the server (`server_link`). Knows no HTTP.
 
 mod confine;
-mod link;
 mod worker_query;
 
 use std::{
@@ -26,27 +25,15 @@ use std::{
 use crate::{
     AnswerFormat,
     frame::{self, ServerFrame},
-    limits::STACK_BYTES,
-    message::{Assignment, Facts, ServerMessage, WorkerMessage},
+    limits::{STACK_BYTES, WorkerLimits},
+    message::{Assignment, Facts, PANICKED, ServerMessage, WorkerMessage},
+    server_link::ServerLink,
 };
-
-pub(crate) use link::ServerLink;
 
 /// Bytes that are read from the server at once, where a frame is shorter.
 const READ_BYTES: usize = 64 << 10;
 /// Exit code after an invalid frame from the server.
 const PROTOCOL: i32 = 76;
-/// Exit code after a panic of the query's thread.
-pub(crate) const PANICKED: i32 = 101;
-
-/// The limits that a worker puts on itself before it does anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WorkerLimits {
-    /// Bytes of address space besides those of the program.
-    pub address_bytes_max: u64,
-    /// Seconds of processor time.
-    pub cpu_seconds_max: u64,
-}
 
 /// A task for the query's thread.
 enum Order {

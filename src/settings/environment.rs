@@ -5,11 +5,9 @@
 //! called `tidings` makes `TIDINGS_SERVICE_HOST`, `TIDINGS_PORT=tcp://10.0.0.1:4317` and more. So a
 //! name that is no setting is no error: it is ignored, with a warning.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, fmt, path::PathBuf};
 
 use tidings_access::ClientSecret;
-
-use crate::client_identity::ClientKey;
 
 use super::{AwsVariables, Origin, SETTINGS, Setting, SettingsError, oidc, suggestion};
 
@@ -32,6 +30,16 @@ pub(super) struct Environment {
     pub(super) oidc_secret: Option<ClientSecret>,
     /// A sentence for each variable that is ignored, and one for all of Kubernetes'.
     pub(super) warnings: Vec<String>,
+}
+
+/// A key for a server that requires one. It is a secret: `Debug` does not show it.
+#[derive(Clone, Default)]
+pub(crate) struct ClientKey(pub(crate) Option<String>);
+
+impl fmt::Debug for ClientKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "a key" } else { "no key" })
+    }
 }
 
 impl Environment {
@@ -63,7 +71,7 @@ impl Environment {
             } else if is_of_a_service(name) {
                 services.push(name.to_owned());
             } else if name.starts_with(PREFIX) {
-                let suggestion = suggestion(name);
+                let suggestion = suggestion(name, Setting::variable);
                 environment.warnings.push(format!(
                     "the variable {name} is no setting and is left alone{suggestion}"
                 ));

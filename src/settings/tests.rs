@@ -217,8 +217,22 @@ fn tls_does_not_make_a_server_that_others_reach_secure() {
 
 #[test]
 fn unknown_keys_of_the_file_are_errors_with_a_suggestion() {
-    assert!(error(Some("htp = \"127.0.0.1:1\""), &[], &[]).contains("did you mean http?"));
+    assert!(error(Some("htp = \"127.0.0.1:1\""), &[], &[]).contains("did you mean `http`?"));
     assert!(error(Some("nonsense_at_all = 1"), &[], &[]).contains("tidings config"));
+}
+
+#[test]
+fn a_right_name_in_a_wrong_form_is_told_from_a_wrong_name() {
+    for key in ["data-dir", "DATA_DIR", "TIDINGS_DATA_DIR"] {
+        let text = error(Some(&format!("{key} = \"x\"")), &[], &[]);
+        assert!(text.contains(&format!("`{key}`; it is written `data_dir` here")), "{text}");
+    }
+    let text = error(Some("[storage]\ndata-dir = \"x\""), &[], &[]);
+    assert!(text.contains("`storage` is a section, and the file has none"), "{text}");
+    assert!(text.contains("`data_dir = …` above it"), "{text}");
+    let sources = read(None, &[("TIDINGS_data_dir", "x")], &[]).unwrap();
+    let [warning] = sources.warnings() else { panic!("{:?}", sources.warnings()) };
+    assert!(warning.contains("it is written `TIDINGS_DATA_DIR` here"), "{warning}");
 }
 
 #[test]
@@ -230,7 +244,7 @@ fn unknown_variables_are_warnings_with_a_suggestion() {
     };
     let misspelt = warnings(&[("TIDINGS_OTLP_GRCP", "x")]);
     assert!(misspelt[0].contains("TIDINGS_OTLP_GRCP"), "{misspelt:?}");
-    assert!(misspelt[0].contains("did you mean otlp-grpc?"), "{misspelt:?}");
+    assert!(misspelt[0].contains("did you mean `TIDINGS_OTLP_GRPC`?"), "{misspelt:?}");
     for unlike_any in ["TIDINGS_NONSENSE_AT_ALL", "TIDINGS_BOGUS"] {
         let [warning] = &warnings(&[(unlike_any, "x")])[..] else { panic!("{unlike_any}") };
         assert!(warning.contains(unlike_any) && warning.contains("tidings config"), "{warning}");

@@ -5,7 +5,8 @@
 //! something needs a key that may administer. So a new route is never open by being forgotten. `GET
 //! /api/v1/session` needs a key that reads, and is limited, counted and recorded as other reads
 //! are. The UI's files are open: they hold no telemetry, and the page that asks for a key is one of
-//! them. Checking and leading are one step, so that no route has one without the other.
+//! them. Checking and leading are one step, so that no route has one without the other. For
+//! Zipkin's read API the receiver checks the key, and this module leads.
 
 use std::{
     io,
@@ -24,15 +25,17 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use http::request::Parts;
+use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tidings_access::{AccessError, AccessPolicy, Caller, Credentials, KeyRing, Role};
-use tidings_collector::DestinationError;
+use tidings_collector::{DestinationError, PeerAddress, ReadApi, ReplyBody};
 use tidings_grpc::{self as grpc, GrpcStatus};
 use tidings_proto::otlp::Code;
 use tidings_query::{ClientId, ProblemResponse};
 use tower::ServiceExt;
 
-use super::{audit::AuditDetail, sign_in::BrowserAccess};
+use super::{audit::AuditDetail, listen::client_at, sign_in::BrowserAccess};
 use crate::tenants::Tenants;
 
 /// Refusals that replace the response of any route, with their reasons.
@@ -188,7 +191,7 @@ async fn answer(tenants: &Tenants, caller: Caller, request: Request, next: Next)
 }
 
 /// Returns the client whose shares a request uses: its key, from any address.
-pub(crate) fn client_of_key(caller: &Caller) -> ClientId {
+fn client_of_key(caller: &Caller) -> ClientId {
     ClientId::new(format!("key {}", caller.id()))
 }
 
@@ -209,6 +212,43 @@ fn refuse_tenant(headers: &HeaderMap, error: &DestinationError) -> Response {
         ProblemResponse::new(status, "unavailable", "The store cannot be used", detail)
             .into_response();
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
+    response
+}
+
+/// Zipkin's read API. The query service answers it, at the address to which Zipkin's reporters
+/// send, which is the collector's.
+impl ReadApi for Tenants {
+    fn answer(
+        &self,
+        head: Parts,
+        caller: Option<Caller>,
+    ) -> Pin<Box<dyn Future<Output = Response<ReplyBody>> + Send>> {
+        let tenants = self.clone();
+        let mut head = head;
+        let client = match (&caller, head.extensions.get::<PeerAddress>()) {
+            (Some(caller), _) => client_of_key(caller),
+            (None, Some(address)) => client_at(*address),
+            (None, None) => ClientId::default(),
+        };
+        head.extensions.insert(client);
+        let name = caller.map(|caller| caller.tenant().clone()).unwrap_or_default();
+        Box::pin(async move {
+            let Ok(tenant) = tenants.find(&name).await else { return unavailable() };
+            let request = Request::from_parts(head, Body::empty());
+            let response = match tenant.zipkin.clone().oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
+            response.map(|body| body.map_err(io::Error::other).boxed_unsync())
+        })
+    }
+}
+
+/// The answer while a store closes; the receiver has reported other reasons before.
+fn unavailable() -> Response<ReplyBody> {
+    let body = Body::from("the store cannot be read at present\n");
+    let mut response = Response::new(body.map_err(io::Error::other).boxed_unsync());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response
 }
 

@@ -1,6 +1,9 @@
 //! The files of the UI, embedded and compressed when the server was built.
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Write},
+    sync::OnceLock,
+};
 
 use axum::{
     Router,
@@ -14,18 +17,22 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use flate2::read::GzDecoder;
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use tidings_grpc::{self as grpc, GrpcStatus};
 use tidings_proto::otlp::Code;
 use tidings_query::ETag;
+use tokio::task::spawn_blocking;
 
 use super::status::wrong_method;
 
-/// One file, in the two encodings every browser knows.
+/// One file, compressed with Brotli. Browsers ask for Brotli on loopback and over TLS, and for gzip
+/// elsewhere.
 struct Asset {
     path: &'static str,
     br: &'static [u8],
-    gz: &'static [u8],
+    /// The same file, compressed with gzip when a client first asks for it.
+    gz: OnceLock<Bytes>,
 }
 
 include!(concat!(env!("OUT_DIR"), "/assets.rs"));
@@ -70,14 +77,14 @@ async fn page(method: Method, uri: Uri, headers: HeaderMap) -> Response {
         return not_found();
     }
     match find("index.html") {
-        Some(page) => answer(page, &headers),
+        Some(page) => answer(page, &headers).await,
         None => ([(CONTENT_TYPE, "text/html; charset=utf-8")], HOW_TO_BUILD).into_response(),
     }
 }
 
 async fn asset(uri: Uri, headers: HeaderMap) -> Response {
     match find(uri.path().trim_start_matches('/')) {
-        Some(asset) => answer(asset, &headers),
+        Some(asset) => answer(asset, &headers).await,
         None => not_found(),
     }
 }
@@ -91,8 +98,8 @@ fn find(path: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.path == path)
 }
 
-fn answer(asset: &'static Asset, request: &HeaderMap) -> Response {
-    let tag = ETag::from_content(asset.gz);
+async fn answer(asset: &'static Asset, request: &HeaderMap) -> Response {
+    let tag = ETag::from_content(asset.br);
     let is_known = tag.is_among(request.get_all(IF_NONE_MATCH));
     let common = [
         (CONTENT_TYPE, HeaderValue::from_static(content_type(asset.path))),
@@ -107,21 +114,33 @@ fn answer(asset: &'static Asset, request: &HeaderMap) -> Response {
     let accepts =
         |name: &str| accepted.split(',').any(|item| item.trim().split(';').next() == Some(name));
     if accepts("br") {
-        (common, [(CONTENT_ENCODING, "br")], asset.br).into_response()
-    } else if accepts("gzip") {
-        (common, [(CONTENT_ENCODING, "gzip")], asset.gz).into_response()
-    } else {
-        match plain(asset) {
-            Ok(plain) => (common, plain).into_response(),
-            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-        }
+        return (common, [(CONTENT_ENCODING, "br")], asset.br).into_response();
     }
+    let is_gzip = accepts("gzip");
+    let content =
+        spawn_blocking(move || if is_gzip { gzip(asset) } else { plain(asset).map(Bytes::from) });
+    match content.await.map_err(io::Error::other).flatten() {
+        Ok(content) if is_gzip => (common, [(CONTENT_ENCODING, "gzip")], content).into_response(),
+        Ok(content) => (common, content).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// Returns a file compressed with gzip, and caches it.
+fn gzip(asset: &Asset) -> io::Result<Bytes> {
+    if let Some(cached) = asset.gz.get() {
+        return Ok(cached.clone());
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(&plain(asset)?)?;
+    let compressed = Bytes::from(encoder.finish()?);
+    Ok(asset.gz.get_or_init(|| compressed).clone())
 }
 
 /// Decompresses the content of a file.
 fn plain(asset: &Asset) -> io::Result<Vec<u8>> {
     let mut plain = Vec::new();
-    GzDecoder::new(asset.gz).read_to_end(&mut plain)?;
+    brotli_decompressor::BrotliDecompress(&mut &asset.br[..], &mut plain)?;
     Ok(plain)
 }
 
@@ -140,31 +159,59 @@ fn content_type(path: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use axum::http::Request;
+    use flate2::read::GzDecoder;
 
     use super::*;
 
-    #[test]
-    fn a_client_that_has_a_file_gets_304_and_no_body() {
-        static PAGE: Asset = Asset { path: "index.html", br: b"br", gz: b"gz" };
-        let ask = |known: &[&str]| {
+    #[tokio::test]
+    async fn a_client_that_has_a_file_gets_304_and_no_body() {
+        static PAGE: Asset = Asset { path: "index.html", br: b"br", gz: OnceLock::new() };
+        let ask = async |known: &[&str]| {
             let request = known
                 .iter()
                 .fold(Request::get("/"), |request, known| request.header(IF_NONE_MATCH, *known));
             let request = request.header(ACCEPT_ENCODING, "br").body(()).unwrap();
-            let answer = answer(&PAGE, request.headers());
+            let answer = answer(&PAGE, request.headers()).await;
             let tag = answer.headers()[ETAG].to_str().unwrap().to_owned();
             (answer.status(), tag)
         };
-        let (status, tag) = ask(&[]);
+        let (status, tag) = ask(&[]).await;
         assert_eq!(status, StatusCode::OK);
         let strong = tag.strip_prefix("W/").unwrap();
         let list = format!("\"other\", {tag}");
         for known in [&[tag.as_str()][..], &[strong], &[&list], &["\"other\"", &tag], &["*"]] {
-            assert_eq!(ask(known), (StatusCode::NOT_MODIFIED, tag.clone()), "{known:?}");
+            assert_eq!(ask(known).await, (StatusCode::NOT_MODIFIED, tag.clone()), "{known:?}");
         }
         for known in ["\"other\"", "", &tag[..20]] {
-            assert_eq!(ask(&[known]), (StatusCode::OK, tag.clone()), "{known:?}");
+            assert_eq!(ask(&[known]).await, (StatusCode::OK, tag.clone()), "{known:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_the_same_in_every_encoding() {
+        // Brotli's form of "page", uncompressed in one block and with an empty last one.
+        static PAGE: Asset =
+            Asset { path: "index.html", br: b"\x8b\x01\x80page\x03", gz: OnceLock::new() };
+        let ask = async |encoding: &'static str| {
+            let request = Request::get("/").header(ACCEPT_ENCODING, encoding).body(()).unwrap();
+            let answer = answer(&PAGE, request.headers()).await;
+            let encoding = answer.headers().get(CONTENT_ENCODING).cloned();
+            let content = axum::body::to_bytes(answer.into_body(), 1 << 10).await.unwrap();
+            (encoding, content)
+        };
+        let (encoding, content) = ask("identity").await;
+        assert_eq!((encoding, &content[..]), (None, &b"page"[..]));
+        for _ in 0..2 {
+            let (encoding, content) = ask("deflate, gzip;q=0.5").await;
+            assert_eq!(encoding.unwrap(), "gzip");
+            let mut plain = String::new();
+            GzDecoder::new(&content[..]).read_to_string(&mut plain).unwrap();
+            assert_eq!(plain, "page");
+        }
+        let (encoding, content) = ask("gzip, br").await;
+        assert_eq!((encoding.unwrap().to_str().unwrap(), &content[..]), ("br", PAGE.br));
     }
 }

@@ -154,7 +154,7 @@ impl Endpoint for WebEndpoint {
 }
 
 /// Returns the client whose shares a request without a key uses: its address.
-pub(crate) fn client_at(address: PeerAddress) -> ClientId {
+pub(super) fn client_at(address: PeerAddress) -> ClientId {
     ClientId::new(format!("address {address}"))
 }
 

@@ -39,10 +39,11 @@ use super::{
     storage::{self, storage_status},
 };
 use crate::{
-    cli::VERSION,
-    client_identity::{ClientIdentity, ClientKey, ClientTls},
+    VERSION,
+    client_identity::{ClientIdentity, ClientTls},
     demo,
     health::Health,
+    settings::ClientKey,
 };
 
 /// The settings that the status and the demo need.

@@ -11,8 +11,8 @@ use tidings_disk::Finding;
 
 use crate::{
     damage::MISSING,
-    data_file::DataFile,
     index::{self, PIECE_BYTES, Sums, Verified},
+    table_file::DataFile,
 };
 
 /// A data file under comparison.

@@ -17,7 +17,6 @@ mod attributes;
 mod column_reader;
 mod encode;
 mod footer;
-pub(crate) mod fuzzed_rows;
 mod gatherer;
 mod groups;
 mod merge;
@@ -31,25 +30,16 @@ mod shred;
 mod sizes;
 mod write;
 
-use std::{fs::File, io, path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
 use bytes::Bytes;
 use tidings_columns::attribute_column::{AttributeColumn, DeclaredColumns};
-use tidings_disk::{Finding, paths::index_path};
 use tidings_proto::{Signal, UnixNanos};
 
-use crate::{
-    StorageError,
-    damage::MISSING,
-    error::failed,
-    memory::Chunk,
-    scan::project,
-    table_store::{DataFileStore, Readable},
-};
+use crate::{StorageError, memory::Chunk, projection::project};
 
-pub(crate) use attributes::CompleteKeys;
 pub(crate) use column_reader::{attributes_of, columns, whole_columns};
 pub(crate) use footer::set_metadata_bytes_max;
 pub use footer::{metadata_bytes, metadata_reads};
@@ -59,98 +49,6 @@ pub(crate) use read::index_of;
 pub(crate) use sections::merge_bytes_min;
 use write::Layout;
 pub(crate) use write::{FileWriter, WrittenFile};
-
-/// A data file that a snapshot reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DataFile {
-    /// Absolute path, which is also the file's name. [`DataFileStore`] says where the bytes are.
-    pub(crate) path: PathBuf,
-    /// Partition in hours since the epoch. This is the hour of the rows' times. For a spanning
-    /// file, it is the last hour in which some of its rows were received.
-    pub(crate) hour: i64,
-    /// Number of rows.
-    pub(crate) rows: u64,
-    /// Size in bytes.
-    pub(crate) bytes: u64,
-    /// Earliest time of the rows.
-    pub(crate) start_min: UnixNanos,
-    /// Latest time of the rows.
-    pub(crate) start_max: UnixNanos,
-    /// Time at which the last row was received, or a later time.
-    pub(crate) received_max: UnixNanos,
-    /// Store that the file is read from.
-    pub(crate) home: DataFileStore,
-}
-
-impl DataFile {
-    pub(crate) fn new(
-        path: PathBuf,
-        hour: i64,
-        rows: u64,
-        bytes: u64,
-        start_min: UnixNanos,
-        start_max: UnixNanos,
-    ) -> Self {
-        let received_max = UnixNanos(0);
-        let home = DataFileStore::default();
-        Self { path, hour, rows, bytes, start_min, start_max, received_max, home }
-    }
-
-    /// Returns true if the statistics show a spanning file, which has rows outside of its
-    /// partition's hour. Such rows belong to hours with too few rows for a file, or the sender's
-    /// clock was wrong.
-    pub(crate) fn is_spanning(&self) -> bool {
-        let hour = |time: UnixNanos| (time.0 / HOUR_NANOS).cast_signed();
-        hour(self.start_min) != self.hour || hour(self.start_max) != self.hour
-    }
-
-    /// Opens the file to read parts of it.
-    pub(crate) fn open_parts(&self) -> io::Result<Readable> {
-        self.home.open_parts(&self.path, self.bytes)
-    }
-
-    /// Opens the file to read all of it.
-    pub(crate) fn open(&self) -> io::Result<File> {
-        self.home.open(&self.path)
-    }
-
-    /// Records damage that a read of the file found.
-    pub(crate) fn note_damage(&self, error: &StorageError) {
-        if let StorageError::Corrupt { reason, .. } = error {
-            self.home.note_damage(&Finding::new(&self.path, reason));
-        }
-    }
-
-    /// Returns the error of a file that could not be opened. A missing file counts as corruption,
-    /// because files of a snapshot are never deleted.
-    fn open_error(&self, source: io::Error) -> StorageError {
-        let error = match source.kind() {
-            io::ErrorKind::NotFound => {
-                StorageError::Corrupt { path: self.path.clone(), reason: MISSING.to_owned() }
-            }
-            _ => failed("open", &self.path)(source),
-        };
-        self.note_damage(&error);
-        error
-    }
-
-    /// Opens the index of the file for reading.
-    pub(crate) fn open_index(&self) -> io::Result<File> {
-        self.home.open(&index_path(&self.path))
-    }
-
-    /// Returns the earliest and the latest time that the rows can have. Statistics end at
-    /// `i64::MAX`, and sender clocks can exceed it.
-    pub(crate) fn times(&self) -> (UnixNanos, UnixNanos) {
-        let max = if self.start_max < STATS_MAX { self.start_max } else { UnixNanos(u64::MAX) };
-        (self.start_min, max)
-    }
-}
-
-/// Length of a partition in nanoseconds.
-pub(crate) const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
-/// The largest time that statistics can hold.
-pub(crate) const STATS_MAX: UnixNanos = UnixNanos(i64::MAX.unsigned_abs());
 
 /// Data file in memory that is not written yet.
 #[derive(Debug, Clone)]

@@ -17,7 +17,7 @@ pub use log_condition::{
     AttributeOwner, ConditionNumber, LogColumn, LogCondition, LogExpression, NumberBound,
     TextBound, ValuePredicate,
 };
-pub(crate) use matcher::Matcher;
+pub(crate) use matcher::{CompleteKeys, Matcher};
 pub use text::Needle;
 pub use text_predicate::{
     FuzzyWord, Glyph, Phrase, TextPattern, TextPredicate, Wildcard, WildcardScope,

@@ -4,6 +4,8 @@
 //! point therefore adds the checksums, and the decoder behind them sees the input. No shipped code
 //! calls these functions.
 
+mod file_table;
+
 use std::io;
 
 use bytes::Bytes;
@@ -15,11 +17,9 @@ use tidings_proto::{
 };
 use tidings_wal::{RECORDS_START, SegmentHeader, SegmentPiece, SegmentReader, WalRecord};
 
-pub use crate::{
-    backup::ManifestContent,
-    data_file::fuzzed_rows::{FileAnswers, FileTable},
-    tables::fuzzed_log::TableLog,
-};
+pub use file_table::{FileAnswers, FileTable};
+
+pub use crate::{backup::ManifestContent, tables::fuzzed_log::TableLog};
 use crate::{index::read_sealed, pins::Pins, store::ErasureRecord};
 
 /// Header of the segments that [`read_log_segment`] makes.

@@ -14,7 +14,6 @@
 
 mod bits;
 mod build;
-mod bytes;
 mod file;
 mod find;
 mod fuse;
@@ -40,15 +39,13 @@ use std::{
 use tidings_disk::paths::index_path;
 use tidings_proto::Signal;
 use tokio::sync::Notify;
-use xxhash_rust::xxh3::xxh3_64;
 
 pub(crate) use build::IndexBuilder;
-pub(crate) use bytes::{Reader as Bytes, push_varint};
 pub(crate) use file::{
     Verified, is_outdated, read_sealed, verify, with_corrections, without_corrections,
 };
 pub(crate) use grams::text_bits;
-pub(crate) use runs::{Fetch, HashedRun, RUNS_PAGE};
+pub(crate) use runs::{HashedRun, RUNS_PAGE};
 pub(crate) use sums::{ChecksumBuilder, PIECE_BYTES, Sums};
 pub(crate) use terms::{
     double_term, error_term, int_term, key_term, link_term, name_term, service_term, severity_term,
@@ -59,22 +56,17 @@ use file::Head;
 use find::{LookupError, find};
 
 use crate::{
-    data_file::DataFile,
     metrics::CacheReads,
     rollup::{
         CorrectionSection, CountPages, Directory, ExceptionListing, ExceptionSection, FormPage,
         GraphSection, Hours, KindSection, LogCountSection, LogFormSection, PeerKeys, SharedRepeats,
         SplitTraces,
     },
+    table_file::DataFile,
 };
 
 /// Maximum number of indexes that wait to be rebuilt. Indexes beyond it are requested again later.
 const MISSING_MAX: usize = 10_000;
-
-/// Hash of the last 8 bytes of a trace id. One hash therefore finds 64-bit and 128-bit ids alike.
-pub(crate) fn trace_hash(low64: u64) -> u64 {
-    xxh3_64(&low64.to_le_bytes())
-}
 
 /// Index lookup of a filter: conditions that a row must all meet.
 #[derive(Debug, Clone)]
@@ -113,7 +105,8 @@ impl IndexLookup {
     /// Returns a lookup of rows of the traces whose ids end with one of these numbers. Without a
     /// list, every row matches.
     pub(crate) fn new(signal: Signal, trace_low64s: Option<&[u64]>) -> Self {
-        let traces = trace_low64s.map(|low64s| low64s.iter().copied().map(trace_hash).collect());
+        let traces = trace_low64s
+            .map(|low64s| low64s.iter().copied().map(crate::index_bytes::trace_hash).collect());
         Self { signal, traces, terms: Vec::new(), text: Vec::new(), one_of: Vec::new() }
     }
 

@@ -20,13 +20,16 @@ mod filter;
 #[doc(hidden)]
 pub mod fuzzed_files;
 mod index;
+mod index_bytes;
 mod line_file;
 mod locked_file;
 mod maintenance;
 mod memory;
 mod metrics;
 mod pins;
+mod projection;
 mod rollup;
+mod rollup_query;
 #[cfg(test)]
 mod samples;
 mod scan;
@@ -34,6 +37,7 @@ mod settings;
 mod snapshot;
 mod store;
 mod table_change;
+mod table_file;
 mod table_store;
 mod tables;
 mod text_portions;
@@ -57,26 +61,28 @@ pub use maintenance::{ClockGuard, Retention, RetentionCondition, RetentionRule, 
 pub use metrics::{CacheReads, StoreMeasurements};
 pub use pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pin};
 pub use rollup::{
-    AggregationWatch, Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallBounds,
-    CallCounts, CallKey, Calls, Cell, CountVisit, CountedForms, CountedLogs, CutServices,
-    DeduplicationSet, Durations, ExceptionAttributes, ExceptionBounds, ExceptionGroups,
-    ExceptionKey, ExceptionSums, FORM_WILDCARD, FormBounds, FormRecords, FormSummary, FormTable,
-    FormWriter, GraphAggregate, GraphBounds, GraphCall, GraphChoice, GraphDetail, GraphKey,
-    GraphPart, GraphSpan, KeptForms, KindAnswer, KindBounds, KindCalls, KindKey, LATENCY_BOUNDS,
-    LastException, Latency, ListedKind, LogCountCell, OtherKinds, Peer, SampleSpec, Transactions,
-    graph_calls, split_at_gaps, transaction_place,
+    Call, CallCounts, CallKey, Calls, Cell, CutServices, DeduplicationSet, Durations,
+    ExceptionAttributes, ExceptionKey, FORM_WILDCARD, FormBounds, FormRecords, FormSummary,
+    FormTable, FormWriter, GraphCall, GraphKey, GraphPart, GraphSpan, KeptForms, KindBounds,
+    KindCalls, KindKey, LATENCY_BOUNDS, Latency, ListedKind, LogCountCell, OtherKinds, Peer,
+    SampleSpec, Transactions, graph_calls, split_at_gaps, transaction_place,
+};
+pub use rollup_query::{
+    AggregationWatch, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallBounds,
+    CountVisit, CountedForms, CountedLogs, ExceptionBounds, ExceptionGroups, ExceptionSums,
+    GraphAggregate, GraphBounds, GraphChoice, GraphDetail, KindAnswer, LastException,
 };
 pub use scan::{RowsNeeded, Scan, ScanStats, ScanWatch};
-pub use settings::{ObjectAddress, ObjectStoreSettings, StoreMemory, StoreSettings, TablesAt};
+pub use settings::{StoreMemory, StoreSettings};
 pub use snapshot::Snapshot;
 pub use store::{
     ConvertedBatch, ERASURES_MAX, Erasure, ErasureRecord, ErasureReport, ErasureState,
     MaintenanceReport, Recovery, Store, StoreCounts, StoreUsage, TableUsage, TelemetryBatch,
 };
+pub use table_store::{ObjectAddress, ObjectStoreSettings, TablesAt};
 pub use text_portions::text_portions;
 pub use tidings_columns::{
-    AttributeTexts, CodedAttribute, CodedAttributes, Detail, LogRows, Scalar, SpanRows,
-    conversion::json_text, schema::is_sender_key,
+    AttributeTexts, Detail, LogRows, Scalar, SpanRows, conversion::json_text, schema::is_sender_key,
 };
 pub use tidings_disk::{CheckSummary, Finding};
 pub use tidings_runtime::{

@@ -3,72 +3,52 @@
 //! A rollup counts a file's spans by service, operation, kind and status, in buckets of one, five
 //! and thirty minutes. Each bucket has counts, errors, a latency histogram and exemplars. `build`
 //! aggregates them while the file is written, with `file_aggregate`; `number_cache` caches the
-//! latest group numbers. `cells` encodes the section and `cell` one group of a bucket. `call_query`
-//! answers queries. `repeats` finds spans that are in two files, so that each counts once. `hours`
-//! caches the rollups of all files of an hour as one aggregate. `latency` owns the histogram's
-//! buckets, and `calls` the state of a group.
+//! latest group numbers. `cells` encodes the section and `cell` one group of a bucket. `latency`
+//! owns the histogram's buckets, and `calls` the state of a group.
 //!
 //! `graph` does the same for calls between services, and `kinds` for root operations. Both need
-//! whole traces. `graph` keeps the counts of levels that are too large. `splits` finds the traces
-//! that are in two files. `retraction` retracts calls, and `counted_calls` selects them.
-//! `file_buckets` adds the remaining buckets of a file to the time ranges of `query_totals`.
-//! `builders` makes all rollups in one pass, including those of `exceptions`. `split_corrections`
-//! precomputes corrections for split traces in files that are not merged any more. `names` lists
-//! the names of calls and counts them. `log_counts` counts log records.
+//! whole traces. `exceptions` lists exceptions, and `log_counts` counts log records. `builders`
+//! makes all rollups of spans in one pass. `split_corrections` is the section of corrections for
+//! split traces. `retraction` retracts calls, and `query_totals` adds them up by time range.
 //!
-//! An answer from rollups equals the answer from rows. Rows are read where rollups have no data:
-//! parts of a minute, memory, and files without valid rollups. A span in two places is retracted in
-//! one of them. Rollups are derived data: `crate::index` rebuilds them.
+//! Queries keep what they found out about files in `hours`, `repeats`, `splits` and
+//! `graph::peer_keys`. Rollups are derived data: `crate::index` stores and rebuilds them, and
+//! `crate::rollup_query` answers from them. This module reads no file.
 
-mod build;
+pub(crate) mod build;
 mod builders;
-mod call_query;
 mod calls;
-mod cell;
-mod cells;
-mod counted_calls;
+pub(crate) mod cell;
+pub(crate) mod cells;
 mod deduplication;
-mod exceptions;
-mod file_aggregate;
-mod file_buckets;
-mod graph;
-mod hours;
-mod kinds;
-mod latency;
-mod log_counts;
-mod names;
-mod number_cache;
-mod query_failure;
-mod query_totals;
-mod repeats;
-mod retraction;
-mod split_corrections;
-mod splits;
+pub(crate) mod exceptions;
+pub(crate) mod file_aggregate;
+pub(crate) mod graph;
+pub(crate) mod hours;
+pub(crate) mod kinds;
+pub(crate) mod latency;
+pub(crate) mod log_counts;
+pub(crate) mod number_cache;
+pub(crate) mod query_totals;
+pub(crate) mod repeats;
+pub(crate) mod retraction;
+pub(crate) mod split_corrections;
+pub(crate) mod splits;
 
-pub use call_query::{
-    AggregationWatch, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallBounds,
-};
 pub use calls::{Call, CallCounts, CallKey, Calls};
 pub use cell::{Cell, Durations};
 pub use deduplication::DeduplicationSet;
-pub use exceptions::{
-    ExceptionAttributes, ExceptionBounds, ExceptionGroups, ExceptionKey, ExceptionSums,
-    LastException,
-};
-pub use graph::{
-    GraphAggregate, GraphBounds, GraphCall, GraphChoice, GraphDetail, GraphKey, GraphPart,
-    GraphSpan, Peer, graph_calls, split_at_gaps,
-};
+pub use exceptions::{ExceptionAttributes, ExceptionKey};
+pub use graph::{GraphCall, GraphKey, GraphPart, GraphSpan, Peer, graph_calls, split_at_gaps};
 pub use kinds::{
-    KindAnswer, KindBounds, KindCalls, KindKey, ListedKind, OtherKinds, SampleSpec, Transactions,
+    KindBounds, KindCalls, KindKey, ListedKind, OtherKinds, SampleSpec, Transactions,
     transaction_place,
 };
 pub use latency::{LATENCY_BOUNDS, Latency};
 pub use log_counts::{
-    CountedForms, CountedLogs, CutServices, FORM_WILDCARD, FormBounds, FormRecords, FormSummary,
-    FormTable, FormWriter, KeptForms, LogCountCell,
+    CutServices, FORM_WILDCARD, FormBounds, FormRecords, FormSummary, FormTable, FormWriter,
+    KeptForms, LogCountCell,
 };
-pub use names::CountVisit;
 
 pub(crate) use builders::RollupBuilders;
 pub(crate) use cells::Directory;
@@ -80,16 +60,35 @@ pub(crate) use log_counts::{
     CountPages, FormPage, LogCountBuilder, LogCountSection, LogFormSection,
 };
 pub(crate) use repeats::SharedRepeats;
-pub(crate) use split_corrections::{CorrectionBytes, CorrectionSection, build_corrections};
+pub(crate) use split_corrections::{CorrectionBytes, CorrectionSection};
 pub(crate) use splits::SplitTraces;
 
+use crate::table_file::HOUR_NANOS;
+
 const SECOND: u64 = 1_000_000_000;
+/// Length of an hour in nanoseconds.
+pub(crate) const HOUR: u64 = HOUR_NANOS;
 /// Bucket lengths of each level, shortest first. Each divides the next, and the last divides an
 /// hour.
-const LEVELS: [u64; 3] = [60 * SECOND, 300 * SECOND, 1_800 * SECOND];
+pub(crate) const LEVELS: [u64; 3] = [60 * SECOND, 300 * SECOND, 1_800 * SECOND];
 /// Spans of a trace that begin after this long a silence count as another trace. Without this rule,
 /// a query would have to search its whole time range for the parts of each trace.
 const SILENCE: u64 = 3_600 * SECOND;
 
+/// Returns the limit. A test can lower the limits of its thread.
+#[cfg(not(test))]
+pub(crate) const fn limit(max: usize) -> usize {
+    max
+}
+
+/// Returns the part of the limit that holds in this thread.
 #[cfg(test)]
-mod tests;
+pub(crate) fn limit(max: usize) -> usize {
+    max / LIMITS_PART.get()
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Part of each limit that holds in this thread: one in this many.
+    pub(crate) static LIMITS_PART: std::cell::Cell<usize> = const { std::cell::Cell::new(1) };
+}

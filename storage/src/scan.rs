@@ -112,16 +112,6 @@ impl ScanWatch {
     }
 }
 
-/// Selects the columns with these names.
-pub(crate) fn project(
-    batch: &RecordBatch,
-    names: impl Iterator<Item = &'static str>,
-) -> Result<RecordBatch, ArrowError> {
-    let schema = batch.schema_ref();
-    let indices: Vec<usize> = names.filter_map(|name| schema.index_of(name).ok()).collect();
-    batch.project(&indices)
-}
-
 /// Selects these rows, which are ascending.
 pub(crate) fn select(batch: &RecordBatch, rows: &[usize]) -> Result<RecordBatch, ArrowError> {
     match rows {

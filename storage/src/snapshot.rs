@@ -15,11 +15,13 @@ use tidings_proto::UnixNanos;
 use crate::{
     Detail, LogFilter, LogRows, RowsNeeded, Scan, ScanStats, ScanWatch, SpanFilter, SpanRows,
     StorageError,
-    data_file::{CandidateGroups, DataFile},
+    data_file::CandidateGroups,
     filter::{Bound, Matcher, TimeOrder},
     index::Indexes,
     memory::Chunk,
-    scan::{DynamicFilter, PORTION_ROWS, Progress, Visit, project, select},
+    projection::project,
+    scan::{DynamicFilter, PORTION_ROWS, Progress, Visit, select},
+    table_file::DataFile,
 };
 
 use sources::{DueSource, ScanSource, Sources};

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use crate::{data_file::DataFile, metrics::StoreMetrics};
+use crate::{metrics::StoreMetrics, table_file::DataFile};
 
 /// Reason of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

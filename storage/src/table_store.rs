@@ -7,14 +7,15 @@
 //! block and are called where blocking is allowed. Does not own the content of the files
 //! (`data_file`, `index`, `tables`), nor the write-ahead log, which is always on the local disk.
 //!
-//! `connect` connects to an S3-compatible store. `claim` verifies that the store can hold tables,
-//! and that the tables belong to this data directory.
+//! `location` has the settings, and `connect` connects to an S3-compatible store. `claim` verifies
+//! that the store can hold tables, and that the tables belong to this data directory.
 
 mod cache;
 mod claim;
 mod connect;
 mod credentials;
 mod local;
+mod location;
 mod object;
 mod readable;
 mod synced_store;
@@ -36,6 +37,7 @@ use tidings_columns::schema::HOUR;
 use tidings_disk::{AppendFile, DiskEntry, Finding, Mistakes, SharedDisk, paths::Paths};
 use tidings_proto::UnixNanos;
 
+pub use self::location::{ObjectAddress, ObjectStoreSettings, TablesAt};
 use self::{
     cache::Cache, claim::claim, connect::connect, object::ObjectTables, whole_lists::WholeLists,
 };
@@ -45,13 +47,7 @@ pub(crate) use self::{
     object::as_io,
     readable::{FetchFailure, Readable},
 };
-use crate::{
-    Clock, StorageError, StoreSettings,
-    blocking::blocking,
-    damage::DamagedFiles,
-    error::failed,
-    settings::{ObjectAddress, ObjectStoreSettings, TablesAt},
-};
+use crate::{Clock, StorageError, blocking::blocking, damage::DamagedFiles, error::failed};
 
 /// The table store shared by all code that reads and writes tables.
 pub(crate) type SharedTables = Arc<dyn TableStore>;
@@ -192,7 +188,8 @@ impl fmt::Debug for DataFileStore {
 }
 
 /// Opens the configured location of the tables, for the process that holds the data directory's
-/// lock. Waits while the location does not answer. Tests pass `given` instead.
+/// lock. Waits while the location does not answer. Tests pass `given` instead. Cached copies of files
+/// leave twice `disk_reserve_bytes` of the disk free.
 ///
 /// # Errors
 /// `Refused` when the location cannot hold tables, or when the directory's tables are somewhere
@@ -200,11 +197,12 @@ impl fmt::Debug for DataFileStore {
 pub(crate) async fn open(
     disk: &SharedDisk,
     paths: &Paths,
-    settings: &StoreSettings,
+    tables: &TablesAt,
+    disk_reserve_bytes: u64,
     clock: &dyn Clock,
     given: Option<Arc<dyn ObjectStore>>,
 ) -> Result<SharedTables, StorageError> {
-    let TablesAt::ObjectStore(remote) = &settings.tables else {
+    let TablesAt::ObjectStore(remote) = tables else {
         let (of_it, paths_of_it) = (Arc::clone(disk), paths.clone());
         blocking(move || check_local(of_it.as_ref(), &paths_of_it)).await?;
         return Ok(Arc::new(LocalTables::new(Arc::clone(disk), paths.tables())));
@@ -215,7 +213,7 @@ pub(crate) async fn open(
     };
     claim(disk, paths, &store, &remote.address, clock).await?;
     let (disk, folder) = (Arc::clone(disk), paths.cache());
-    let free_min = settings.disk_reserve_bytes.saturating_mul(2);
+    let free_min = disk_reserve_bytes.saturating_mul(2);
     let (address, bytes_max) = (remote.address.clone(), remote.cache_bytes_max);
     blocking(move || {
         let cache = Cache::take_over(disk, folder, bytes_max, free_min)?;

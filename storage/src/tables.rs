@@ -69,9 +69,10 @@ use self::{
 use crate::{
     StorageError,
     blocking::blocking,
-    data_file::{DataFile, EncodedFile},
+    data_file::EncodedFile,
     error::failed,
     table_change::{CommitReason, TableChange},
+    table_file::DataFile,
     table_store::{self, DataFileStore, SharedTables, TableStore},
 };
 

@@ -9,6 +9,7 @@ use tidings_proto::otlp::{KeyValue, Span};
 use crate::harness::{Server, http::post, shared_incident::incident, spans};
 
 mod by_key;
+mod choices;
 mod compare;
 mod explore;
 mod first_occurrence;
@@ -16,6 +17,7 @@ mod live;
 mod map;
 mod reading;
 mod reading_logs;
+mod search_box;
 mod server_state;
 mod span_panel;
 mod sql;

@@ -176,6 +176,18 @@ fn a_types_charts_mark_the_version_that_its_sentence_names() {
         ));
     }
     page.browser.screenshot("type-marks-other-version");
+    // A label has as much room as its side of the plot.
+    for (width, height) in [(1_280, 800), (390, 844)] {
+        page.browser.resize(width, height);
+        page.wait_for(
+            "(main => main.scrollWidth <= main.clientWidth)(document.querySelector('main')) \
+             && (labels => labels.length >= 3 && labels.every(label => { \
+               const place = label.getBoundingClientRect(); \
+               const plot = label.closest('.chart-plot').getBoundingClientRect(); \
+               return place.left >= plot.left - 1 && place.right <= plot.right + 1; })) \
+             ([...document.querySelectorAll('.chart-mark-label')])",
+        );
+    }
 }
 
 /// Pages report that the comparison of changes failed, and show no other result in its place.

@@ -55,6 +55,34 @@ fn a_trace_says_how_unusual_it_is_and_what_a_run_of_calls_took() {
 }
 
 #[test]
+fn calls_in_rotation_are_a_row_for_each_operation_with_whole_figures() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
+    let start = now() - 120_000_000_000;
+    let at = |id: u64, parent: u64, name: &str, from: u64, micros: u64| Span {
+        start_time_unix_nano: start + from * 1_000,
+        end_time_unix_nano: start + (from + micros) * 1_000,
+        ..span(1, id, parent, name)
+    };
+    let calls = (0..250_u64).map(|call| {
+        let name = format!("SELECT payment_methods WHERE shard = {}", call % 5);
+        at(2 + call, 1, &name, call * 1_600, 1_500)
+    });
+    let spans = std::iter::once(at(1, 0, "POST /checkout", 0, 400_000)).chain(calls);
+    let body = traces("shop", spans.collect()).encode_to_vec();
+    assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
+    browser.open(&format!("http://{}/trace/{:032x}?span={:016x}", server.http, 1, 1));
+    browser.wait_for("document.querySelector('.span-panel')");
+    browser.wait_for("document.querySelectorAll('.wf-scroll .wf-line').length === 6");
+    assert_eq!(count(&mut browser, ".wf-run"), 5);
+    let cut = browser.evaluate(
+        "[...document.querySelectorAll('.wf-run .wf-figures')]\
+         .filter(of => of.scrollWidth > of.clientWidth).length",
+    );
+    assert_eq!(cut, 0, "p50, p99 and the sum are read whole beside the details");
+}
+
+#[test]
 fn a_phone_opens_the_details_of_a_span_that_the_address_names_or_a_tap_selects() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 390, 844) else { return };

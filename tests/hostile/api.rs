@@ -59,6 +59,8 @@ const CASES: &[Case] = &[
     ("/api/v1/services?limit=0", 400, Some("limit")),
     ("/api/v1/attributes/values", 400, Some("key")),
     ("/api/v1/attributes/keys?nothing=1", 400, Some("nothing")),
+    ("/api/v1/names", 400, Some("text")),
+    ("/api/v1/names?text=x&limit=101", 400, Some("limit")),
     ("/api/v1/resolve", 400, Some("text")),
     ("/api/v1/resolve?nothing=1", 400, Some("nothing")),
     ("/api/v1/transactions/no-such-transaction", 404, None),

@@ -200,6 +200,7 @@ const LISTED: &[&str] = &[
     "/api/v1/logs/stats?by=service",
     "/api/v1/attributes/keys?prefix=key-WORD",
     "/api/v1/attributes/values?key=motto",
+    "/api/v1/names?text=WORD",
     "/api/v1/resolve?text=TRACE",
     "/api/v1/resolve?text=order-WORD",
     "/api/v1/pins",

@@ -1,24 +1,36 @@
 //! Addresses of the pages of a transaction type, a service, a transaction and sets of traces.
 //!
 //! An address keeps the reader's time range. A name may be any text, and a path segment cannot hold
-//! every text. A name that is empty, `.` or `..`, or that has a percent sign (routers decode it
-//! twice), is put in the query instead.
+//! every text: [`transaction_type`] and [`service`] put the other names in the query. An empty name
+//! has no page. Its transactions are those of a query of Explore.
 
 use tidings_proto::{DurationNanos, TraceId};
 
 use crate::url::{
     AttributeFilter, ExploreState, ParsedParam, TimeRange, TraceFilters, UrlQuery, encode,
+    traceql::write_traceql,
 };
 
 /// Path segment that stands for a name in the query.
 const IN_QUERY: &str = "-";
 
-/// Returns the address of a transaction type's page.
+/// Reports whether a path segment can hold a name. Browsers resolve segments of dots before they
+/// decode slashes or after it, and routers decode percent signs twice.
+fn fits_segment(name: &str) -> bool {
+    let is_lost = |sign: char| matches!(sign, '%' | '\\') || sign.is_control();
+    let is_dots = |part: &str| matches!(part, "." | "..");
+    !name.is_empty() && name != IN_QUERY && !name.contains(is_lost) && !name.split('/').any(is_dots)
+}
+
+/// Returns the address of a transaction type's page. Without one of its names it is the address of
+/// Explore with its spans.
 #[must_use]
 pub fn transaction_type(service: &str, operation: &str, range: TimeRange) -> String {
+    if service.is_empty() || operation.is_empty() {
+        return spans_of(service, operation, range);
+    }
     let mut query = UrlQuery::default();
-    let fits = |name: &str| !matches!(name, "" | "." | ".." | IN_QUERY) && !name.contains('%');
-    let path = if fits(service) && fits(operation) {
+    let path = if fits_segment(service) && fits_segment(operation) {
         format!("/transactions/{}/{}", encode(service), encode(operation))
     } else {
         query.push("service", service);
@@ -27,6 +39,18 @@ pub fn transaction_type(service: &str, operation: &str, range: TimeRange) -> Str
     };
     range.write(&mut query);
     query.on(&path)
+}
+
+/// Returns the address of Explore with the spans of an operation. Filters cannot express an empty
+/// name, so that a query does.
+fn spans_of(service: &str, operation: &str, range: TimeRange) -> String {
+    let filters = TraceFilters {
+        service: Some(service.to_owned()),
+        operation: Some(operation.to_owned()),
+        ..TraceFilters::default()
+    };
+    let query = Some(write_traceql(&filters));
+    ExploreState { range, query, ..ExploreState::default() }.write().on("/explore")
 }
 
 /// Reads the service and the operation from the address of a transaction type's page.
@@ -43,10 +67,35 @@ pub fn read_transaction_type(
     (service, operation)
 }
 
-/// Returns the address of a service's page.
+/// Returns the address of a service's page. A service without a name has no page and has the
+/// address of the list of services.
 #[must_use]
 pub fn service(name: &str, range: TimeRange) -> String {
-    with_range(&format!("/services/{}", encode(name)), range)
+    service_with(name, UrlQuery::default(), range)
+}
+
+/// Returns the address of a service's page with further parameters.
+pub(crate) fn service_with(name: &str, mut query: UrlQuery, range: TimeRange) -> String {
+    if name.is_empty() {
+        return with_range("/services", range);
+    }
+    let path = if fits_segment(name) {
+        format!("/services/{}", encode(name))
+    } else {
+        query.push("service", name);
+        format!("/services/{IN_QUERY}")
+    };
+    range.write(&mut query);
+    query.on(&path)
+}
+
+/// Reads the name from the address of a service's page.
+#[must_use]
+pub fn read_service(segment: String, query: &UrlQuery) -> String {
+    match query.get("service").filter(|name| segment == IN_QUERY && !name.is_empty()) {
+        Some(name) => name.to_owned(),
+        None => segment,
+    }
 }
 
 /// Returns the address of the transaction page of an id.
@@ -203,30 +252,81 @@ fn non_empty(name: &str) -> Option<String> {
 mod tests {
     use tidings_proto::DurationNanos;
 
-    use super::{TraceListLink, read_transaction_type, transaction_type};
+    use super::{
+        TraceListLink, read_service, read_transaction_type, service, service_with, transaction_type,
+    };
     use crate::url::{TimeRange, UrlQuery};
+
+    const HOSTILE: [&str; 16] = [
+        "POST /checkout",
+        ".",
+        "..",
+        "-",
+        "50 % off",
+        "a/b?c=d&e#f",
+        "ü\u{0}",
+        "/",
+        "//",
+        "/..",
+        "../..",
+        "a/./b",
+        "\u{0}/..",
+        "%00%2f..",
+        "..\\",
+        "...",
+    ];
+
+    /// Returns the names in a path, as a router decodes them, and checks that no browser changes the
+    /// path.
+    fn names(path: &str) -> Vec<String> {
+        let name = |segment: &str| {
+            let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+            assert!(!matches!(plain.as_str(), "" | "." | ".."), "{path}");
+            assert!(!plain.contains("%25") && !plain.contains("%00"), "{path}");
+            UrlQuery::parse(&format!("n={segment}")).get("n").unwrap_or_default().to_owned()
+        };
+        path.trim_start_matches('/').split('/').skip(1).map(name).collect()
+    }
 
     fn round_trip(service: &str, operation: &str) {
         let address = transaction_type(service, operation, TimeRange::All);
         let (path, query) = address.split_once('?').unwrap();
-        let mut names = path.strip_prefix("/transactions/").unwrap().split('/');
-        let mut name = || UrlQuery::parse(&format!("n={}", names.next().unwrap()));
-        let text = |query: &UrlQuery| query.get("n").unwrap_or_default().to_owned();
-        let (first, second) = (text(&name()), text(&name()));
+        let [first, second]: [String; 2] = names(path).try_into().unwrap();
         let read = read_transaction_type(first, second, &UrlQuery::parse(query));
         assert_eq!(read, (service.to_owned(), operation.to_owned()), "{address}");
     }
 
     #[test]
     fn every_name_has_an_address() {
-        for name in ["POST /checkout", "", ".", "..", "-", "50 % off", "a/b?c=d&e#f", "ü\u{0}"] {
+        for name in HOSTILE {
             round_trip("web", name);
             round_trip(name, "GET /");
+            let address = service(name, TimeRange::All);
+            let (path, query) = address.split_once('?').unwrap();
+            let [segment]: [String; 1] = names(path).try_into().unwrap();
+            assert_eq!(read_service(segment, &UrlQuery::parse(query)), name, "{address}");
         }
         assert_eq!(
             transaction_type("web", "POST /checkout", TimeRange::default()),
             "/transactions/web/POST%20%2Fcheckout"
         );
+        assert_eq!(service("a/b c", TimeRange::default()), "/services/a%2Fb%20c");
+        let mut query = UrlQuery::default();
+        query.push("operation", "GET /");
+        let address = service_with("..", query, TimeRange::default());
+        assert_eq!(address, "/services/-?operation=GET%20%2F&service=..");
+    }
+
+    #[test]
+    fn an_operation_without_a_name_is_a_query_of_explore() {
+        let query = |service: &str, operation: &str| {
+            let address = transaction_type(service, operation, TimeRange::default());
+            let query = UrlQuery::parse(address.strip_prefix("/explore?").unwrap());
+            query.get("q").unwrap().to_owned()
+        };
+        assert_eq!(query("web", ""), r#"{ resource.service.name = "web" && name = "" }"#);
+        assert_eq!(query("", "GET /"), r#"{ resource.service.name = "" && name = "GET /" }"#);
+        assert_eq!(service("", TimeRange::All), "/services?range=all");
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub mod sql;
 mod streaming;
 pub mod trace_sets;
 
-use std::{fmt, marker::PhantomData};
+use std::{cell::Cell, fmt, marker::PhantomData};
 
 use leptos::prelude::window;
 use serde::de::DeserializeOwned;
@@ -201,7 +201,9 @@ impl<T> Request<T> {
             let _fixed = headers.set("tidings-request", "ui");
         }
         let response = JsFuture::from(window().fetch_with_request(&request)).await;
-        Ok(response.map_err(|error| failure(&error))?.unchecked_into())
+        let response = response.map_err(|error| failure(&error))?;
+        ANSWER_COUNT.set(ANSWER_COUNT.get().wrapping_add(1));
+        Ok(response.unchecked_into())
     }
 
     /// Sends the request with this `Accept` header. Returns the status and the text of the answer.
@@ -237,6 +239,15 @@ fn read<T: DeserializeOwned>(status: u16, text: &str) -> Result<T, ApiError> {
 
 fn read_json<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
     serde_json::from_str(text).map_err(|error| ApiError::Unreadable(error.to_string()))
+}
+
+thread_local! {
+    static ANSWER_COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Returns the number of answers to all requests of this page.
+pub(crate) fn answer_count() -> u64 {
+    ANSWER_COUNT.get()
 }
 
 /// Makes a controller that aborts requests.

@@ -200,9 +200,18 @@ pub(crate) fn use_text_selected() -> ReadSignal<bool> {
 
 /// Scrolls the element with this id into view, by the shortest way.
 pub(crate) fn scroll_into_view(id: &str) {
+    scroll_to(id, web_sys::ScrollLogicalPosition::Nearest);
+}
+
+/// Scrolls the element with this id to the upper edge of the part of the page that scrolls.
+pub(crate) fn scroll_to_upper_edge(id: &str) {
+    scroll_to(id, web_sys::ScrollLogicalPosition::Start);
+}
+
+fn scroll_to(id: &str, position: web_sys::ScrollLogicalPosition) {
     if let Some(element) = document().get_element_by_id(id) {
         let options = web_sys::ScrollIntoViewOptions::new();
-        options.set_block(web_sys::ScrollLogicalPosition::Nearest);
+        options.set_block(position);
         element.scroll_into_view_with_scroll_into_view_options(&options);
     }
 }

@@ -4,18 +4,20 @@
 //! A service's name is hashed to its home: one of a few hues that are far from each other and from
 //! the red of errors. Where two services of one picture have the same home, the second one moves to
 //! the next free shade by a fixed probe sequence. Answers arrive in any order, so the browser
-//! stores the shade of each service. On the next page, and after a reload, the service has that
-//! shade again, unless another service of that picture took it first. While fewer services are
-//! known than there are shades, no other service takes it. A picture with more services than shades
-//! uses some shades twice, and the order of answers decides which services share one.
+//! stores the first shade of each service and does not change it. The service has that shade on
+//! every page and after a reload.
+//!
+//! Some of more services than shades have the same shade. Where two of them are in one picture of few
+//! services, the second one has another shade there, which is not stored. In a picture of more
+//! services than hues, services have their stored shades, so that no colour moves.
 //!
 //! Shades are the hues in two tones. The theme sets lightness and chroma of both tones
 //! (`--service-l`, `--service-l2` …), so that every service is equally prominent and readable.
 //! Elements get a shade as the custom property `--hue`, set through the CSSOM, because the content
 //! security policy forbids style attributes. A hue plus 360 is the same hue in the second tone.
 //!
-//! Owns the picture of the present page: the services on it and their shades. The stored shades are
-//! read when a picture begins, and `saved` bounds their number.
+//! Owns the picture of the present page: the services on it and their shades. Stored shades of other
+//! tabs are read when a picture begins. `saved_texts` bounds their number.
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -41,6 +43,8 @@ const SALT: u32 = 45_068;
 /// Maximum number of services whose collisions are resolved. Further ones have their home, even if
 /// it is taken.
 const SERVICES_MAX: usize = 10_000;
+/// Maximum number of services whose shade is known while the document is open.
+const KNOWN_MAX: usize = 500;
 /// Key of the shades in local storage.
 const STORAGE_KEY: &str = "tidings.shades";
 
@@ -50,7 +54,9 @@ struct ShadeMap {
     page: String,
     shades: HashMap<String, u32>,
     taken: [bool; SHADES],
-    /// Shades by service: first those of this picture, then stored ones of earlier pictures.
+    /// Set when the picture has more services than hues.
+    is_crowded: bool,
+    /// First shades by service: those of this picture before those of earlier pictures.
     kept: Vec<(String, u32)>,
     /// Set when there are new shades to store.
     is_changed: bool,
@@ -70,6 +76,7 @@ impl ShadeMap {
             (self.stored_shade(service).is_none(), hash(service), *service)
         });
         new.dedup();
+        self.is_crowded |= self.shades.len() + new.len() > HUES as usize;
         for service in new {
             self.shade(service);
         }
@@ -80,32 +87,47 @@ impl ShadeMap {
         if let Some(shade) = self.shades.get(service) {
             return *shade;
         }
-        let home = hash(service) % HUES;
-        let kept = self.stored_shade(service);
-        let probes = (0..HUES).map(|probe| (home + probe * PROBE) % HUES);
-        let shades = probes.clone().chain(probes.map(|hue| hue + HUES));
-        let is_few = self.kept.len() < SHADES;
-        let is_kept = |shade: u32| self.kept.iter().any(|(_, kept)| *kept == shade);
-        let of_nobody = shades.clone().filter(|shade| !(is_few && is_kept(*shade)));
-        let mut tried = kept.into_iter().chain(of_nobody).chain(shades);
-        let free = tried.find(|shade| !self.taken[*shade as usize]);
-        let shade = free.unwrap_or(home);
+        let known = self.stored_shade(service);
+        let is_crowded = self.is_crowded || self.shades.len() >= HUES as usize;
+        let own = known.filter(|shade| is_crowded || !self.taken[*shade as usize]);
+        let shade = own.unwrap_or_else(|| self.least_used_shade(service));
         if self.shades.len() < SERVICES_MAX {
             self.taken[shade as usize] = true;
             self.shades.insert(service.to_owned(), shade);
-            if free.is_some() {
-                self.keep(service, shade);
-                self.is_changed |= kept != Some(shade);
-            }
+            // Another shade of a known service is for this picture only.
+            self.keep(service, known.unwrap_or(shade));
+            self.is_changed |= known.is_none();
         }
         shade
     }
 
-    /// Records the shade of a service as the newest.
+    /// Returns a shade that is free in this picture, if there is one. Of those, it is one of fewest
+    /// known services, and the next to the home of the service.
+    fn least_used_shade(&self, service: &str) -> u32 {
+        let home = hash(service) % HUES;
+        let probes = (0..HUES).map(|probe| (home + probe * PROBE) % HUES);
+        let shades = probes.clone().chain(probes.map(|hue| hue + HUES));
+        let use_count = |shade: u32| self.kept.iter().filter(|(_, kept)| *kept == shade).count();
+        let rank = |shade: &u32| (self.taken[*shade as usize], use_count(*shade));
+        shades.min_by_key(rank).unwrap_or(home)
+    }
+
+    /// Records the first shade of a service as the newest.
     fn keep(&mut self, service: &str, shade: u32) {
         self.kept.retain(|(name, _)| name != service);
         self.kept.insert(0, (service.to_owned(), shade));
-        self.kept.truncate(saved_texts::ENTRIES_MAX);
+        self.kept.truncate(KNOWN_MAX);
+    }
+
+    /// Begins another picture. Known services keep their shades, whatever other tabs have stored.
+    fn begin_page(&mut self, page: &str, stored: impl IntoIterator<Item = (String, u32)>) {
+        let kept = std::mem::take(&mut self.kept);
+        *self = Self { page: page.to_owned(), kept, ..Self::default() };
+        for (service, shade) in stored {
+            if self.stored_shade(&service).is_none() && self.kept.len() < KNOWN_MAX {
+                self.kept.push((service, shade));
+            }
+        }
     }
 
     fn stored_shade(&self, service: &str) -> Option<u32> {
@@ -128,21 +150,19 @@ fn update_shades<T>(change: impl FnOnce(&mut ShadeMap) -> T) -> T {
     PICTURE.with_borrow_mut(|picture| {
         let painted = change(picture);
         if std::mem::take(&mut picture.is_changed) && !picture.page.is_empty() {
-            saved_texts::store(
-                STORAGE_KEY,
-                &picture.kept.iter().map(saved_shade).collect::<Vec<_>>(),
-            );
+            let newest = picture.kept.iter().take(saved_texts::ENTRIES_MAX);
+            saved_texts::store(STORAGE_KEY, &newest.map(saved_shade).collect::<Vec<_>>());
         }
         painted
     })
 }
 
-/// Begins the picture of another page, with the stored shades.
+/// Begins the picture of another page.
 pub(crate) fn begin_picture(page: &str) {
     PICTURE.with_borrow_mut(|picture| {
         if picture.page != page {
-            let kept = saved_texts::load(STORAGE_KEY).into_iter().filter_map(read_shade).collect();
-            *picture = ShadeMap { page: page.to_owned(), kept, ..ShadeMap::default() };
+            let stored = saved_texts::load(STORAGE_KEY).into_iter().filter_map(read_shade);
+            picture.begin_page(page, stored);
         }
     });
 }

@@ -21,7 +21,8 @@ pub mod time_strip;
 pub mod toast;
 
 pub use answer_states::{
-    EmptyState, ErrorState, LoadingRows, PartialNote, ShorterRange, WatchedRequest,
+    AllTimeButton, EmptyState, ErrorState, LoadingRows, PartialNote, ShorterRange, UnreadNote,
+    WatchedRequest,
 };
 pub use attribute_table::{AttributeTable, attribute_rows};
 pub use badge::{

@@ -6,8 +6,8 @@ use leptos::prelude::*;
 use tidings_proto::{DurationNanos, TraceId, UnixNanos, api::ChangedGroup};
 
 use crate::{
-    api,
-    url::{TimeRange, UrlQuery, encode, use_query},
+    addresses, api,
+    url::{TimeRange, UrlQuery, use_query},
 };
 
 /// Parameter of a service's page: the time that its tables count.
@@ -78,10 +78,7 @@ impl Links {
     /// the list of services.
     #[must_use]
     pub fn service(self, name: &str) -> String {
-        if name.is_empty() {
-            return self.page("/services");
-        }
-        self.page(&format!("/services/{}", encode(name)))
+        addresses::service(name, self.range)
     }
 
     /// Returns the address of a service's page whose tables count from the service's change on, as
@@ -93,7 +90,7 @@ impl Links {
         }
         let mut query = UrlQuery::default();
         query.push(SPAN_PARAM, SINCE_CHANGE);
-        self.on(&format!("/services/{}", encode(name)), query)
+        addresses::service_with(name, query, self.range)
     }
 
     /// Returns the address of a service's page that has the numbers of its row in a report of
@@ -112,16 +109,13 @@ impl Links {
     pub fn operation(self, service: &str, operation: &str) -> String {
         let mut query = UrlQuery::default();
         query.push("operation", operation);
-        self.on(&format!("/services/{}", encode(service)), query)
+        addresses::service_with(service, query, self.range)
     }
 
     /// Returns the address of a transaction type.
     #[must_use]
     pub fn transaction_type(self, service: &str, operation: &str) -> String {
-        if service.is_empty() || operation.is_empty() {
-            return self.explore(&[("service", service), ("operation", operation)]);
-        }
-        self.page(&format!("/transactions/{}/{}", encode(service), encode(operation)))
+        addresses::transaction_type(service, operation, self.range)
     }
 
     /// Returns the address of Explore with these filters, except those without a value.
@@ -223,7 +217,11 @@ mod tests {
             links.transaction_type("web", "GET /cart/{user}"),
             "/transactions/web/GET%20%2Fcart%2F%7Buser%7D?range=15m"
         );
-        assert_eq!(links.transaction_type("web", ""), "/explore?service=web&range=15m");
+        assert_eq!(links.service("."), "/services/-?service=.&range=15m");
+        assert_eq!(
+            links.transaction_type("web", ".."),
+            "/transactions/-/-?service=web&operation=..&range=15m"
+        );
     }
 
     #[test]

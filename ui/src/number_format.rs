@@ -132,6 +132,36 @@ pub fn truncate(text: &str, letters_max: usize) -> String {
     }
 }
 
+/// Returns the width of a letter in letters of average width.
+const fn width_of(letter: char) -> f64 {
+    match letter {
+        'i' | 'j' | 'l' | 't' | 'f' | 'r' | '.' | ',' | ':' | '\'' | '|' => 0.6,
+        'm' | 'w' | 'M' | 'W' | '@' => 1.6,
+        'A'..='Z' | '0'..='9' | '_' => 1.3,
+        '\u{1100}'.. => 2.0,
+        _ => 1.0,
+    }
+}
+
+/// The width of a text, in letters of average width.
+#[must_use]
+pub fn width_in_letters(text: &str) -> f64 {
+    text.chars().map(width_of).sum()
+}
+
+/// A text cut to a width in letters of average width.
+#[must_use]
+pub fn truncate_to_width(text: &str, room: f64) -> String {
+    // A cut text ends in an ellipsis.
+    let room = if width_in_letters(text) > room { room - 1.5 } else { room };
+    let mut width = 0.0;
+    let fits = |letter: &char| {
+        width += width_of(*letter);
+        width <= room + 1e-9
+    };
+    truncate(text, text.chars().take_while(fits).count())
+}
+
 fn sign(number: f64) -> char {
     if number < 0.0 { '−' } else { '+' }
 }
@@ -149,7 +179,17 @@ fn whole(number: f64) -> u64 {
 mod tests {
     use tidings_proto::{DurationNanos, OffsetNanos};
 
-    use super::{duration_difference, factor_text, offset, rate, ratio, share, truncate};
+    use super::{
+        duration_difference, factor_text, offset, rate, ratio, share, truncate, truncate_to_width,
+    };
+
+    #[test]
+    fn texts_of_wide_letters_are_cut_earlier_than_those_of_narrow_ones() {
+        assert_eq!(truncate_to_width("web-gateway", 13.0), "web-gateway");
+        assert_eq!(truncate_to_width("MMMMMMMMMMMM", 8.5), "MMMM…");
+        assert_eq!(truncate_to_width("支払い支払い", 8.0), "支払い…");
+        assert_eq!(truncate_to_width("illillill", 5.6), "illillill");
+    }
 
     #[test]
     fn rates_have_the_unit_in_which_they_are_read() {

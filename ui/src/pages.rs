@@ -7,16 +7,19 @@
 use leptos::{mount::mount_to_body, prelude::*};
 use leptos_router::{
     components::{Route, Router, Routes},
+    hooks::use_location,
     path,
 };
 
 use crate::{
-    components::{EmptyState, IconName},
+    browser,
+    components::{EmptyState, IconName, UnreadNote},
     shell::{
         Shell,
-        rail::{PageEntry, RailPart, below, item},
+        rail::{PageEntry, RailPart, below, is_ranged, item},
         set_crumbs,
     },
+    url::{TimeRange, unread_text, use_query},
 };
 
 pub mod compare;
@@ -81,8 +84,29 @@ pub fn start() {
 pub fn App() -> impl IntoView {
     view! {
         <Router>
-            <Shell pages=PAGES>{page_routes()}</Shell>
+            <Shell pages=PAGES>
+                <RangeNote />
+                {page_routes()}
+            </Shell>
         </Router>
+    }
+}
+
+/// A note about a time range in the address that cannot be read, and the range that is shown.
+#[component]
+fn RangeNote() -> impl IntoView {
+    let (query, path) = (use_query(), use_location().pathname);
+    let words = Signal::derive(move || {
+        let is_ranged = path.with(|path| is_ranged(PAGES, path));
+        let part = query.with(TimeRange::unread).filter(|_| is_ranged)?;
+        let now = browser::now();
+        let range = query.with(TimeRange::read).label(now, browser::zone_minutes(now));
+        Some(unread_text(&part, &format!("the time range is {range}")))
+    });
+    view! {
+        <div class="range-note">
+            <UnreadNote words />
+        </div>
     }
 }
 
@@ -104,8 +128,8 @@ fn NotFound() -> impl IntoView {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::PAGES;
-    use crate::shell::rail::{PagePlace, is_ranged, marked};
+    use super::{PAGES, is_ranged};
+    use crate::shell::rail::{PagePlace, marked};
 
     /// Returns an address for a path, with names in place of its parameters.
     fn example(path: &str) -> String {

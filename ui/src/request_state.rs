@@ -4,13 +4,13 @@
 //! It cancels everything when the page closes. The last answer stays visible until the next
 //! arrives.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use leptos::{prelude::*, task::spawn_local};
+use leptos::{leptos_dom::helpers::TimeoutHandle, prelude::*, task::spawn_local};
 use serde::de::DeserializeOwned;
 use web_sys::AbortController;
 
-use crate::api::{ApiError, Request, abort_controller};
+use crate::api::{self, ApiError, Request, abort_controller};
 
 /// The state of one request.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct RequestState<T: Send + Sync + 'static> {
 #[derive(Debug, Clone, Copy)]
 enum AnswerReading {
     AtOnce,
+    /// At once, with a deadline after which the server counts as unreachable.
+    Within(Duration),
     /// In chunks, with a count of bytes.
     Large,
     /// After events, whose data the callback gets.
@@ -48,6 +50,17 @@ impl<T: DeserializeOwned + Send + Sync + 'static> RequestState<T> {
     #[must_use]
     pub fn new(request: impl Fn() -> Option<Request<T>> + 'static) -> Self {
         Self::with_reading(request, AnswerReading::AtOnce)
+    }
+
+    /// Same as [`Self::new`] for an answer that takes milliseconds. After `deadline` the request is
+    /// aborted. The server counts as unreachable if it answered no other request meanwhile: a
+    /// browser queues requests while six others of its page wait.
+    #[must_use]
+    pub fn with_deadline(
+        request: impl Fn() -> Option<Request<T>> + 'static,
+        deadline: Duration,
+    ) -> Self {
+        Self::with_reading(request, AnswerReading::Within(deadline))
     }
 
     /// Same as [`Self::new`] for an answer that may be large. [`Self::received`] returns its
@@ -105,12 +118,15 @@ impl<T: DeserializeOwned + Send + Sync + 'static> RequestState<T> {
     ) {
         let controller = abort_controller();
         let signal = controller.as_ref().map(AbortController::signal);
+        let timer = self.start_deadline(controller.clone());
         running.set_value(controller);
         self.pending.set(true);
         self.received.set(0);
         spawn_local(async move {
             let answer = match self.reading {
-                AnswerReading::AtOnce => request.send(signal.as_ref()).await,
+                AnswerReading::AtOnce | AnswerReading::Within(_) => {
+                    request.send(signal.as_ref()).await
+                }
                 AnswerReading::Large => {
                     let on_progress = |bytes| {
                         self.received.try_set(bytes);
@@ -122,6 +138,9 @@ impl<T: DeserializeOwned + Send + Sync + 'static> RequestState<T> {
                     request.send_streaming(signal.as_ref(), on_progress).await
                 }
             };
+            if let Some(timer) = timer {
+                timer.clear();
+            }
             if signal.is_some_and(|signal| signal.aborted()) {
                 return;
             }
@@ -138,6 +157,24 @@ impl<T: DeserializeOwned + Send + Sync + 'static> RequestState<T> {
             }
             self.pending.try_set(false);
         });
+    }
+
+    /// Starts the timer of a deadline, which ends the request as one without an answer.
+    fn start_deadline(self, controller: Option<AbortController>) -> Option<TimeoutHandle> {
+        let AnswerReading::Within(deadline) = self.reading else { return None };
+        let controller = controller?;
+        let answers_before = api::answer_count();
+        let end = move || {
+            // A newer request has replaced an aborted one.
+            if !controller.signal().aborted() {
+                controller.abort();
+                if api::answer_count() == answers_before {
+                    self.error.try_set(Some(ApiError::Unreachable));
+                }
+                self.pending.try_set(false);
+            }
+        };
+        set_timeout_with_handle(end, deadline).ok()
     }
 }
 

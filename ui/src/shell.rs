@@ -56,6 +56,10 @@ pub fn set_crumbs(steps: Vec<Crumb>) {
     let title =
         steps.last().map_or("Tidings".to_owned(), |last| format!("{} · Tidings", last.text));
     document().set_title(&title);
+    // A list remembers itself afterwards.
+    if let Some(LastList(last)) = use_context().filter(|_| steps.len() == 1) {
+        last.set(None);
+    }
     if let Some(Crumbs(crumbs)) = use_context() {
         crumbs.set(steps);
     }
@@ -77,29 +81,45 @@ pub(crate) fn crumb(text: &str) -> Vec<Crumb> {
     vec![Crumb { text: text.to_owned(), href: None }]
 }
 
-/// Key of the address of the last visited list in session storage.
+/// Key in session storage of the path of a trace and, after a space, the address of its list.
 const LIST_KEY: &str = "tidings.list";
 
-/// Stores the address of a list with its filters while its page is open, so that the page of a
+/// The address of the list that the reader comes from. Pages of the rail other than lists clear it.
+#[derive(Debug, Clone, Copy)]
+struct LastList(RwSignal<Option<String>>);
+
+/// Remembers the address of a list with its filters while its page is open, so that the page of a
 /// trace links back to it.
 pub(crate) fn remember_list(path: &'static str, query: Memo<UrlQuery>) {
     let location = use_location();
+    let Some(LastList(last)) = use_context() else { return };
     Effect::new(move |_| {
         let address = query.with(|query| query.on(path));
         // The address of the next page is set before this page is removed.
         if location.pathname.get_untracked() == path {
-            crate::browser::set_session_value(LIST_KEY, &address);
+            last.set(Some(address));
         }
     });
 }
 
-/// Returns the step back to the last visited list, or else to Explore.
+/// Returns the step back to the list that the reader comes from, or else to Explore. A reload of a
+/// trace keeps its step.
 pub(crate) fn crumb_to_list() -> Crumb {
-    let address =
-        crate::browser::session_value(LIST_KEY).filter(|address| address.starts_with('/'));
-    let address = address.unwrap_or_else(|| "/explore".to_owned());
+    let path = crate::browser::path();
+    let last = use_context().and_then(|LastList(last)| last.get_untracked());
+    if let Some(list) = &last {
+        crate::browser::set_session_value(LIST_KEY, &format!("{path} {list}"));
+    }
+    let address = last.or_else(|| stored_list(&path)).unwrap_or_else(|| "/explore".to_owned());
     let text = if address.starts_with("/logs") { "Logs" } else { "Explore" };
     Crumb { text: text.to_owned(), href: Some(address) }
+}
+
+/// Returns the stored address of the list that the trace at this path was opened from.
+fn stored_list(path: &str) -> Option<String> {
+    let stored = crate::browser::session_value(LIST_KEY)?;
+    let (of, list) = stored.split_once(' ')?;
+    (of == path && list.starts_with('/')).then(|| list.to_owned())
 }
 
 /// The frame of these pages.
@@ -112,6 +132,7 @@ pub(crate) fn Shell(pages: &'static [PageEntry], children: Children) -> impl Int
     let server = ServerWatch::provide();
     let crumbs = RwSignal::new(Vec::new());
     provide_context(Crumbs(crumbs));
+    provide_context(LastList(RwSignal::new(None)));
     let sheet_open = RwSignal::new(false);
     let settings_open = RwSignal::new(false);
     one_at_a_time(sheet_open, settings_open);

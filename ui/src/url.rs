@@ -14,6 +14,8 @@ use leptos_router::{
     hooks::{use_location, use_navigate},
 };
 
+use crate::number_format;
+
 mod list_state;
 mod range;
 #[cfg(test)]
@@ -105,6 +107,13 @@ impl fmt::Display for UrlQuery {
         }
         Ok(())
     }
+}
+
+/// Returns the words for a part of an address that is not understood, and for what is shown in its
+/// place.
+#[must_use]
+pub fn unread_text(part: &str, shown: &str) -> String {
+    format!("`{}` was not understood: {shown}.", number_format::truncate(part, 80))
 }
 
 /// Encodes a text as one part of a path or query string.

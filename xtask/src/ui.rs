@@ -6,7 +6,6 @@
 
 use std::{
     fs,
-    io::Write,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -203,28 +202,24 @@ fn fonts() -> Result<Vec<(String, Vec<u8>)>> {
     Ok(files)
 }
 
-/// Writes `path.br` and `path.gz`, unless they exist for the same content, and returns the size of
-/// the smaller.
+/// Writes `path.br`, unless it exists with the same content, and returns its size.
 fn write_compressed(path: &Path, content: &[u8]) -> Result<usize> {
-    let with_suffix = |suffix: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    let (gz, br) = (with_suffix(".gz"), with_suffix(".br"));
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    gzip.write_all(content)?;
-    let gzipped = gzip.finish()?;
-    if br.exists() && fs::read(&gz).is_ok_and(|old| old == gzipped) {
-        return Ok(usize::try_from(fs::metadata(br)?.len())?);
+    let mut br = path.as_os_str().to_owned();
+    br.push(".br");
+    let br = PathBuf::from(br);
+    if let Ok(old) = fs::read(&br) {
+        let mut old_content = Vec::new();
+        let is_whole = brotli::BrotliDecompress(&mut &old[..], &mut old_content).is_ok();
+        if is_whole && old_content == content {
+            return Ok(old.len());
+        }
     }
     fs::create_dir_all(path.parent().context("a file has a folder")?)?;
-    let mut brotlied = Vec::new();
+    let mut compressed = Vec::new();
     let params = brotli::enc::BrotliEncoderParams { quality: 11, lgwin: 24, ..Default::default() };
-    brotli::BrotliCompress(&mut &content[..], &mut brotlied, &params)?;
-    write(&br, &brotlied)?;
-    write(&gz, &gzipped)?;
-    Ok(brotlied.len())
+    brotli::BrotliCompress(&mut &content[..], &mut compressed, &params)?;
+    write(&br, &compressed)?;
+    Ok(compressed.len())
 }
 
 #[expect(clippy::disallowed_methods, reason = "build output needs no durability")]
@@ -238,9 +233,7 @@ fn remove_others(dist: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
     for folder in [dist.to_owned(), dist.join("assets")] {
         for entry in fs::read_dir(&folder)? {
             let path = entry?.path();
-            let kept = files.iter().any(|(name, _)| {
-                [".br", ".gz"].iter().any(|suffix| path == dist.join(format!("{name}{suffix}")))
-            });
+            let kept = files.iter().any(|(name, _)| path == dist.join(format!("{name}.br")));
             if path.is_file() && !kept {
                 fs::remove_file(&path)?;
             }

@@ -7,12 +7,13 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use thiserror::Error;
 use tidings_proto::UnixNanos;
 
 use super::roles::RoleMapping;
 use crate::{
-    key::{KEY_NAME_CHARS_MAX, Role, is_printable},
+    error::TokenError,
+    key::{KEY_NAME_CHARS_MAX, is_printable},
+    role::Role,
     tenant::{TENANTS_MAX, TenantName},
 };
 
@@ -22,48 +23,6 @@ pub(crate) const LEEWAY: Duration = Duration::from_secs(30);
 const VALUES_MAX: usize = 1000;
 /// Maximum bytes of a subject; OpenID Connect allows 255.
 const SUBJECT_BYTES_MAX: usize = 1000;
-
-/// The reason that a token is refused. The text is for the sender.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum TokenError {
-    /// The token is too long.
-    #[error("it is longer than 16 KiB")]
-    TooLong,
-    /// The text does not have the form of a token.
-    #[error("{0}")]
-    Malformed(&'static str),
-    /// The algorithm is not accepted: no signature, a signature with a shared secret, or an unknown
-    /// one.
-    #[error("its algorithm is not accepted: RS, PS, ES (256 and 384) and EdDSA are (alg)")]
-    Algorithm,
-    /// The issuer does not publish the key of the signature.
-    #[error("it is signed with a key that its issuer does not publish (kid)")]
-    UnknownKey,
-    /// The signature does not match the key and the claims.
-    #[error("its signature is wrong")]
-    Signature,
-    /// The token is from another issuer.
-    #[error("it is of another issuer (iss)")]
-    Issuer,
-    /// The token is for another audience.
-    #[error("it is for another audience (aud)")]
-    Audience,
-    /// The token has expired.
-    #[error("it has expired (exp)")]
-    Expired,
-    /// An admin has ended the tokens that the subject was issued up to a time, this one included.
-    #[error("an admin has ended the tokens issued until then: sign in again (iat)")]
-    Ended,
-    /// The token is not valid yet.
-    #[error("it is not valid yet (nbf)")]
-    NotYet,
-    /// The token is from another sign-in.
-    #[error("it is of another sign-in (nonce)")]
-    Nonce,
-    /// A claim is missing, or has the wrong type.
-    #[error("its claim `{0}` is missing or malformed")]
-    Claim(&'static str),
-}
 
 /// The claims as they were received.
 #[derive(Debug, Clone)]
@@ -248,7 +207,7 @@ mod tests {
     use tidings_proto::UnixNanos;
 
     use super::{Claims, ExpectedClaims, TokenError};
-    use crate::{key::Role, oidc::roles::RoleMapping};
+    use crate::{oidc::roles::RoleMapping, role::Role};
 
     const SECOND: u64 = 1_000_000_000;
 

@@ -14,10 +14,11 @@ use thiserror::Error;
 use tidings_proto::UnixNanos;
 use url::Url;
 
-use super::{
-    Identity, Issuer, IssuerError, TokenError, endpoints::IssuedTokens, jws::Jws, ticket::Ticket,
+use super::{Identity, Issuer, IssuerError, endpoints::IssuedTokens, jws::Jws, ticket::Ticket};
+use crate::{
+    error::{AccessError, TokenError},
+    key::KeyRecord,
 };
-use crate::{error::AccessError, key::KeyRecord};
 
 /// Maximum bytes of a query string with which an issuer answers.
 const ANSWER_BYTES_MAX: usize = 4096;

@@ -60,7 +60,7 @@ mod tests {
     use tidings_proto::UnixNanos;
 
     use super::{EndedSubjects, LEEWAY, SUBJECTS_MAX, nanos};
-    use crate::key::{KeyRecord, Role};
+    use crate::{key::KeyRecord, role::Role};
 
     fn record(subject: &str) -> KeyRecord {
         let (now, ends) = (UnixNanos(0), UnixNanos(u64::MAX));

@@ -9,7 +9,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
-use super::claims::{Claims, TokenError};
+use super::claims::Claims;
+use crate::error::TokenError;
 
 /// Maximum bytes of a token; half of what the headers of a request may have.
 pub(crate) const TOKEN_BYTES_MAX: usize = 16 << 10;
@@ -126,7 +127,7 @@ mod tests {
     use proptest::prelude::{any, prop, proptest};
 
     use super::{Algorithm, Jws, TOKEN_BYTES_MAX, is_token};
-    use crate::oidc::claims::TokenError;
+    use crate::error::TokenError;
 
     fn token(header: &str, claims: &str) -> String {
         let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);

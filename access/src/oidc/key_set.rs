@@ -14,10 +14,8 @@ use ring::signature::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{
-    claims::TokenError,
-    jws::{Algorithm, Jws},
-};
+use super::jws::{Algorithm, Jws};
+use crate::error::TokenError;
 
 /// Maximum number of keys of an issuer; most issuers have two or three.
 const KEYS_MAX: usize = 100;
@@ -218,7 +216,7 @@ pub(crate) mod tests {
     use serde_json::{Value, json};
 
     use super::{KEYS_MAX, KeySet};
-    use crate::oidc::{claims::TokenError, jws::Jws};
+    use crate::{error::TokenError, oidc::jws::Jws};
 
     /// A generated signing key of an issuer.
     pub(crate) struct SigningKey {

@@ -2,7 +2,7 @@
 //!
 //! Owns the choice among several roles. Does not own the search for the claim ([`super::claims`]).
 
-use crate::key::Role;
+use crate::role::Role;
 
 /// The value that maps everybody whom the issuer authenticates, with or without the claim.
 const ANYBODY: &str = "*";

@@ -117,10 +117,7 @@ mod tests {
     use tidings_proto::UnixNanos;
 
     use super::{TOKENS_MAX, TokenCache};
-    use crate::{
-        caller::LiveKey,
-        key::{KeyRecord, Role},
-    };
+    use crate::{caller::LiveKey, key::KeyRecord, role::Role};
 
     fn record(ends: u64) -> KeyRecord {
         let (now, ends) = (UnixNanos(0), UnixNanos(ends));

@@ -221,7 +221,8 @@ pub struct ChangedGroup {
 pub struct GroupStats {
     /// Number of calls.
     pub count: u64,
-    /// Calls in a second.
+    /// Calls in a second of their time. Where all traffic ended in the window, that time ends there,
+    /// too, so that rates are greater than those of the graph, which are of the whole window.
     pub rate_per_second: f64,
     /// Number of failed calls.
     pub error_count: u64,
@@ -437,7 +438,7 @@ pub struct Cause {
     pub rest_share: f64,
     /// Share of the calls of the baseline that have it: 0 for a new version.
     pub before_share: f64,
-    /// The first call that has it, where the baseline has none.
+    /// The first span that has it, where the baseline has none; absent where that is not known.
     #[schema(value_type = Option<String>)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_seen_unix_nano: Option<UnixNanos>,

@@ -72,8 +72,12 @@ pub struct RedGroup {
     /// slower.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slower_factor: Option<f64>,
-    /// True if it is not slower by that rule, but its 95th percentile is as much longer, and chance
-    /// may explain it. Absent means false.
+    /// Factor from the median of before to that of now; absent unless the calls are slower by the
+    /// same rule of the median.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p50_slower_factor: Option<f64>,
+    /// True if it is not slower by the rule of `slowerFactor`, but its 95th percentile is as much
+    /// longer, and chance may explain it. Absent means false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_be_slower: bool,
     /// True if more calls fail than before; where fewer than 20 of then are known, if 5 % fail.

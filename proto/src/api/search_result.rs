@@ -1,9 +1,9 @@
-//! Lists: traces, and names that complete filters.
+//! Lists: traces, names that complete filters, and names that words find.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::TraceSummary;
+use super::{NodeKind, TraceSummary};
 use crate::{DurationNanos, SpanId, TraceId, UnixNanos, otlp::KeyValue};
 
 /// A page of traces, newest first by the earliest span that matches.
@@ -168,6 +168,54 @@ pub struct NameCount {
     /// The name.
     pub name: String,
     /// Number of rows with the name.
+    pub count: u64,
+}
+
+/// Names that have all words of a text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FoundNameList {
+    /// The names: first those that are the text, then those that begin with it; of these by kind,
+    /// the most frequent first.
+    pub names: Vec<FoundName>,
+    /// True if there may be more, or counts are of a sample.
+    pub truncated: bool,
+}
+
+/// Kind of a found name.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum FoundNameKind {
+    /// An operation of a service.
+    Operation,
+    /// A version of a service.
+    Version,
+    /// A type of exceptions of a service.
+    Exception,
+    /// A database, queue or other peer that sends no spans.
+    Peer,
+}
+
+/// A found name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FoundName {
+    /// Its kind.
+    pub kind: FoundNameKind,
+    /// The name.
+    pub name: String,
+    /// The service that has it; absent for a peer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Kind of the node in the service graph; absent unless it is a peer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_kind: Option<NodeKind>,
+    /// `postgresql`, `kafka` and the like, where callers of a peer say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// Number of its spans; of exceptions, or of calls of a peer.
     pub count: u64,
 }
 

@@ -53,7 +53,7 @@ use crate::{
 };
 use attribution::{Attribution, attribute};
 use changed_groups::{ComparedGroup, GroupCalls, RECENT, Stretches, judge};
-use deployments::SampledServices;
+use deployments::{SampledServices, ServiceValue};
 use endpoints::Party;
 use reading::TraceSample;
 use reasons::Cases;
@@ -88,6 +88,8 @@ const REASONED_MAX: usize = 1;
 const REASONED_EXPLAINED_MAX: usize = 4;
 /// Maximum number of reasons that are listed of a party.
 const REASONS_MAX: usize = 8;
+/// Maximum number of causes whose first spans are looked up.
+const FIRST_SPANS_MAX: usize = 4;
 /// Maximum number of traces of each side whose versions and instances are examined.
 const VERSIONED_MAX: usize = 120;
 /// Divisor of the window's length. A changed part that is shorter than the result is not examined
@@ -527,7 +529,27 @@ impl ChangeQuery<'_> {
         let of_parties = parties.into_iter().zip(sets).filter(|((_, is_reasoned), _)| *is_reasoned);
         let reasons = of_parties
             .flat_map(|((party, _), cases)| cases.reasons(&findings.subject(party), REASONS_MAX));
-        Ok(reasons.collect())
+        let mut reasons: Vec<Reason> = reasons.collect();
+        self.look_up_first_spans(&mut reasons)?;
+        Ok(reasons)
+    }
+
+    /// Replaces the first sampled call of each cause by the first span that is stored. A time that
+    /// is not known exactly is removed.
+    fn look_up_first_spans(&self, reasons: &mut [Reason]) -> Result<(), QueryError> {
+        let ranges = self.windows.map(Window::range);
+        let mut looked_up = 0;
+        for cause in reasons.iter_mut().map(|reason| &mut reason.cause) {
+            let Some(sampled) = cause.first_seen_unix_nano.take() else { continue };
+            let (Some(attribute), Some(value)) = (&cause.attribute, &cause.value) else { continue };
+            let is_cheap = attribute.scope == "resource" && looked_up < FIRST_SPANS_MAX;
+            if is_cheap && !self.reader.is_late(7) {
+                looked_up += 1;
+                let of = ServiceValue { service: &cause.service, key: &attribute.key, value };
+                cause.first_seen_unix_nano = of.first_start(self.reader, ranges, sampled)?;
+            }
+        }
+        Ok(())
     }
 }
 

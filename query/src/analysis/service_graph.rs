@@ -31,7 +31,8 @@ use crate::{
 };
 
 pub(super) use graph_comparison::{
-    EarlierCalls, USUAL_CALLS_MIN, fails_more, may_be_slower, may_fail_more, slower_factor,
+    EarlierCalls, USUAL_CALLS_MIN, fails_more, may_be_slower, may_fail_more, p50_slower_factor,
+    slower_factor,
 };
 use graph_comparison::{GraphBefore, RowsBefore, weight};
 pub(crate) use graph_reader::graph_spans;
@@ -100,45 +101,37 @@ trait SingleCallAccumulator: Default {
 }
 
 /// Measures that an aggregate has for a key.
-trait KeyMeasures<'a>: Copy {
+#[derive(Debug, Clone, Copy)]
+enum Measures<'a> {
+    /// The number of a time range, and the calls that began in it.
+    Calls(u32, &'a Calls),
+    /// The numbers of calls. Their durations are not known.
+    Counts(&'a CountsByRange),
+}
+
+impl<'a> Measures<'a> {
     /// Returns the keys of an aggregate with their measures, in no order.
-    fn keys(aggregate: &'a GraphAggregate) -> impl Iterator<Item = (GraphKey<&'a str>, Self)>;
+    fn by_key(aggregate: &'a GraphAggregate) -> impl Iterator<Item = (GraphKey<&'a str>, Self)> {
+        let calls = aggregate.calls().map(|(range, key, calls)| (key, Self::Calls(range, calls)));
+        calls.chain(aggregate.counts().map(|(key, counts)| (key, Self::Counts(counts))))
+    }
 
     /// Returns the calls with their durations, or `None` when only their number is known.
-    fn calls(self) -> Option<&'a Calls>;
-}
-
-/// The number of a time range, and the calls that began in it.
-impl<'a> KeyMeasures<'a> for (u32, &'a Calls) {
-    fn keys(aggregate: &'a GraphAggregate) -> impl Iterator<Item = (GraphKey<&'a str>, Self)> {
-        aggregate.calls().map(|(range, key, calls)| (key, (range, calls)))
-    }
-
     fn calls(self) -> Option<&'a Calls> {
-        Some(self.1)
-    }
-}
-
-impl<'a> KeyMeasures<'a> for &'a CountsByRange {
-    fn keys(aggregate: &'a GraphAggregate) -> impl Iterator<Item = (GraphKey<&'a str>, Self)> {
-        aggregate.counts()
-    }
-
-    fn calls(self) -> Option<&'a Calls> {
-        None
+        match self {
+            Self::Calls(_, calls) => Some(calls),
+            Self::Counts(_) => None,
+        }
     }
 }
 
 /// Accumulator of the pre-aggregated calls of an edge.
 trait RollupAccumulator: Default {
-    /// Measures that it is the sum of.
-    type Measures<'a>: KeyMeasures<'a>;
-
-    /// Adds calls.
-    fn add_calls(&mut self, measures: Self::Measures<'_>);
+    /// Adds calls, if it is a sum of such measures.
+    fn add_calls(&mut self, measures: Measures<'_>);
 
     /// Adds the latency of calls as caller-side latency, if it is known.
-    fn add_waited(&mut self, measures: Self::Measures<'_>);
+    fn add_waited(&mut self, measures: Measures<'_>);
 }
 
 #[derive(Debug, Default)]
@@ -198,33 +191,36 @@ impl SingleCallAccumulator for Edge {
 }
 
 impl RollupAccumulator for Edge {
-    type Measures<'a> = (u32, &'a Calls);
-
-    fn add_calls(&mut self, (_, calls): (u32, &Calls)) {
-        self.calls.merge(calls);
+    fn add_calls(&mut self, measures: Measures<'_>) {
+        if let Measures::Calls(_, calls) = measures {
+            self.calls.merge(calls);
+        }
     }
 
-    fn add_waited(&mut self, (_, calls): (u32, &Calls)) {
-        self.caller.merge(&calls.latency);
+    fn add_waited(&mut self, measures: Measures<'_>) {
+        if let Measures::Calls(_, calls) = measures {
+            self.caller.merge(&calls.latency);
+        }
     }
 }
 
 impl RollupAccumulator for ByRange {
-    type Measures<'a> = (u32, &'a Calls);
-
-    fn add_calls(&mut self, (range, calls): (u32, &Calls)) {
-        self.entry(range).or_default().calls.merge(calls);
+    fn add_calls(&mut self, measures: Measures<'_>) {
+        if let Measures::Calls(range, calls) = measures {
+            self.entry(range).or_default().calls.merge(calls);
+        }
     }
 
-    fn add_waited(&mut self, (range, calls): (u32, &Calls)) {
-        self.entry(range).or_default().caller.merge(&calls.latency);
+    fn add_waited(&mut self, measures: Measures<'_>) {
+        if let Measures::Calls(range, calls) = measures {
+            self.entry(range).or_default().caller.merge(&calls.latency);
+        }
     }
 }
 
 impl RollupAccumulator for CountsByRange {
-    type Measures<'a> = &'a Self;
-
-    fn add_calls(&mut self, counts: &Self) {
+    fn add_calls(&mut self, measures: Measures<'_>) {
+        let Measures::Counts(counts) = measures else { return };
         for (range, more) in counts {
             let counts = self.entry(*range).or_default();
             counts.count = counts.count.saturating_add(more.count);
@@ -232,7 +228,7 @@ impl RollupAccumulator for CountsByRange {
         }
     }
 
-    fn add_waited(&mut self, _: &Self) {}
+    fn add_waited(&mut self, _: Measures<'_>) {}
 }
 
 /// A call of one node by another.
@@ -579,7 +575,7 @@ impl<K: RollupAccumulator> Graph<K> {
     /// Returns the graph of an aggregate. Nodes have numbers when the aggregate has calls.
     fn from_aggregate(aggregate: &GraphAggregate) -> Self {
         let mut graph = Self::new();
-        for (key, measures) in <K::Measures<'_> as KeyMeasures<'_>>::keys(aggregate) {
+        for (key, measures) in Measures::by_key(aggregate) {
             let calls = measures.calls();
             match (key, calls) {
                 (GraphKey::Spans(name), _) => {
@@ -604,7 +600,7 @@ impl<K: RollupAccumulator> Graph<K> {
             }
         }
         // All services are known now.
-        for (key, measures) in <K::Measures<'_> as KeyMeasures<'_>>::keys(aggregate) {
+        for (key, measures) in Measures::by_key(aggregate) {
             let calls = measures.calls();
             match (key, calls) {
                 (GraphKey::Open { service, kind, peer, peer_kind }, _) => {

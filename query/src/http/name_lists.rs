@@ -1,11 +1,11 @@
 //! `/api/v1/services`, `/api/v1/operations` and `/api/v1/attributes`: names for the completion of
-//! filters.
+//! filters. `/api/v1/names`: names that have all words of a text.
 
 use ::http::Uri;
 use axum::{extract::State, response::Response};
-use tidings_proto::api::{AttributeKeyList, NameList};
+use tidings_proto::api::{AttributeKeyList, FoundNameList, NameList};
 
-use super::{encoding, problem::Problems};
+use super::{encoding, filters::WINDOW, problem::Problems};
 use crate::{
     NameSearch, QueryError, QueryService,
     params::{
@@ -13,9 +13,10 @@ use crate::{
         declared::{HasParameters, ParameterLists, ParameterSpec, ParametersOf, limit, query},
         form::ParameterForm::{Text, Time},
     },
+    word_search::{self, WordSearch},
 };
 
-endpoints![services, operations, attribute_keys, attribute_values];
+endpoints![services, operations, attribute_keys, attribute_values, found_names];
 
 const NAMES: &[ParameterSpec] = &[
     query("prefix", Text, "Those that start with this, in any case"),
@@ -49,6 +50,17 @@ pub(super) struct AttributeValueParameters;
 impl HasParameters for AttributeValueParameters {
     const LISTS: ParameterLists =
         &[&[query("key", Text, "The attribute").required(), OF_SERVICE], NAMES];
+}
+
+/// Parameters of a list of names that have all words of a text.
+pub(super) struct FoundNameParameters;
+
+impl HasParameters for FoundNameParameters {
+    const LISTS: ParameterLists = &[
+        &[query("text", Text, "The words, in any order and case").required()],
+        WINDOW,
+        &[limit(5, 100, "At most so many of each kind, the best")],
+    ];
 }
 
 /// The services that sent spans, most spans first.
@@ -116,6 +128,30 @@ async fn attribute_values(
     let key = params.required("key")?.to_owned();
     let (service, admission) = service.holding_permits();
     encoding::json(admission, service.attribute_values(key, name_search(&params)?).await?).await
+}
+
+/// Operations, versions, exceptions and peers whose name or service has every word of a text.
+#[utoipa::path(
+    get,
+    path = "/api/v1/names",
+    tag = "names",
+    operation_id = "findNames",
+    params(ParametersOf<FoundNameParameters>),
+    responses((status = 200, body = FoundNameList), Problems)
+)]
+async fn found_names(
+    State(service): State<QueryService>,
+    uri: Uri,
+) -> Result<Response, QueryError> {
+    let params = Params::read::<FoundNameParameters>(&uri)?;
+    let search = WordSearch {
+        text: params.required("text")?.to_owned(),
+        start: params.time_range()?,
+        limit: params.limit(),
+    };
+    let (service, admission) = service.holding_permits();
+    let found = service.ask(move |reader| word_search::found_names(reader, &search)).await?;
+    encoding::json(admission, found).await
 }
 
 fn name_search(params: &Params) -> Result<NameSearch, QueryError> {

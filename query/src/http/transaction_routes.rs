@@ -21,6 +21,7 @@ use crate::{
         form::ParameterForm::{Above, Duration, Flag, Text},
         in_path,
     },
+    resolve::ResolveSearch,
 };
 
 endpoints![kinds, transaction, resolve];
@@ -124,7 +125,14 @@ async fn transaction(
 pub(super) struct ResolveParameters;
 
 impl HasParameters for ResolveParameters {
-    const LISTS: ParameterLists = &[&[query("text", Text, "The text").required()]];
+    const LISTS: ParameterLists = &[&[
+        query("text", Text, "The text").required(),
+        query(
+            "exact",
+            Flag,
+            "`true`: ids and values of transaction keys only; it is not looked for in log records",
+        ),
+    ]];
 }
 
 /// The stored traces a pasted text may mean: an id in any encoding, a header, a URL, a log line.
@@ -139,6 +147,7 @@ impl HasParameters for ResolveParameters {
 async fn resolve(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<ResolveParameters>(&uri)?;
     let text = params.required("text")?.to_owned();
+    let search = ResolveSearch { text, exact: params.flag("exact") };
     let (service, admission) = service.holding_permits();
-    encoding::json(admission, service.resolve(text).await?).await
+    encoding::json(admission, service.resolve(search).await?).await
 }

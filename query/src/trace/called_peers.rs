@@ -1,8 +1,8 @@
 //! Peers without spans that the calls of traces name.
 //!
 //! Only the attributes of the calling span name a peer. They are read for the calls in question and
-//! for no others. Owns the rule for the peer that a service is said to wait for on the critical
-//! path: it has more than half of that time.
+//! for no others, and not again if the rows of the trace were kept with them. Owns the rule for the
+//! peer that a service is said to wait for on the critical path: it has more than half of that time.
 
 use std::{
     borrow::Cow,
@@ -12,12 +12,13 @@ use std::{
     sync::Arc,
 };
 
-use tidings_proto::{DurationNanos, api::ServiceTime, otlp::SpanKind};
-use tidings_storage::{Detail, Peer, Scan, SpanFilter};
+use tidings_proto::{DurationNanos, UnixNanos, api::ServiceTime, otlp::SpanKind};
+use tidings_storage::{Detail, Peer, Scan, SpanFilter, SpanRows, TimeRange};
 
 use super::{
+    of_trace,
     summary::{calls_of_peers, plus},
-    trace_rows::Names,
+    trace_rows::{GatheredTraces, Names},
     tree::Tree,
 };
 use crate::{QueryError, execution::Reader};
@@ -89,8 +90,7 @@ pub(crate) fn peers_of_spans<T>(
                 if !open.contains_key(&content_hash) || found.peers.contains_key(&content_hash) {
                     continue;
                 }
-                let text = |key: &str| rows.attribute_text(row, key).map(Cow::into_owned);
-                let peer = Peer::from_attributes(kind, text);
+                let peer = peer_of(rows, row, kind);
                 found.peers.insert(content_hash, peer.map(|peer| distinct.shared(peer)));
                 unread = unread.saturating_sub(1);
             }
@@ -101,25 +101,46 @@ pub(crate) fn peers_of_spans<T>(
     Ok(found)
 }
 
-/// Reads the peers that services wait for on the critical path of this trace, and adds their names
-/// and their times.
+/// Returns the peer that the span in this row names, which is of this kind.
+fn peer_of(rows: &SpanRows, row: usize, kind: SpanKind) -> Option<Peer> {
+    Peer::from_attributes(kind, |key| rows.attribute_text(row, key).map(Cow::into_owned))
+}
+
+/// Adds the names and the times of the peers that services wait for on the critical path of this
+/// trace, which was gathered. Reads the calls again unless rows were kept.
 pub(crate) fn read_waiting_peers(
     reader: &Reader,
     tree: &Tree,
-    names: &Names,
+    gathered: &GatheredTraces,
     times: &mut [ServiceTime],
 ) -> Result<(), QueryError> {
-    let calls = critical_calls(tree).into_iter().map(|node| {
-        let fact = tree.fact(node);
-        (fact.content_hash, fact.kind)
-    });
-    let open: HashMap<u64, SpanKind> = calls.collect();
-    let trace_ids = Some(vec![tree.trace_id]);
-    let filter = SpanFilter { trace_ids, ..SpanFilter::default() };
-    let rows_max = reader.limits.page_rows_max;
-    let peers = peers_of_spans(reader, &filter, rows_max, &open, |kind| *kind)?;
-    name_waiting_peers(times, slice::from_ref(tree), names, &peers);
+    let calls = critical_calls(tree);
+    let peers = if gathered.portions().is_empty() {
+        let open = calls.iter().map(|node| (tree.fact(*node).content_hash, tree.fact(*node).kind));
+        let open: HashMap<u64, SpanKind> = open.collect();
+        let filter = SpanFilter { start: starts(tree, &calls), ..of_trace(tree.trace_id) };
+        let rows_max = reader.limits.page_rows_max;
+        peers_of_spans(reader, &filter, rows_max, &open, |kind| *kind)?
+    } else {
+        let peers = calls.iter().map(|node| {
+            let (fact, (rows, row)) = (tree.fact(*node), gathered.row(tree.place(*node)));
+            (fact.content_hash, peer_of(rows, row, fact.kind).map(Arc::new))
+        });
+        PeersOfSpans { peers: peers.collect(), complete: true }
+    };
+    name_waiting_peers(times, slice::from_ref(tree), &gathered.names, &peers);
     Ok(())
+}
+
+/// Returns the range in which the spans of these nodes start as they were sent. It has no bounds
+/// when the tree's times are adjusted.
+fn starts(tree: &Tree, nodes: &[usize]) -> TimeRange {
+    if !tree.offsets().is_empty() {
+        return TimeRange::default();
+    }
+    let all = || nodes.iter().map(|node| tree.fact(*node).start);
+    let end = all().max().and_then(|last| last.0.checked_add(1)).map(UnixNanos);
+    TimeRange { start: all().min(), end }
 }
 
 /// Adds to the times of services in these traces the name of the peer that each waits for on the

@@ -88,6 +88,7 @@ async fn parameters_that_contradict_each_other_are_named() {
         ("/traces?service=shop%2", "service"),
         ("/attributes/values", "key"),
         ("/attributes/values?key=", "key"),
+        ("/names", "text"),
         ("/resolve", "text"),
         (&format!("/traces?service={long}"), "service"),
         (&format!("/traces?{many}"), "service"),

@@ -297,6 +297,39 @@ async fn a_service_has_the_versions_and_instances_of_the_window() {
 }
 
 #[tokio::test]
+async fn a_version_is_first_seen_at_its_first_span_and_not_at_the_first_sampled_call() {
+    let harness = Harness::new().await;
+    harness.clock.advance(Duration::from_secs(3_600));
+    let requests = times().flat_map(|at| {
+        usual(at).map(|span| match is_struck(at) {
+            true => span.status(StatusCode::Error, "no"),
+            false => span,
+        })
+    });
+    // The new version answers a health check ten minutes before its first order.
+    let check = CHANGED_FROM - 10 * MINUTE;
+    let health = span(1_000_000, 1, "orders", "GET /health").at(check, check + 1);
+    let mut sent = export(requests.chain([health.kind(SpanKind::Server)]));
+    let version = |version: &str| KeyValue::new("service.version", version);
+    for (at, of_request) in times().zip(sent.resource_spans.chunks_exact_mut(3)) {
+        let orders = of_request[2].resource.as_mut().unwrap();
+        orders.attributes.push(version(if is_struck(at) { "2.0" } else { "1.9" }));
+    }
+    let health = sent.resource_spans.last_mut().unwrap().resource.as_mut().unwrap();
+    health.attributes.push(version("2.0"));
+    harness.send_request(sent).await;
+    for is_flushed in [false, true] {
+        let report = report(&harness).await;
+        let mut reasons = report["culprits"]["reasons"].as_array().unwrap().iter();
+        let cause = reasons.find(|reason| reason["value"] == "2.0");
+        let cause = cause.unwrap_or_else(|| panic!("flushed: {is_flushed}: no reason has it"));
+        assert_eq!(cause["attribute"]["key"], "service.version");
+        assert_eq!(cause["firstSeenUnixNano"], (BEGIN + check * MILLI).to_string());
+        harness.store.flush().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_report_has_log_patterns_that_the_baseline_does_not_have() {
     let harness = after(times().flat_map(usual)).await;
     let usual = times().map(|at| ("orders", record(None, at, 13, "the cache is cold")));

@@ -2,9 +2,10 @@
 
 use insta::assert_json_snapshot;
 use serde_json::json;
+use tidings_proto::otlp::{KeyValue, SpanKind};
 use tidings_query::QueryLimits;
 
-use crate::harness::{Harness, checkout, span};
+use crate::harness::{Harness, checkout, record, span};
 
 const DAY: u64 = 24 * 60 * 60 * 1_000;
 
@@ -67,6 +68,62 @@ async fn old_names_are_found_when_asked_for() {
     assert_eq!(names("").await, json!([{"name": "new", "count": 1}]));
     let all = json!([{"name": "new", "count": 1}, {"name": "old", "count": 1}]);
     assert_eq!(names("?start=2026-11-01T00:00:00Z").await, all);
+}
+
+#[tokio::test]
+async fn words_find_operations_versions_exceptions_and_peers() {
+    let harness = Harness::new().await;
+    harness
+        .send([
+            span(1, 1, "web-gateway", "POST /checkout").at(0, 100).kind(SpanKind::Server),
+            span(1, 2, "payment", "Charge")
+                .parent(1)
+                .at(10, 90)
+                .kind(SpanKind::Server)
+                .attribute("service.version", "2.14.0")
+                .exception("CurrencyMissing", "no"),
+            span(1, 3, "payment", "POST northpay")
+                .parent(2)
+                .at(20, 80)
+                .kind(SpanKind::Client)
+                .attribute("peer.service", "northpay"),
+            span(1, 4, "payment", "SELECT")
+                .parent(2)
+                .at(81, 85)
+                .kind(SpanKind::Client)
+                .attribute("db.system.name", "postgresql")
+                .attribute("db.namespace", "rules-db"),
+        ])
+        .await;
+    let mut logged = record(None, 30, 17, "failed");
+    logged.attributes.push(KeyValue::new("exception.type", "LedgerClosed"));
+    harness.log([("payment", logged)]).await;
+    let names =
+        async |text: &str| harness.get(&format!("/names?text={text}")).await["names"].clone();
+    let of_payment = |kind: &str, name: &str| json!({"kind": kind, "name": name, "service": "payment", "count": 1});
+    let peer = |kind: &str, name: &str| json!({"kind": "peer", "name": name, "peerKind": kind, "count": 1});
+    let checkout = json!({"kind": "operation", "name": "POST /checkout", "service": "web-gateway", "count": 1});
+    let mut database = peer("database", "rules-db");
+    database["system"] = json!("postgresql");
+    for (text, expected) in [
+        ("web-gateway%20POST%20/checkout", json!([checkout])),
+        ("Checkout%20GATEWAY", json!([checkout])),
+        ("payment%202.14.0", json!([of_payment("version", "2.14.0")])),
+        ("2.14", json!([of_payment("version", "2.14.0")])),
+        ("currencymissing", json!([of_payment("exception", "CurrencyMissing")])),
+        ("ledgerclosed", json!([of_payment("exception", "LedgerClosed")])),
+        (
+            "northpay",
+            json!([peer("external", "northpay"), of_payment("operation", "POST northpay")]),
+        ),
+        ("postgresql", json!([database])),
+        // A service alone is not a name of these kinds.
+        ("payment", json!([])),
+        ("payment%20checkout", json!([])),
+        ("%20", json!([])),
+    ] {
+        assert_eq!(names(text).await, expected, "{text}");
+    }
 }
 
 #[tokio::test]

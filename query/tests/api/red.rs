@@ -397,13 +397,16 @@ async fn groups_are_compared_with_their_calls_in_as_long_a_time_before() {
         let groups = red["groups"].as_array().unwrap();
         let judged: Vec<Json> = groups
             .iter()
-            .map(|of| json!([of["operation"], of["slowerFactor"], of["failsMore"]]))
+            .map(|of| {
+                let slower = ["slowerFactor", "p50SlowerFactor"].map(|name| &of[name]);
+                json!([of["operation"], slower, of["failsMore"]])
+            })
             .collect();
         let expected = [
-            json!(["get", 5.0, false]),
-            json!(["new", null, false]),
-            json!(["put", null, true]),
-            json!(["few", null, false]),
+            json!(["get", [5.0, 5.0], false]),
+            json!(["new", [null, null], false]),
+            json!(["put", [null, null], true]),
+            json!(["few", [null, null], false]),
         ];
         assert_eq!(judged, expected, "flushed: {is_flushed}");
         let uncertain = |of: &Json| ["mayBeSlower", "mayFailMore"].map(|name| of[name] == true);

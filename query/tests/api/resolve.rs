@@ -26,6 +26,10 @@ async fn a_pasted_text_finds_the_stored_traces_it_may_mean() {
     assert_eq!(matches(&trace_id(7)).await, [trace_id(7)]);
     assert_eq!(matches(&trace_id(8)).await, Vec::<String>::new());
     assert_eq!(matches("hello%20world").await, Vec::<String>::new());
+    // The text of a log record is not exact.
+    assert_eq!(matches("only%20logs").await, [trace_id(7)]);
+    assert_eq!(matches("only%20logs&exact=true").await, Vec::<String>::new());
+    assert_eq!(matches("A-17&exact=true").await, only);
     assert_json_snapshot!("resolve", harness.get("/resolve?text=A-17").await);
 }
 

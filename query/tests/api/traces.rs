@@ -117,6 +117,28 @@ async fn a_service_of_a_trace_names_the_peer_with_most_of_its_waiting() {
 }
 
 #[tokio::test]
+async fn a_service_whose_clock_is_adjusted_names_the_peer_that_it_waits_for() {
+    let harness = Harness::new().await;
+    let query = span(1, 3, "payment", "query").parent(2).at(20, 80).kind(SpanKind::Client);
+    harness
+        .send([
+            span(1, 1, "shop", "call").at(1_000, 1_100).kind(SpanKind::Client),
+            span(1, 2, "payment", "serve").parent(1).at(10, 90).kind(SpanKind::Server),
+            query.attribute("db.system.name", "mysql").attribute("server.address", "orders-db"),
+        ])
+        .await;
+    for path in ["", "/skeleton"] {
+        let answer = harness.get(&format!("/traces/{}{path}?adjust=clock", trace_id(1))).await;
+        assert_eq!(answer["assembly"]["clockAdjusted"], true);
+        let summary = if path.is_empty() { &answer } else { &answer["summary"] };
+        let time = &summary["services"][0];
+        assert_eq!(time["service"], "payment");
+        assert_eq!(time["criticalWaitingPeer"], "orders-db");
+        assert_eq!(time["criticalWaitingPeerNano"], "60000000");
+    }
+}
+
+#[tokio::test]
 async fn events_of_spans_are_columns_of_the_skeleton() {
     let harness = Harness::new().await;
     let at = |millis: u64| BEGIN + millis * MILLI;

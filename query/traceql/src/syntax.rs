@@ -1,12 +1,17 @@
 //! The tree of a query.
 //!
-//! Owns the names of scopes, attributes, intrinsics and functions. A tree is at most
-//! [`super::DEPTH_MAX`] deep: a chain is a list, and the parser counts the other levels.
+//! Owns the names of scopes, attributes, intrinsics and functions of metrics; `proto` has those of
+//! functions that find traces, which the UI completes. A tree is at most [`super::DEPTH_MAX`] deep:
+//! a chain is a list, and the parser counts the other levels.
 
 use std::fmt;
 
 use tidings_pattern::Pattern;
-use tidings_proto::otlp::{Severity, SpanKind, StatusCode};
+pub use tidings_proto::traceql::Fold;
+use tidings_proto::{
+    otlp::{Severity, SpanKind, StatusCode},
+    traceql::SearchFunction,
+};
 
 use super::{operator::Operator, types::Type};
 
@@ -312,36 +317,6 @@ pub enum Spansets {
     Pipeline(Vec<Stage>),
 }
 
-/// Function that aggregates numbers to one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Fold {
-    /// Number of spans.
-    Count,
-    /// The least.
-    Min,
-    /// The greatest.
-    Max,
-    /// The mean.
-    Avg,
-    /// The sum.
-    Sum,
-}
-
-impl Fold {
-    /// Aggregates with their words.
-    pub(crate) const WORDS: [(&'static str, Self); 5] = [
-        ("count", Self::Count),
-        ("min", Self::Min),
-        ("max", Self::Max),
-        ("avg", Self::Avg),
-        ("sum", Self::Sum),
-    ];
-
-    pub(crate) fn from_word(word: &str) -> Option<Self> {
-        Self::WORDS.into_iter().find(|(known, _)| *known == word).map(|(_, fold)| fold)
-    }
-}
-
 /// A number about a spanset.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scalar {
@@ -380,11 +355,6 @@ pub enum Stage {
     Coalesce,
     /// Adds fields to the shown ones.
     Select(Vec<Field>),
-}
-
-impl Stage {
-    /// Words that begin a separate stage.
-    const WORDS: [&'static str; 3] = ["by", "select", "coalesce"];
 }
 
 /// Measures of a metrics query.
@@ -514,9 +484,9 @@ impl Step {
 
 /// Lists the names of functions, which a parenthesis follows.
 pub(crate) fn function_words() -> impl Iterator<Item = &'static str> {
-    let folds = Fold::WORDS.into_iter().map(|(word, _)| word);
+    let of_search = SearchFunction::all().map(|function| function.word);
     let measures = Measure::WORDS.into_iter().map(|(word, _)| word);
-    folds.chain(Stage::WORDS).chain(measures).chain(Step::WORDS)
+    of_search.chain(measures).chain(Step::WORDS)
 }
 
 /// A whole query.

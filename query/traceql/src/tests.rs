@@ -1,6 +1,7 @@
 //! Valid and invalid queries, and the errors of invalid ones.
 
 use proptest::{collection::vec, prelude::*, sample::select};
+use tidings_proto::traceql::STAGES;
 
 use super::{
     DEPTH_MAX, TEXT_BYTES_MAX, parse,
@@ -106,10 +107,19 @@ fn errors_say_where_and_what_was_meant() {
 
 #[test]
 fn every_word_of_a_function_is_read_and_suggested() {
-    for (word, fold) in Fold::WORDS {
-        let argument = if fold == Fold::Count { "" } else { "duration" };
-        let parsed = format!("{:?}", parse(&format!("{{}} | {word}({argument}) > 1")).unwrap());
-        assert!(parsed.contains(&format!("fold: {fold:?}")), "{word}: {parsed}");
+    let call = |opening: String| match opening.ends_with(')') {
+        true => opening,
+        false => format!("{opening}duration)"),
+    };
+    for (fold, function) in Fold::FUNCTIONS {
+        let query = format!("{{}} | {} > 1", call(function.opening()));
+        let parsed = format!("{:?}", parse(&query).unwrap());
+        assert!(parsed.contains(&format!("fold: {fold:?}")), "{query}: {parsed}");
+    }
+    for stage in STAGES {
+        let query = format!("{{}} | {}", call(stage.opening()));
+        let Root::Search(stages) = parse(&query).unwrap().root else { panic!("{query}") };
+        assert_eq!(stages.len(), 2, "{query}: {stages:?}");
     }
     for (word, form) in Measure::WORDS {
         let arguments = match form {

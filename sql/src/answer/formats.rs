@@ -11,7 +11,7 @@ use super::{Rows, value_text};
 use crate::SqlError;
 
 /// Writes JSON: an object of `tidings_proto::api::SqlResult`, row by row.
-pub(super) fn json_parts(result: Rows) -> impl Iterator<Item = Result<Bytes, SqlError>> {
+pub(crate) fn json_parts(result: Rows) -> impl Iterator<Item = Result<Bytes, SqlError>> {
     let facts = &result.facts;
     let mut tail = Tail {
         row_count: result.count as u64,
@@ -71,7 +71,7 @@ impl Tail {
 
 /// Writes CSV: lines end with CR LF. A field with a comma, a quote or an end of line is quoted.
 /// Null is an empty field, and an empty text is two quotes.
-pub(super) fn csv_parts(result: Rows) -> impl Iterator<Item = Result<Bytes, SqlError>> {
+pub(crate) fn csv_parts(result: Rows) -> impl Iterator<Item = Result<Bytes, SqlError>> {
     let mut head = String::new();
     for (place, field) in result.schema.fields().iter().enumerate() {
         separate(&mut head, place);
@@ -125,7 +125,7 @@ fn push(text: &mut String, value: &str) {
 }
 
 /// Writes a stream of Arrow's.
-pub(super) fn arrow_parts(rows: Rows) -> impl Iterator<Item = Result<Bytes, SqlError>> {
+pub(crate) fn arrow_parts(rows: Rows) -> impl Iterator<Item = Result<Bytes, SqlError>> {
     let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema).map_err(defect);
     let mut pieces = rows.pieces();
     let mut is_ended = false;

@@ -2,10 +2,8 @@
 
 use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
 
-use crate::{SqlError, worker::PANICKED};
+use crate::{SqlError, error::UNABLE, message::PANICKED};
 
-/// The reason when the engine panicked.
-pub(crate) const UNABLE: &str = "something that its engine cannot do";
 /// The signal of a process that has used its processor time.
 const SIGXCPU: i32 = 24;
 /// The signal of a process that aborts itself: it has no memory or no stack left.

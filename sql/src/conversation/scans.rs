@@ -17,8 +17,7 @@ use crate::{
     limits::RELATIONS_MAX,
     message::{ScanRequest, ServerMessage},
     meter::CancelOnDrop,
-    scan::{Budget, Credits, FrameBytes, RowOutput, ScanLink, Source},
-    views::Stored,
+    scan::{Budget, Credits, FrameBytes, RowOutput, ScanLink, Source, Stored},
 };
 
 /// Maximum scans of one query. A plan may read a view more often than the query names it.

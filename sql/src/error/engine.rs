@@ -11,10 +11,8 @@ use datafusion::{
 };
 use tidings_query::suggest;
 
-use crate::conversation::UNABLE;
-
 use super::{
-    QueryPosition, SqlError,
+    QueryPosition, SqlError, UNABLE,
     wording::{duplicate_column, first_line, worded},
 };
 

@@ -16,14 +16,14 @@ use tidings_storage::{
 };
 
 use super::{
-    Condition, Stored, View, pushdown,
+    Condition, View, pushdown,
     red::{MINUTE, duration_fields, durations, minutes},
     view_columns::timestamp,
 };
 use crate::{
     SqlError,
     limits::BATCH_ROWS,
-    scan::{RowOutput, Source},
+    scan::{RowOutput, Source, Stored},
 };
 
 /// Minutes of a week. A longer time is aggregated one week after the other.

@@ -8,7 +8,6 @@ use std::{
 
 use arrow_schema::SchemaRef;
 use datafusion::{
-    catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider},
     error::{DataFusionError, Result as PlanResult},
     logical_expr::Expr,
 };
@@ -17,13 +16,13 @@ use tidings_query::log_condition;
 use tidings_storage::{Detail, LogFilter, LogRows, Scan};
 
 use super::{
-    Condition, Relation, Repeats, ServerRows, Stored, View, ViewTable, literal_text, pushdown,
+    Condition, Repeats, View, literal_text, pushdown,
     spans_view::finish,
     view_columns::{self, Column, Origin, column},
 };
 use crate::{
     SqlError,
-    scan::{RowOutput, Source},
+    scan::{RowOutput, Source, Stored},
 };
 
 use Detail::{Attributes, Facts, Full, Ids};
@@ -48,6 +47,9 @@ const COLUMNS: &[Column] = &[
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| view_columns::schema(COLUMNS));
 
+/// Name of the function that selects records.
+pub(super) const MATCHING_LOGS: &str = "matching_logs";
+
 /// The view, or the records of it that a query selects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Logs {
@@ -60,44 +62,24 @@ impl Logs {
     pub(super) fn all() -> Self {
         Self { query: None }
     }
-}
 
-/// The function `matching_logs`.
-#[derive(Debug)]
-pub(super) struct MatchingLogs {
-    feed: ServerRows,
-}
-
-impl MatchingLogs {
-    pub(super) const NAME: &'static str = "matching_logs";
-
-    pub(super) fn new(feed: ServerRows) -> Self {
-        Self { feed }
-    }
-}
-
-impl TableFunctionImpl for MatchingLogs {
-    fn call_with_args(
-        &self,
-        args: TableFunctionArgs<'_, '_>,
-    ) -> PlanResult<Arc<dyn TableProvider>> {
-        let logs = match args.exprs() {
+    /// Returns the records that a call of `matching_logs` with these arguments selects.
+    pub(super) fn of_call(arguments: &[Expr]) -> PlanResult<Self> {
+        match arguments {
             // A plan with a placeholder is described and never runs.
-            [Expr::Placeholder(_)] => Logs::all(),
+            [Expr::Placeholder(_)] => Ok(Self::all()),
             [query] => {
                 let query = literal_text(query).ok_or_else(wrong_call)?;
                 log_condition(query).map_err(|error| DataFusionError::Plan(error.to_string()))?;
-                Logs { query: Some(query.to_owned()) }
+                Ok(Self { query: Some(query.to_owned()) })
             }
-            _ => return Err(wrong_call()),
-        };
-        Ok(Arc::new(ViewTable::new(Relation::Logs(logs), self.feed.clone())))
+            _ => Err(wrong_call()),
+        }
     }
 }
 
 fn wrong_call() -> DataFusionError {
-    let name = MatchingLogs::NAME;
-    DataFusionError::Plan(format!("{name}() takes a query of log records, as a text"))
+    DataFusionError::Plan(format!("{MATCHING_LOGS}() takes a query of log records, as a text"))
 }
 
 impl View for Logs {

@@ -13,10 +13,10 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use tidings_proto::{DurationNanos, UnixNanos, api::LatencyStats};
 use tidings_storage::{CallAccumulator, CallAggregate, CallBounds, Latency, SpanFilter};
 
-use super::{Condition, Predicate, Stored, View, pushdown, view_columns::timestamp};
+use super::{Condition, Predicate, View, pushdown, view_columns::timestamp};
 use crate::{
     SqlError,
-    scan::{RowOutput, Source},
+    scan::{RowOutput, Source, Stored},
 };
 
 use minutes::{AllMinutes, RowSink};

@@ -9,12 +9,12 @@ use arrow_schema::SchemaRef;
 use tidings_storage::{Detail, Scan, SpanFilter, SpanRows};
 
 use super::{
-    Condition, Repeats, Stored, View, pushdown,
+    Condition, Repeats, View, pushdown,
     view_columns::{self, Column, Origin, column},
 };
 use crate::{
     SqlError,
-    scan::{RowOutput, Source},
+    scan::{RowOutput, Source, Stored},
 };
 
 use Detail::{Attributes, Facts, Full, Ids};

@@ -19,12 +19,12 @@ use tidings_proto::{SpanId, TraceId, UnixNanos, otlp::StatusCode};
 use tidings_storage::{Detail, SpanFilter, SpanRows, TimeRange};
 
 use super::{
-    Condition, Predicate, Stored, View, pushdown, spans_view::scan_spans, view_columns::timestamp,
+    Condition, Predicate, View, pushdown, spans_view::scan_spans, view_columns::timestamp,
 };
 use crate::{
     SqlError,
     limits::BATCH_ROWS,
-    scan::{RowOutput, Source},
+    scan::{RowOutput, Source, Stored},
 };
 
 /// Maximum number of traces looked up by id; beyond it a full scan is cheaper.

@@ -15,7 +15,6 @@ use arrow_array::{ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, U
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use arrow_select::{concat::concat_batches, take::take_record_batch};
 use datafusion::{
-    catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider},
     error::{DataFusionError, Result},
     logical_expr::Expr,
 };
@@ -28,13 +27,13 @@ use tidings_proto::{
 use tidings_storage::{Detail, SpanFilter, SpanRows};
 
 use super::{
-    Condition, Relation, ServerRows, Stored, View, ViewTable, literal_text,
+    Condition, View, literal_text,
     spans_view::{COLUMNS, SCHEMA as SPANS, scan_spans},
     view_columns,
 };
 use crate::{
     SqlError,
-    scan::{RowOutput, Source},
+    scan::{RowOutput, Source, Stored},
 };
 
 /// Memory of a span during assembly in bytes, without its columns.
@@ -62,63 +61,13 @@ pub(crate) enum TreePart {
 }
 
 impl TreePart {
-    pub(super) const ALL: [Self; 3] = [Self::All, Self::Up, Self::Down];
-}
-
-/// A table function over the spans of a trace.
-#[derive(Debug)]
-pub(super) struct TreeFunction {
-    walk: TreePart,
-    feed: ServerRows,
-}
-
-impl TreeFunction {
-    pub(super) fn new(walk: TreePart, feed: ServerRows) -> Self {
-        Self { walk, feed }
-    }
-
-    pub(super) fn name(&self) -> &'static str {
-        match self.walk {
-            TreePart::All => "tree",
-            TreePart::Up => "ancestors",
-            TreePart::Down => "descendants",
+    /// Returns the name of the function that selects it.
+    pub(super) fn function_name(self) -> &'static str {
+        match self {
+            Self::All => "tree",
+            Self::Up => "ancestors",
+            Self::Down => "descendants",
         }
-    }
-}
-
-impl TableFunctionImpl for TreeFunction {
-    fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
-        if args.exprs().iter().any(|expr| matches!(expr, Expr::Placeholder(_))) {
-            // A plan with a placeholder is described and never runs.
-            let trace = TraceReference::Id(TraceId::default());
-            let tree = Tree { walk: self.walk, trace, span_id: None };
-            return Ok(Arc::new(ViewTable::new(Relation::Tree(tree), self.feed.clone())));
-        }
-        let texts: Option<Vec<&str>> = args.exprs().iter().map(literal_text).collect();
-        let wrong = || {
-            let takes = match self.walk {
-                TreePart::All => "the id of a trace",
-                TreePart::Up | TreePart::Down => "the id of a trace and the id of a span",
-            };
-            DataFusionError::Plan(format!("{}() takes {takes}, as texts", self.name()))
-        };
-        let (trace, span) = match (self.walk, texts.as_deref()) {
-            (TreePart::All, Some([trace])) => (*trace, None),
-            (TreePart::Up | TreePart::Down, Some([trace, span])) => (*trace, Some(*span)),
-            _ => return Err(wrong()),
-        };
-        let none = |what: &str, text: &str| {
-            let text: String = text.chars().take(100).collect();
-            let reason = format!("{}() takes the id of a {what}: `{text}` is none", self.name());
-            DataFusionError::Plan(reason)
-        };
-        let trace = TraceReference::parse(trace).ok_or_else(|| none("trace", trace))?;
-        let span_id = |span: &str| {
-            let parsed = span.trim().parse::<SpanId>();
-            parsed.map_err(|_| none("span in its second place", span))
-        };
-        let tree = Tree { walk: self.walk, trace, span_id: span.map(span_id).transpose()? };
-        Ok(Arc::new(ViewTable::new(Relation::Tree(tree), self.feed.clone())))
     }
 }
 
@@ -176,6 +125,42 @@ pub(crate) struct Tree {
     walk: TreePart,
     trace: TraceReference,
     span_id: Option<SpanId>,
+}
+
+impl Tree {
+    /// Returns the part of a trace that a call with these arguments selects.
+    pub(super) fn of_call(walk: TreePart, arguments: &[Expr]) -> Result<Self> {
+        if arguments.iter().any(|expr| matches!(expr, Expr::Placeholder(_))) {
+            // A plan with a placeholder is described and never runs.
+            let trace = TraceReference::Id(TraceId::default());
+            return Ok(Self { walk, trace, span_id: None });
+        }
+        let name = walk.function_name();
+        let texts: Option<Vec<&str>> = arguments.iter().map(literal_text).collect();
+        let wrong = || {
+            let takes = match walk {
+                TreePart::All => "the id of a trace",
+                TreePart::Up | TreePart::Down => "the id of a trace and the id of a span",
+            };
+            DataFusionError::Plan(format!("{name}() takes {takes}, as texts"))
+        };
+        let (trace, span) = match (walk, texts.as_deref()) {
+            (TreePart::All, Some([trace])) => (*trace, None),
+            (TreePart::Up | TreePart::Down, Some([trace, span])) => (*trace, Some(*span)),
+            _ => return Err(wrong()),
+        };
+        let none = |what: &str, text: &str| {
+            let text: String = text.chars().take(100).collect();
+            let reason = format!("{name}() takes the id of a {what}: `{text}` is none");
+            DataFusionError::Plan(reason)
+        };
+        let trace = TraceReference::parse(trace).ok_or_else(|| none("trace", trace))?;
+        let span_id = |span: &str| {
+            let parsed = span.trim().parse::<SpanId>();
+            parsed.map_err(|_| none("span in its second place", span))
+        };
+        Ok(Self { walk, trace, span_id: span.map(span_id).transpose()? })
+    }
 }
 
 impl View for Tree {

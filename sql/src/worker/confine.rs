@@ -16,8 +16,7 @@ use std::io;
 
 use rlimit::Resource;
 
-use super::WorkerLimits;
-use crate::message::Confinement;
+use crate::{limits::WorkerLimits, message::Confinement};
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]

@@ -5,22 +5,24 @@ use std::{
     sync::{Arc, mpsc::Receiver},
 };
 
+use bytes::Bytes;
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use tidings_storage::{Clock, SystemClock};
 use tokio::runtime::{Builder, Runtime};
 
-use super::{Order, ServerLink};
+use super::Order;
 use crate::{
-    Query, SqlError, SqlLimits,
-    answer::{Collected, check_rows},
-    flight::schema_message,
+    AnswerFormat, Query, SqlError, SqlLimits,
+    answer::{Collected, Rows, arrow_parts, check_rows, csv_parts, json_parts},
+    flight::{framed, schema_message},
     message::{Task, WorkerMessage},
     meter::Meter,
     plan::{self, Planned, QuerySignature, plan},
     prescan::Placeholders,
+    server_link::ServerLink,
+    source::ServerRows,
     statement::{self, Values},
-    views::ServerRows,
 };
 
 /// A query with the most common elements. It is planned before the real query arrives, because the
@@ -75,10 +77,20 @@ fn answer(
     let collected = runtime.block_on(collect(query, feed))?;
     link.send(&WorkerMessage::Answered(collected.head()))?;
     let Ok(Order::Write(form, facts)) = orders.recv() else { return Ok(()) };
-    for part in collected.rows(facts).parts(form) {
+    for part in parts(collected.rows(facts), form) {
         link.send_parts(&part?)?;
     }
     link.send(&WorkerMessage::Written)
+}
+
+/// Returns the bytes of the answer in this format, part by part.
+fn parts(rows: Rows, form: AnswerFormat) -> Box<dyn Iterator<Item = Result<Bytes, SqlError>>> {
+    match form {
+        AnswerFormat::Json => Box::new(json_parts(rows)),
+        AnswerFormat::Csv => Box::new(csv_parts(rows)),
+        AnswerFormat::Arrow => Box::new(arrow_parts(rows)),
+        AnswerFormat::Flight => Box::new(framed(rows)),
+    }
 }
 
 async fn collect(query: Query, feed: ServerRows) -> Result<Collected, SqlError> {

@@ -14,7 +14,7 @@ use tidings_proto::{
 use tidings_storage::TIME_BOUNDS;
 
 use super::{Measured, MetricDescription, MetricKind, Sample, SampleValue, metrics_table::METRICS};
-use crate::cli::VERSION;
+use crate::VERSION;
 
 /// Times of the points: counters and histograms count from `start` on.
 #[derive(Debug, Clone, Copy)]

@@ -28,7 +28,7 @@ use super::{
     Measured,
     otlp_form::{PointTimes, request},
 };
-use crate::{cli::VERSION, client_identity::ClientTls, settings::MetricsPushSettings};
+use crate::{VERSION, client_identity::ClientTls, settings::MetricsPushSettings};
 
 /// Maximum time of a request.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -18,5 +18,5 @@ pub mod rows;
 pub mod schema;
 
 pub use conversion::ConversionError;
-pub use rows::{AttributeTexts, CodedAttribute, CodedAttributes, LogRows, Scalar, SpanRows};
+pub use rows::{AttributeTexts, LogRows, Scalar, SpanRows};
 pub use schema::Detail;

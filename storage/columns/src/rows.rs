@@ -7,7 +7,6 @@
 
 pub mod attribute_values;
 mod attributes;
-mod coded_attributes;
 pub mod column;
 mod column_readers;
 pub mod entries;
@@ -23,7 +22,6 @@ use arrow_schema::ArrowError;
 
 use self::column::OptionalColumn;
 pub use attributes::Scalar;
-pub use coded_attributes::{CodedAttribute, CodedAttributes};
 pub use logs::LogRows;
 pub use spans::SpanRows;
 pub use texts::AttributeTexts;

@@ -13,8 +13,10 @@ use std::{env, ffi::OsStr};
 
 use proptest::prelude::ProptestConfig;
 
-/// Part of the random cases of properties that a quick run tries: one in this many.
-const QUICK_PART: u32 = 4;
+/// Part of the random cases of properties that a quick run tries: one in this many, and not fewer
+/// than the minimum.
+const QUICK_PART: u32 = 8;
+const QUICK_CASES_MIN: u32 = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TestEffort {
@@ -50,7 +52,8 @@ pub fn is_exhaustive() -> bool {
 
 /// Configures a property that has this many random cases in a full run.
 pub fn random_cases(full: u32) -> ProptestConfig {
-    ProptestConfig::with_cases(by_effort(full.div_ceil(QUICK_PART), full))
+    let quick = full.div_ceil(QUICK_PART).max(QUICK_CASES_MIN).min(full);
+    ProptestConfig::with_cases(by_effort(quick, full))
 }
 
 #[test]

@@ -31,6 +31,7 @@ use super::{
     sections::is_coded,
     shred::{AttributeCounts, IN_MAP, LISTED, column_of},
 };
+use crate::filter::CompleteKeys;
 
 /// Column with all attributes of a row.
 pub(super) const ATTRIBUTES: &str = "attributes";
@@ -186,9 +187,6 @@ impl FileAttributes {
         RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
     }
 }
-
-/// Keys that occur only in a file's attribute columns, with the names of these columns.
-pub(crate) type CompleteKeys = Vec<(String, Vec<String>)>;
 
 /// Prefix of `created_by` in the metadata of files that Tidings writes.
 pub(super) const WRITER: &str = "tidings ";

@@ -14,14 +14,13 @@ use tidings_columns::schema;
 use tidings_proto::Signal;
 
 use super::{
-    DataFile,
     attributes::{ATTRIBUTES, WantedAttributes},
     footer::{file_footer, guarded},
     page_reader::{self, ReadPlan},
     read,
     sections::{PORTION, portion_of},
 };
-use crate::{StorageError, table_store::Readable};
+use crate::{StorageError, table_file::DataFile, table_store::Readable};
 
 /// Passes these columns of the rows to `visit`, in the order of the file, until it breaks. The
 /// ranges of rows are ascending and disjoint. Without ranges, all rows are read.

@@ -6,16 +6,15 @@ use tidings_disk::ranges::intersection;
 use tidings_proto::{Signal, UnixNanos};
 
 use super::{
-    DataFile,
-    attributes::CompleteKeys,
     prune::Pruner,
     read::{FileReader, GroupTimes},
 };
 use crate::{
     Detail, StorageError,
-    filter::Matcher,
+    filter::{CompleteKeys, Matcher},
     index::CandidateRows,
     scan::{Progress, Visit},
+    table_file::DataFile,
 };
 
 /// Row groups that may match, in the scan's order.

@@ -23,13 +23,13 @@ use tidings_proto::Signal;
 pub(crate) use self::choose::Choice;
 use self::source::{MergeKey, MergeSource};
 use super::{
-    DataFile, gatherer,
+    gatherer,
     sections::Portion,
     shred::{AttributeCounts, ColumnMinimum},
     sizes,
     write::Layout,
 };
-use crate::{StorageError, scan::PORTION_ROWS};
+use crate::{StorageError, scan::PORTION_ROWS, table_file::DataFile};
 
 /// Maximum rows of a trace that is returned in one batch.
 const TRACE_ROWS_MAX: usize = 65_536;

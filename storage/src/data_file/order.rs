@@ -18,7 +18,7 @@ use tidings_columns::{
 };
 use tidings_proto::{Signal, TraceId, UnixNanos};
 
-use super::HOUR_NANOS;
+use crate::table_file::HOUR_NANOS;
 
 /// Length of a time slot. Within a slot, log records are ordered by service.
 pub(super) const SLOT_NANOS: u64 = 5 * 60 * 1_000_000_000;
@@ -284,7 +284,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{samples, scan::project};
+    use crate::{projection::project, samples};
 
     /// Returns the hours with files of their own in a flush at hour 1000, given the rows of each
     /// hour.

@@ -29,7 +29,6 @@ use tidings_disk::ranges::intersection;
 use tidings_proto::{Signal, UnixNanos};
 
 use super::{
-    DataFile,
     attributes::{ATTRIBUTES, FileAttributes, WantedAttributes, columns_of_orders},
     column_reader::prefetch,
     footer::{absent_fields, file_footer, guarded, with_nulls},
@@ -42,7 +41,9 @@ use crate::{
     error::failed,
     filter::{Bound, Matcher, TimeOrder},
     index::{CandidateRows, IndexBuilder, Sums},
-    scan::{Progress, Visit, project, select},
+    projection::project,
+    scan::{Progress, Visit, select},
+    table_file::DataFile,
     table_store::Readable,
 };
 

@@ -16,8 +16,8 @@ use parquet::{
 use tidings_columns::schema::SignalSchema;
 use tidings_proto::Signal;
 
-use super::{DataFile, footer::footer};
-use crate::{StorageError, scan::PORTION_ROWS};
+use super::footer::footer;
+use crate::{StorageError, scan::PORTION_ROWS, table_file::DataFile};
 
 /// Maximum of a file to decode at once. A single larger row is allowed.
 #[derive(Debug, Clone, Copy)]

@@ -1,16 +1,14 @@
-use std::{collections::HashMap, io::Write, ops::ControlFlow, path::PathBuf, sync::Arc};
+use std::{io::Write, ops::ControlFlow, path::PathBuf, sync::Arc};
 
 use arrow_array::{Array, Int64Array, RecordBatch};
 use bytes::Bytes;
 use parquet::arrow::{
     ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder, arrow_writer::ArrowWriterOptions,
 };
-use proptest::prelude::*;
 use tempfile::TempDir;
 use tidings_columns::{
     attribute_column::AttributeColumn, conversion::span_rows, schema::SignalSchema,
 };
-use tidings_disk::test_effort::random_cases;
 use tidings_proto::{
     Signal, UnixNanos,
     otlp::{
@@ -18,12 +16,10 @@ use tidings_proto::{
     },
 };
 
-use super::{
-    DataFile, EncodedFile, Merge, MergeLimits, encode_small, encode_spans, read::index_of,
-};
+use super::{EncodedFile, Merge, MergeLimits, encode_small, encode_spans, read::index_of};
 use crate::{
     Detail, ErrorKind, Scan, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
-    memory::Chunk, samples::NOW, snapshot::TableView,
+    memory::Chunk, samples::NOW, snapshot::TableView, table_file::DataFile,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -323,62 +319,4 @@ fn rows_with_impossible_ids_are_damage() {
     let mut columns = batch.columns().to_vec();
     columns[batch.schema().index_of("span_id").unwrap()] = Arc::new(ids);
     assert!(SpanRows::from_batch(&RecordBatch::try_new(batch.schema(), columns).unwrap()).is_err());
-}
-
-/// Compares the attributes with codes of rows with those without, and returns the number of codes
-/// of values.
-fn checked_codes(rows: &SpanRows) -> usize {
-    let attributes = rows.coded_attributes();
-    let (mut keys, mut texts, mut count) = (HashMap::new(), HashMap::new(), 0);
-    for row in 0..rows.len() {
-        let (mut plain, mut coded) = (Vec::new(), Vec::new());
-        rows.each_scalar(row, |key, value| plain.push((key, value)));
-        attributes.each_scalar(row, |of| {
-            coded.push((of.key, of.value));
-            assert_eq!(*keys.entry(of.key_code).or_insert(of.key), of.key);
-            if let Some(code) = of.value_code {
-                count += 1;
-                assert_eq!(*texts.entry((of.key_code, code)).or_insert(of.value), of.value);
-            }
-        });
-        assert_eq!(coded, plain);
-    }
-    count
-}
-
-proptest! {
-    #![proptest_config(random_cases(16))]
-
-    #[test]
-    fn keys_and_texts_of_a_portion_with_equal_codes_are_equal(
-        lists in prop::collection::vec(
-            prop::collection::vec((0..5_u8, 0..9_u8, any::<bool>()), 0..8), 600..650
-        ),
-    ) {
-        let attribute = |(key, number, is_text): (u8, u8, bool)| {
-            let key = format!("key.{key}");
-            match is_text {
-                true => KeyValue::new(key, format!("text {number}").as_str()),
-                false => KeyValue::new(key, i64::from(number)),
-            }
-        };
-        let of_list = |(number, list): (u64, Vec<_>)| Span {
-            span_id: (number + 1).to_be_bytes().to_vec(),
-            attributes: list.into_iter().map(attribute).collect(),
-            ..span(1, 1, 0, NOW.0, NOW.0 + SECOND)
-        };
-        let chunk = chunk((0..).zip(lists).map(of_list).collect());
-        prop_assert_eq!(checked_codes(&SpanRows::from_batch(chunk.batch()).unwrap()), 0);
-        let encoded = encode_spans(&[chunk], NOW).unwrap();
-        let folder = TempDir::new().unwrap();
-        scan(kept(&folder, &encoded[0].bytes), &SpanFilter::default(), |rows| {
-            let some: Vec<usize> = (0..rows.len()).step_by(2).collect();
-            for rows in [rows.clone(), rows.select(&some), rows.slice(100..500)] {
-                let coded = checked_codes(&rows);
-                assert!(coded > rows.len() / 4, "{coded} texts of {} rows are coded", rows.len());
-            }
-            assert_eq!(checked_codes(&rows.slice(0..100)), 0, "few rows");
-        })
-        .unwrap();
-    }
 }

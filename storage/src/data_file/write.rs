@@ -20,7 +20,7 @@ use tidings_disk::ranges::portions;
 use tidings_proto::{Signal, UnixNanos};
 
 use super::{
-    EncodedFile, FileStats, STATS_MAX,
+    EncodedFile, FileStats,
     attributes::WRITER,
     gatherer::Gather,
     order::OrderedRow,
@@ -32,6 +32,7 @@ use super::{
 use crate::{
     StorageError,
     index::{IndexBuilder, Sums},
+    table_file::STATS_MAX,
 };
 
 /// Limits of row groups and pages, and compression.

@@ -17,7 +17,6 @@ use super::{
 };
 use crate::{
     LogFilter, SpanFilter, TimeRange,
-    data_file::CompleteKeys,
     index::{self, IndexLookup, LegacyTerms},
 };
 
@@ -26,6 +25,9 @@ pub(super) const CONTENT_HASH: &str = "content_hash";
 
 /// The fields that hold attribute values, one per type.
 const VALUE_FIELDS: [&str; 5] = ["string", "int", "double", "bool", "bytes"];
+
+/// Keys that occur only in a file's attribute columns, with the names of these columns.
+pub(crate) type CompleteKeys = Vec<(String, Vec<String>)>;
 
 /// A prepared filter.
 #[derive(Debug)]

@@ -15,9 +15,11 @@ use super::{
     runs::PostingRun,
     sums::Sums,
     terms::{BLOCK_ROWS, TermCollector, TermColumns},
-    trace_hash,
 };
-use crate::rollup::{LogCountBuilder, RollupBuilders};
+use crate::{
+    index_bytes::trace_hash,
+    rollup::{LogCountBuilder, RollupBuilders},
+};
 
 /// Maximum number of rows of an indexed file, because an index counts rows in 32 bits.
 const ROWS_MAX: u64 = u32::MAX as u64;

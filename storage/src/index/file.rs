@@ -13,7 +13,6 @@ use std::{collections::BTreeSet, fs::File, io, ops::Range, os::unix::fs::FileExt
 use bytes::Bytes;
 
 use super::{
-    bytes::Reader,
     fuse::{self, Fuse},
     grams::{GramCollector, Grams, text_bits},
     runs::{self, Directory, PostingRun},
@@ -21,11 +20,12 @@ use super::{
     terms::Terms,
 };
 use crate::{
-    data_file::DataFile,
+    index_bytes::Reader,
     rollup::{
         self, CorrectionSection, ExceptionSection, GraphSection, KindSection, LogCountBuilder,
         LogCountSection, LogFormSection, RollupBuilders,
     },
+    table_file::DataFile,
 };
 
 const MAGIC: &[u8; 8] = b"tidindex";

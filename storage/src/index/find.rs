@@ -5,7 +5,7 @@ use std::{io, ops::Range};
 use tidings_disk::ranges::{intersection, merged};
 
 use super::{CandidateRows, IndexLookup, LegacyTerms, file::Head, terms};
-use crate::data_file::DataFile;
+use crate::table_file::DataFile;
 
 /// Reason why a lookup failed.
 pub(super) enum LookupError {

@@ -10,7 +10,7 @@
 
 use std::ops::BitXor;
 
-use super::bytes::Reader;
+use crate::index_bytes::Reader;
 
 /// Maximum number of seeds to try. Each seed succeeds almost always.
 const SEEDS_MAX: u64 = 64;

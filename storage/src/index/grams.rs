@@ -10,7 +10,7 @@ use std::ops::Range;
 use arrow_array::StringArray;
 use tidings_columns::rows::column::OptionalColumn;
 
-use super::{bytes::Reader, runs::Fetch};
+use crate::index_bytes::{Fetch, Reader};
 
 /// Number of consecutive bytes that set one bit.
 const GRAM_BYTES: usize = 4;

@@ -7,10 +7,8 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use super::{
-    bits::{BitReader, BitWriter},
-    bytes::Reader,
-};
+use super::bits::{BitReader, BitWriter};
+use crate::index_bytes::{Fetch, Reader};
 
 /// Maximum number of entries of a page. One lookup reads and decodes a whole page.
 const PAGE_ENTRIES: usize = 256;
@@ -142,9 +140,6 @@ pub(super) struct Directory {
     /// Start of each page in the file, and the end of the last one.
     offsets: Box<[u64]>,
 }
-
-/// Reads this byte range of the file. Returns `None` when that fails.
-pub(crate) type Fetch<'a> = dyn FnMut(Range<u64>) -> Option<Vec<u8>> + 'a;
 
 impl Directory {
     /// Decodes a directory. `None` when the bytes are not a directory.

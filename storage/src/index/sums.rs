@@ -3,7 +3,7 @@
 
 use std::io::{self, Read};
 
-use super::bytes::Reader;
+use crate::index_bytes::Reader;
 
 /// Length of the pieces that have a checksum each. A mismatch therefore locates the damage.
 pub(crate) const PIECE_BYTES: usize = 1 << 20;

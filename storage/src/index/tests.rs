@@ -4,7 +4,7 @@ use std::{fs, ops::ControlFlow, path::Path, sync::Arc};
 
 use tempfile::TempDir;
 use tidings_columns::conversion::{log_rows, span_rows};
-use tidings_disk::paths::index_path;
+use tidings_disk::{paths::index_path, test_effort::by_effort};
 use tidings_proto::{
     TraceId, UnixNanos,
     otlp::{
@@ -16,10 +16,11 @@ use tidings_proto::{
 use super::{Indexes, is_outdated};
 use crate::{
     AttributeFilter, Detail, LogFilter, Scan, ScanStats, Snapshot, SpanFilter,
-    data_file::{DataFile, EncodedFile, encode_logs, encode_spans},
+    data_file::{EncodedFile, encode_logs, encode_spans},
     memory::Chunk,
     samples::NOW,
     snapshot::TableView,
+    table_file::DataFile,
 };
 
 /// Writes data files with their indexes, as a table stores them.
@@ -185,12 +186,12 @@ fn missing_damaged_and_foreign_indexes_change_no_answer() {
     let path = index_path(&files[0].path);
     let whole = fs::read(&path).unwrap();
     let foreign = encoded(0..301)[0].index.to_vec();
-    let flips = (0..whole.len()).step_by(7).map(|at| {
+    let flips = (0..whole.len()).step_by(by_effort(29, 7)).map(|at| {
         let mut flipped = whole.clone();
         flipped[at] ^= 0x20;
         Some(flipped)
     });
-    let cuts = (0..whole.len()).step_by(97).map(|at| Some(whole[..at].to_vec()));
+    let cuts = (0..whole.len()).step_by(by_effort(389, 97)).map(|at| Some(whole[..at].to_vec()));
     for bytes in flips.chain(cuts).chain([None, Some(foreign), Some(vec![0xff; 4096])]) {
         match bytes {
             Some(bytes) => fs::write(&path, bytes).unwrap(),
@@ -234,23 +235,25 @@ fn attributed(traces: std::ops::Range<u64>) -> Vec<EncodedFile> {
 #[test]
 fn attributes_are_found_by_looking_at_few_rows() {
     let folder = TempDir::new().unwrap();
-    let mut files = stored(folder.path(), attributed(0..40_000));
+    // An index locates a value in portions of 1,024 rows.
+    let count = by_effort(10_000, 40_000);
+    let mut files = stored(folder.path(), attributed(0..count));
     for copy in 1..20_u64 {
         files.extend(stored(folder.path(), attributed(100_000 * copy..100_000 * copy + 50)));
     }
     let many: Vec<_> = files.iter().cycle().take(20).chain(&files[1..]).cloned().collect();
     let cases: [(&str, Option<&str>, u64, u64, u64); 11] = [
-        ("unique", Some("id-31234"), 1, 1024, 1),
+        ("unique", Some("id-8234"), 1, 1024, 1),
         ("unique", Some("id-1900007"), 2, 100, 2),
         ("unique", Some("id-77777777"), 0, 0, 0),
-        ("some", Some("v17"), 80, 60_000, 39),
+        ("some", Some("v17"), count / 500, 60_000, 39),
         ("some", Some("v500"), 0, 0, 0),
-        ("many", Some("2"), 13_333, 60_000, 39),
+        ("many", Some("2"), count / 3, 60_000, 39),
         ("absent", None, 0, 0, 0),
-        ("list", Some("of-31234"), 1, 1024, 1),
-        ("list", Some("31235"), 1, 1024, 1),
+        ("list", Some("of-8234"), 1, 1024, 1),
+        ("list", Some("8235"), 1, 1024, 1),
         ("list", Some("of-77777777"), 0, 0, 0),
-        ("list", None, 41_900, 41_900, 39),
+        ("list", None, count + 1_900, count + 1_900, 39),
     ];
     let indexes = Arc::new(Indexes::new(usize::MAX));
     for (key, value, least, rows_max, files_max) in cases {

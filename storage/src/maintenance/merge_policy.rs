@@ -19,7 +19,7 @@ use std::{cmp::Reverse, collections::BTreeMap, ops::Range, sync::Arc, time::Dura
 use tidings_proto::UnixNanos;
 
 use super::rewrite::is_rewritten;
-use crate::data_file::{DataFile, HOUR_NANOS};
+use crate::table_file::{DataFile, HOUR_NANOS};
 
 /// Target size of merged files. A file of half that size is left alone.
 pub(crate) const FILE_BYTES: u64 = 256 << 20;
@@ -96,7 +96,9 @@ pub(crate) fn plan(files: &[Arc<DataFile>], now: UnixNanos, pace: MergePace) -> 
         hours.entry((file.hour, file.is_spanning())).or_default().push(file);
     }
     let jobs = hours.into_iter().filter_map(|((hour, _), mut files)| {
-        files.sort_by_key(|file| (file.bytes, file.path.clone()));
+        files.sort_by(|one, other| {
+            one.bytes.cmp(&other.bytes).then_with(|| one.path.cmp(&other.path))
+        });
         Some(MergeJob { hour, files: choose(&files, HourState::new(hour, &files, now, pace))? })
     });
     let mut jobs: Vec<MergeJob> = jobs.collect();
@@ -155,7 +157,9 @@ fn together(files: &[&Arc<DataFile>]) -> Vec<Arc<DataFile>> {
     let large = files.get(FILES_MAX - 1).map_or(u64::MAX, |file| file.bytes.saturating_mul(RATIO));
     let mut files: Vec<Arc<DataFile>> =
         files.iter().take_while(|file| file.bytes <= large).map(|file| Arc::clone(file)).collect();
-    files.sort_by_key(|file| (file.received_max, file.path.clone()));
+    files.sort_by(|one, other| {
+        one.received_max.cmp(&other.received_max).then_with(|| one.path.cmp(&other.path))
+    });
     let (mut bytes, mut rows) = (0, 0);
     let fits = |file: &&Arc<DataFile>| {
         (bytes, rows) = (bytes + file.bytes, rows + file.rows);

@@ -32,8 +32,8 @@ use super::{
 };
 use crate::{
     AttributeFilter, LogFilter, SpanFilter,
-    data_file::{DataFile, HOUR_NANOS},
     table_change::CommitReason,
+    table_file::{DataFile, HOUR_NANOS},
 };
 
 /// Age and size limits of telemetry.

@@ -18,9 +18,10 @@ use super::{
 };
 use crate::{
     StorageError,
-    data_file::{Choice, DataFile, FileWriter, Merge, MergeLimits, WrittenFile},
+    data_file::{Choice, FileWriter, Merge, MergeLimits, WrittenFile},
     error::failed,
     index::ChecksumBuilder,
+    table_file::DataFile,
     table_store::{self, DataFileStore, SharedTables},
     tables::file_path,
 };

@@ -8,7 +8,7 @@
 use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc};
 
 use super::merge_policy::FILE_BYTES;
-use crate::{data_file::DataFile, table_change::CommitReason};
+use crate::{table_change::CommitReason, table_file::DataFile};
 
 /// Returns the bytes that a rewrite must leave free, given the reserve.
 ///

@@ -24,7 +24,7 @@ const FEW: usize = 24;
 const SEEN_KEPT: usize = 4096;
 
 /// Columns that the builder reads.
-pub(super) const COLUMNS: [&str; 10] = [
+pub(crate) const COLUMNS: [&str; 10] = [
     "start_unix_nanos",
     "end_unix_nanos",
     "duration_nanos",

@@ -4,10 +4,11 @@ use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 
 use super::{
-    ExceptionBuilder, GraphBuilder, KindBuilder, build, build::RollupBuilder, exceptions, graph,
-    kinds,
+    ExceptionBuilder, GraphBuilder, KindBuilder,
+    build::{self, RollupBuilder},
+    exceptions, graph, kinds,
 };
-use crate::{SpanRows, scan::project};
+use crate::{SpanRows, projection::project};
 
 /// Takes the rows of one data file and returns all of its rollups. A trace must be one run of rows.
 #[derive(Debug, Default)]

@@ -51,8 +51,8 @@ pub struct Calls {
     pub errors: u64,
     /// Latency of the calls that have ended.
     pub latency: Latency,
-    pub(super) slowest: Option<Exemplar>,
-    pub(super) failed: Option<Exemplar>,
+    pub(crate) slowest: Option<Exemplar>,
+    pub(crate) failed: Option<Exemplar>,
 }
 
 impl<'a> CallKey<'a> {
@@ -68,7 +68,7 @@ impl<'a> CallKey<'a> {
     }
 
     /// Returns the key as a group key of a file.
-    pub(super) fn raw(&self) -> RawKey<'a> {
+    pub(crate) fn raw(&self) -> RawKey<'a> {
         ([self.service, self.operation], [i32::from(self.kind), i32::from(self.status)])
     }
 }
@@ -92,12 +92,12 @@ impl Call {
     }
 
     /// Returns the call for a group that only counts calls: without failure and duration.
-    pub(super) fn counted(self) -> Self {
+    pub(crate) fn counted(self) -> Self {
         Self { failed: false, timed: false, ..self }
     }
 
     /// Returns the call with the duration that its caller waited.
-    pub(super) fn waited(self, duration_nano: DurationNanos) -> Self {
+    pub(crate) fn waited(self, duration_nano: DurationNanos) -> Self {
         let exemplar = Exemplar { duration_nano, ..self.exemplar };
         Self { exemplar, failed: false, timed: true }
     }
@@ -134,23 +134,23 @@ impl Calls {
     }
 
     /// Returns an aggregate that only has the counts.
-    pub(super) fn only_counts(&self) -> Self {
+    pub(crate) fn only_counts(&self) -> Self {
         Self { count: self.count, errors: self.errors, ..Self::default() }
     }
 
     /// Replaces the slowest call if this one is slower.
-    pub(super) fn keep_slowest(&mut self, slowest: Exemplar) {
+    pub(crate) fn keep_slowest(&mut self, slowest: Exemplar) {
         keep(&mut self.slowest, slowest, slowness);
     }
 
     /// Replaces the last failed call if this one began later.
-    pub(super) fn keep_failed(&mut self, failed: Exemplar) {
+    pub(crate) fn keep_failed(&mut self, failed: Exemplar) {
         keep(&mut self.failed, failed, lateness);
     }
 
     /// Retracts a call that another file counts too. It may stay an exemplar here, because the
     /// other file has it anyway.
-    pub(super) fn remove(&mut self, call: &Call) {
+    pub(crate) fn remove(&mut self, call: &Call) {
         self.count = self.count.saturating_sub(1);
         self.errors = self.errors.saturating_sub(u64::from(call.failed));
         if call.timed {

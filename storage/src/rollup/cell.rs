@@ -9,7 +9,7 @@ use super::{
     Calls, LEVELS, Latency,
     latency::{BUCKET_MAX, BucketCounts, LATENCY_BOUNDS, upper_bound},
 };
-use crate::index::{Bytes, push_varint};
+use crate::index_bytes::{Reader as Bytes, push_varint};
 
 /// Flag: durations are in histogram buckets.
 const BUCKETS: u8 = 1;
@@ -68,7 +68,7 @@ impl Durations {
 
 impl<'a> Cell<'a> {
     /// Decodes a cell of the time bucket that begins at `start`. `None` when the bytes are damaged.
-    pub(super) fn decode(bytes: &'a [u8], start: UnixNanos) -> Option<Self> {
+    pub(crate) fn decode(bytes: &'a [u8], start: UnixNanos) -> Option<Self> {
         let mut rest = Bytes::new(bytes);
         let [flags] = *rest.take(1)? else { return None };
         let (count, errors) = (rest.varint()?, rest.varint()?);
@@ -76,7 +76,7 @@ impl<'a> Cell<'a> {
     }
 
     /// Returns a cell of these calls, in the time bucket that begins at `start`.
-    pub(super) fn of_calls(calls: &'a Calls, start: UnixNanos) -> Self {
+    pub(crate) fn of_calls(calls: &'a Calls, start: UnixNanos) -> Self {
         Self { start, count: calls.count, errors: calls.errors, calls: CellContent::Decoded(calls) }
     }
 
@@ -133,7 +133,7 @@ impl<'a> Cell<'a> {
     }
 
     /// Appends the encoded cell.
-    pub(super) fn push_to(&self, bytes: &mut Vec<u8>) {
+    pub(crate) fn push_to(&self, bytes: &mut Vec<u8>) {
         match self.calls {
             CellContent::Encoded { flags, rest } => {
                 bytes.push(flags);
@@ -146,7 +146,7 @@ impl<'a> Cell<'a> {
     }
 
     /// Returns the calls. `None` when the cell is damaged.
-    pub(super) fn decoded(&self) -> Option<Calls> {
+    pub(crate) fn decoded(&self) -> Option<Calls> {
         let mut calls = Calls::default();
         self.add_to(&mut calls)?;
         Some(calls)
@@ -247,7 +247,7 @@ fn each_bucket(
 }
 
 /// Encodes the cell of these calls in the time bucket that begins at `start`.
-pub(super) fn encoded(calls: &Calls, start: UnixNanos) -> Vec<u8> {
+pub(crate) fn encoded(calls: &Calls, start: UnixNanos) -> Vec<u8> {
     let latency = &calls.latency;
     let failed_is_slowest = calls.failed.is_some() && calls.failed == calls.slowest;
     let flag = |is: bool, flag: u8| if is { flag } else { 0 };

@@ -17,7 +17,7 @@ use super::{
     CallKey, Calls, Cell, LEVELS, cell,
     file_aggregate::{CellKey, GroupNumber},
 };
-use crate::index::{Bytes, Fetch, push_varint};
+use crate::index_bytes::{Fetch, Reader as Bytes, push_varint};
 
 const CRC_BYTES: usize = 4;
 /// Size up to which each level is kept. A level above it is kept within [`LevelLimits`], in
@@ -41,14 +41,14 @@ const TEXT_COPIES: usize = 3;
 
 /// Key of a group: two texts and two numbers. For [`CallKey`]: service and operation, kind and
 /// status.
-pub(super) type RawKey<'a> = ([&'a str; 2], [i32; 2]);
+pub(crate) type RawKey<'a> = ([&'a str; 2], [i32; 2]);
 
 /// Numbers of the groups with the same two texts, by their two numbers.
 type OfTexts = HashMap<[i32; 2], GroupNumber, RandomState>;
 
 /// Groups of a file, numbered in the order of their first use.
 #[derive(Debug, Default)]
-pub(super) struct GroupTable {
+pub(crate) struct GroupTable {
     /// Numbers of the groups, by their two texts and two numbers.
     numbers: HashMap<String, HashMap<String, OfTexts, RandomState>, RandomState>,
     bytes: Vec<u8>,
@@ -56,22 +56,22 @@ pub(super) struct GroupTable {
 }
 
 impl GroupTable {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len as usize
     }
 
     /// Returns the memory in bytes, names included.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.len() * GROUP_BYTES + self.bytes.len() * TEXT_COPIES
     }
 
     /// Returns true if the groups exceed the size limit of a file's list.
-    pub(super) fn are_too_large(&self) -> bool {
+    pub(crate) fn are_too_large(&self) -> bool {
         self.bytes.len() > PAGE_BYTES_MAX
     }
 
     /// Returns the number of this group, which is added if it is new.
-    pub(super) fn number(&mut self, (texts, parts): RawKey<'_>) -> GroupNumber {
+    pub(crate) fn number(&mut self, (texts, parts): RawKey<'_>) -> GroupNumber {
         let [first, second] = texts;
         let known = self.numbers.get(first).and_then(|others| others.get(second));
         if let Some(number) = known.and_then(|known| known.get(&parts)) {
@@ -92,14 +92,14 @@ impl GroupTable {
     }
 
     /// Returns the group keys by number.
-    pub(super) fn names(&self) -> GroupNames {
+    pub(crate) fn names(&self) -> GroupNames {
         GroupNames::decode(&self.bytes).expect("invariant: they were just encoded")
     }
 }
 
 /// Limits of the size of each level.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct LevelLimits {
+pub(crate) struct LevelLimits {
     /// Maximum bytes of each level for each row of the file. 0 omits the level.
     bytes_of_row: [usize; LEVELS.len()],
     /// Selects groups by their first number. Their calls are at least counted in levels that are
@@ -109,19 +109,19 @@ pub(super) struct LevelLimits {
 
 impl LevelLimits {
     /// All levels.
-    pub(super) const ALL: Self =
+    pub(crate) const ALL: Self =
         Self { bytes_of_row: [4, 8, COARSEST_BYTES_OF_ROW], is_counted: None };
     /// Levels of one minute and of half an hour. The level between them would double the size.
-    pub(super) const ENDS: Self =
+    pub(crate) const ENDS: Self =
         Self { bytes_of_row: [2, 0, COARSEST_BYTES_OF_ROW], is_counted: None };
 
     /// Returns limits that keep the counts of these groups where a level is too large.
-    pub(super) const fn counting(self, is_counted: fn(i32) -> bool) -> Self {
+    pub(crate) const fn counting(self, is_counted: fn(i32) -> bool) -> Self {
         Self { bytes_of_row: self.bytes_of_row, is_counted: Some(is_counted) }
     }
 
     /// Returns true if the level is kept, unless it is too large.
-    pub(super) fn keeps(self, level: usize) -> bool {
+    pub(crate) fn keeps(self, level: usize) -> bool {
         self.bytes_of_row[level] > 0
     }
 
@@ -137,12 +137,12 @@ impl LevelLimits {
 #[cfg(test)]
 thread_local! {
     /// Level below which this thread writes only counts, where limits allow counts.
-    pub(super) static COUNTS_BELOW: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    pub(crate) static COUNTS_BELOW: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 /// Section under construction.
 #[derive(Debug)]
-pub(super) struct Encoded {
+pub(crate) struct Encoded {
     section: Vec<u8>,
     pages: Vec<u8>,
     /// Start of each bucket of the last level that was kept, and the range of its page in `pages`.
@@ -157,7 +157,7 @@ pub(super) struct Encoded {
 }
 
 impl Encoded {
-    pub(super) fn new(groups: &GroupTable, rows: usize, keep: LevelLimits, offset: u64) -> Self {
+    pub(crate) fn new(groups: &GroupTable, rows: usize, keep: LevelLimits, offset: u64) -> Self {
         let level_bytes_max = std::array::from_fn(|level| keep.bytes_max(level, rows));
         let groups_bytes_max = level_bytes_max[LEVELS.len() - 1];
         let (mut section, mut pages) = (offset.to_le_bytes().to_vec(), groups.bytes.clone());
@@ -182,7 +182,7 @@ impl Encoded {
     }
 
     /// Adds a level. If it is too large, adds only its counts, or nothing.
-    pub(super) fn push_level(&mut self, level: usize, cells: &[(CellKey, Calls)]) {
+    pub(crate) fn push_level(&mut self, level: usize, cells: &[(CellKey, Calls)]) {
         let Some(bytes_max) = self.level_bytes_max.map(|bytes_max| bytes_max[level]) else {
             return;
         };
@@ -256,7 +256,7 @@ impl Encoded {
         (self.pages.get(place.clone())? == page).then(|| place.clone())
     }
 
-    pub(super) fn finish(self) -> (Vec<u8>, Vec<u8>) {
+    pub(crate) fn finish(self) -> (Vec<u8>, Vec<u8>) {
         (self.section, self.pages)
     }
 }
@@ -275,7 +275,7 @@ fn length(length: usize) -> [u8; 4] {
 }
 
 /// Appends a cell to a page.
-pub(super) fn push_cell(page: &mut Vec<u8>, group: GroupNumber, cell: &[u8]) {
+pub(crate) fn push_cell(page: &mut Vec<u8>, group: GroupNumber, cell: &[u8]) {
     push_varint(page, u64::from(group));
     push_varint(page, cell.len() as u64);
     page.extend(cell);
@@ -283,7 +283,7 @@ pub(super) fn push_cell(page: &mut Vec<u8>, group: GroupNumber, cell: &[u8]) {
 
 /// Passes the cells of a page to `visit`. [`push_cell`] wrote them, and `start` is the start of the
 /// time bucket. `None` when they are damaged.
-pub(super) fn each_cell(
+pub(crate) fn each_cell(
     page: &[u8],
     start: UnixNanos,
     mut visit: impl FnMut(GroupNumber, Cell<'_>) -> Option<()>,
@@ -298,7 +298,7 @@ pub(super) fn each_cell(
 }
 
 /// Ends the page that began at `start` with its checksum.
-pub(super) fn seal(pages: &mut Vec<u8>, start: usize) {
+pub(crate) fn seal(pages: &mut Vec<u8>, start: usize) {
     let crc = crc32c::crc32c(&pages[start..]);
     pages.extend(crc.to_le_bytes());
 }
@@ -374,7 +374,7 @@ impl Directory {
     }
 
     /// Returns the directory for queries that only count calls, or for all others.
-    pub(super) fn for_query(&self, only_counts: bool) -> &Self {
+    pub(crate) fn for_query(&self, only_counts: bool) -> &Self {
         self.counting.as_deref().filter(|_| only_counts).unwrap_or(self)
     }
 
@@ -387,27 +387,27 @@ impl Directory {
     }
 
     /// Returns the level with the shortest buckets.
-    pub(super) fn finest(&self) -> Option<usize> {
+    pub(crate) fn finest(&self) -> Option<usize> {
         self.levels.iter().position(Option::is_some)
     }
 
     /// Returns the level with the longest buckets.
-    pub(super) fn coarsest(&self) -> Option<usize> {
+    pub(crate) fn coarsest(&self) -> Option<usize> {
         self.levels.iter().rposition(Option::is_some)
     }
 
     /// Returns true if the file has groups. The page of an empty list has only a checksum.
-    pub(super) fn has_groups(&self) -> bool {
+    pub(crate) fn has_groups(&self) -> bool {
         self.groups.end - self.groups.start > CRC_BYTES as u64
     }
 
     /// Returns true if the level exists.
-    pub(super) fn has_level(&self, level: usize) -> bool {
+    pub(crate) fn has_level(&self, level: usize) -> bool {
         self.levels.get(level).is_some_and(Option::is_some)
     }
 
     /// Returns the time range of each bucket of a level that has calls.
-    pub(super) fn periods(&self, level: usize) -> impl Iterator<Item = Range<u64>> {
+    pub(crate) fn periods(&self, level: usize) -> impl Iterator<Item = Range<u64>> {
         let length = LEVELS[level];
         let periods = self.levels[level].iter().flat_map(|level| &level.periods);
         periods.map(move |period| {
@@ -417,7 +417,7 @@ impl Directory {
     }
 
     /// Reads the group names by number. `None` when the page is missing or damaged.
-    pub(super) fn groups(&self, fetch: &mut Fetch<'_>) -> Option<GroupNames> {
+    pub(crate) fn groups(&self, fetch: &mut Fetch<'_>) -> Option<GroupNames> {
         let mut page = fetch(self.groups.clone())?;
         page.truncate(unsealed(&page)?.len());
         GroupNames::decode(&page)
@@ -425,7 +425,7 @@ impl Directory {
 
     /// Passes the cells of a time bucket to `visit`, by group. A bucket without calls has none.
     /// `None` when the page is missing or damaged.
-    pub(super) fn cells(
+    pub(crate) fn cells(
         &self,
         level: usize,
         start: u64,
@@ -441,7 +441,7 @@ impl Directory {
     }
 
     /// Like [`Self::cells`], with the number of calls of each cell only.
-    pub(super) fn counts(
+    pub(crate) fn counts(
         &self,
         level: usize,
         start: u64,
@@ -456,14 +456,14 @@ impl Directory {
 }
 
 /// Returns the content of a page if its checksum matches.
-pub(super) fn unsealed(page: &[u8]) -> Option<&[u8]> {
+pub(crate) fn unsealed(page: &[u8]) -> Option<&[u8]> {
     let (held, crc) = page.split_at_checked(page.len().checked_sub(CRC_BYTES)?)?;
     (Bytes::new(crc).u32()? == crc32c::crc32c(held)).then_some(held)
 }
 
 /// Keys of a file's groups, by number.
 #[derive(Debug, Default)]
-pub(super) struct GroupNames {
+pub(crate) struct GroupNames {
     /// Concatenated texts of all groups.
     texts: String,
     groups: Vec<GroupName>,
@@ -497,17 +497,17 @@ impl GroupNames {
     }
 
     /// Returns the number of groups.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.groups.len()
     }
 
     /// Returns the memory in bytes.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.texts.capacity() + self.groups.capacity() * size_of::<GroupName>()
     }
 
     /// Returns the key of the group with this number.
-    pub(super) fn raw(&self, group: GroupNumber) -> Option<RawKey<'_>> {
+    pub(crate) fn raw(&self, group: GroupNumber) -> Option<RawKey<'_>> {
         let place = group as usize;
         let GroupName { ends: [middle, end], parts } = self.groups.get(place)?;
         let before = place.checked_sub(1).and_then(|before| self.groups.get(before));
@@ -516,16 +516,16 @@ impl GroupNames {
     }
 
     /// Returns true if all groups have a [`CallKey`].
-    pub(super) fn are_calls(&self) -> bool {
+    pub(crate) fn are_calls(&self) -> bool {
         self.numbers().len() == self.groups.len()
     }
 
     /// Returns the number of each group.
-    pub(super) fn numbers(&self) -> HashMap<CallKey<'_>, GroupNumber> {
+    pub(crate) fn numbers(&self) -> HashMap<CallKey<'_>, GroupNumber> {
         (0..).map_while(|group| Some((self.key(group)?, group))).collect()
     }
 
-    pub(super) fn key(&self, group: GroupNumber) -> Option<CallKey<'_>> {
+    pub(crate) fn key(&self, group: GroupNumber) -> Option<CallKey<'_>> {
         let ([service, operation], [kind, status]) = self.raw(group)?;
         let (kind, status) = (SpanKind::try_from(kind).ok()?, StatusCode::try_from(status).ok()?);
         Some(CallKey { service, operation, kind, status })
@@ -537,7 +537,7 @@ fn number(page: &mut Bytes<'_>) -> Option<i32> {
 }
 
 /// Appends the rows that rollups omit to a section. The ranges are ascending and disjoint.
-pub(super) fn push_uncounted_rows(section: &mut Vec<u8>, rows: &[Range<u64>]) {
+pub(crate) fn push_uncounted_rows(section: &mut Vec<u8>, rows: &[Range<u64>]) {
     push_varint(section, rows.len() as u64);
     let mut end = 0;
     for rows in rows {
@@ -548,7 +548,7 @@ pub(super) fn push_uncounted_rows(section: &mut Vec<u8>, rows: &[Range<u64>]) {
 }
 
 /// Reads the rows that rollups omit from the front of a section. `None` when the bytes are damaged.
-pub(super) fn take_uncounted_rows(section: &mut Bytes<'_>) -> Option<Vec<Range<u64>>> {
+pub(crate) fn take_uncounted_rows(section: &mut Bytes<'_>) -> Option<Vec<Range<u64>>> {
     let (mut rows, mut end) = (Vec::new(), 0_u64);
     for _ in 0..section.varint()? {
         let start = end.checked_add(section.varint()?)?;
@@ -559,7 +559,7 @@ pub(super) fn take_uncounted_rows(section: &mut Bytes<'_>) -> Option<Vec<Range<u
 }
 
 /// Adds later rows to those that rollups omit.
-pub(super) fn extend_uncounted_rows(rows: &mut Vec<Range<u64>>, more: Range<u64>) {
+pub(crate) fn extend_uncounted_rows(rows: &mut Vec<Range<u64>>, more: Range<u64>) {
     match rows.last_mut().filter(|last| last.end == more.start) {
         Some(last) => last.end = more.end,
         None => rows.push(more),

@@ -21,12 +21,12 @@ impl DeduplicationSet {
     }
 
     /// Clears the set before spans that cannot repeat earlier ones.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.hashes.clear();
     }
 
     /// Returns true if the set has a span with this content.
-    pub(super) fn contains(&self, content_hash: u64) -> bool {
+    pub(crate) fn contains(&self, content_hash: u64) -> bool {
         self.hashes.contains(&content_hash)
     }
 

@@ -7,21 +7,19 @@
 //!
 //! `exception_attributes` has the attributes of one exception, and `stack` normalises stack traces.
 //! `build` lists the exceptions of some rows, and `exception_section` encodes the list.
-//! `exception_query` answers from the lists of files, and from lists built from rows where a file
-//! has none. Each span counts once. Log records are not included.
+//! `crate::rollup_query` answers from the lists of files, and from lists built from rows where a
+//! file has none. Each span counts once. Log records are not included.
 
-mod build;
+pub(crate) mod build;
 mod exception_attributes;
-mod exception_query;
-mod exception_section;
+pub(crate) mod exception_section;
 mod stack;
 
 use tidings_proto::UnixNanos;
 
 pub use exception_attributes::ExceptionAttributes;
-pub use exception_query::{ExceptionBounds, ExceptionGroups, ExceptionSums, LastException};
 
-pub(super) use build::COLUMNS;
+pub(crate) use build::COLUMNS;
 pub(crate) use build::ExceptionBuilder;
 pub(crate) use exception_section::{ExceptionSection, Listing as ExceptionListing};
 
@@ -40,30 +38,27 @@ pub struct ExceptionKey {
 
 impl ExceptionKey {
     /// Returns the length of the names in bytes.
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.service.len() + self.operation.len() + self.exception_type.len()
     }
 }
 
 /// Exception in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct ListedException {
+pub(crate) struct ListedException {
     /// Row of the span.
-    row: u64,
+    pub(crate) row: u64,
     /// Number of the group in the list.
-    group: u32,
+    pub(crate) group: u32,
     /// Start of the span.
-    start: UnixNanos,
+    pub(crate) start: UnixNanos,
     /// Hash of the span's content, for deduplication.
-    content_hash: u64,
+    pub(crate) content_hash: u64,
 }
 
 /// Exceptions in the order of their rows.
 #[derive(Debug, Default)]
-struct List {
-    groups: Vec<ExceptionKey>,
-    exceptions: Vec<ListedException>,
+pub(crate) struct List {
+    pub(crate) groups: Vec<ExceptionKey>,
+    pub(crate) exceptions: Vec<ListedException>,
 }
-
-#[cfg(test)]
-mod tests;

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use ahash::RandomState;
 
 use super::{
-    Call, Calls, LEVELS,
-    call_query::HOUR,
+    Call, Calls, HOUR, LEVELS,
     cells::{Encoded, GroupTable, LevelLimits},
+    limit,
     number_cache::{NumberCache, SlotHash, joined},
 };
 
@@ -23,10 +23,10 @@ const CELLS_MAX: usize = 262_144;
 const GROUPS_MAX: usize = 65_536;
 
 /// Number of a group in its file.
-pub(super) type GroupNumber = u32;
+pub(crate) type GroupNumber = u32;
 
 /// Number of a time bucket, and group.
-pub(super) type CellKey = (u64, GroupNumber);
+pub(crate) type CellKey = (u64, GroupNumber);
 
 /// Calls by time bucket and group.
 #[derive(Debug, Default)]
@@ -71,33 +71,33 @@ impl CellAccumulator {
 
 /// Aggregate of the calls of a file.
 #[derive(Debug, Default)]
-pub(super) struct FileAggregate {
+pub(crate) struct FileAggregate {
     /// Level whose buckets are aggregated. Beyond the last level, nothing is aggregated.
     level: usize,
-    pub(super) groups: GroupTable,
+    pub(crate) groups: GroupTable,
     cells: CellAccumulator,
 }
 
 impl FileAggregate {
     /// Returns an aggregate that drops all calls.
-    pub(super) fn nothing() -> Self {
+    pub(crate) fn nothing() -> Self {
         Self { level: LEVELS.len(), ..Self::default() }
     }
 
     /// Returns true if it exceeded its limits and dropped the aggregate.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.level >= LEVELS.len()
     }
 
     /// Adds a call.
-    pub(super) fn add(&mut self, group: GroupNumber, call: &Call) {
+    pub(crate) fn add(&mut self, group: GroupNumber, call: &Call) {
         let Some(length) = LEVELS.get(self.level) else { return };
         let period = call.exemplar.start_unix_nano.0 / length;
         self.cells.at((period, group)).add(call);
     }
 
     /// Drops the calls that did not begin in this hour. Hours are counted from 1970.
-    pub(super) fn retain_hour(&mut self, hour: u64) {
+    pub(crate) fn retain_hour(&mut self, hour: u64) {
         let Some(length) = LEVELS.get(self.level) else { return };
         let is_in = |period: u64| period.saturating_mul(*length) / HOUR == hour;
         self.cells.places.retain(|(period, _), _| is_in(*period));
@@ -105,7 +105,7 @@ impl FileAggregate {
     }
 
     /// Enforces the memory limit of a file with this many rows so far.
-    pub(super) fn shrink(&mut self, rows: usize) {
+    pub(crate) fn shrink(&mut self, rows: usize) {
         let cells_max = (CELLS_MIN + rows / ROWS_OF_CELL).min(CELLS_MAX);
         while self.cells.len() > cells_max && !self.is_full() {
             self.level += 1;
@@ -118,7 +118,7 @@ impl FileAggregate {
                 self.cells = cells;
             }
         }
-        if self.groups.len() > GROUPS_MAX || self.groups.are_too_large() {
+        if self.groups.len() > limit(GROUPS_MAX) || self.groups.are_too_large() {
             self.level = LEVELS.len();
         }
         if self.is_full() {
@@ -128,7 +128,7 @@ impl FileAggregate {
 
     /// Returns the bytes of the section and of its pages. The pages start at `offset`, and the file
     /// has `rows` rows.
-    pub(super) fn finish(self, rows: usize, keep: LevelLimits, offset: u64) -> (Vec<u8>, Vec<u8>) {
+    pub(crate) fn finish(self, rows: usize, keep: LevelLimits, offset: u64) -> (Vec<u8>, Vec<u8>) {
         let mut encoded = Encoded::new(&self.groups, rows, keep, offset);
         let mut cells = self.cells.sorted();
         for (level, length) in LEVELS.iter().enumerate().skip(self.level) {

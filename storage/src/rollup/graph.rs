@@ -7,35 +7,22 @@
 //!
 //! `trace_calls` extracts the calls of a trace, for rollups and for rows. `key` is their group key,
 //! and `peers` names uninstrumented peers. `build` aggregates while a file is written, and
-//! `graph_section` is the index section. `rows` reads spans, `pool` assembles traces, `graph_query`
-//! answers queries, and `graph_correction` computes corrections for a pair of files. A query that
-//! would read too many rows has no answer from rollups. `chosen_traces` answers for selected
-//! traces, all from rows.
+//! `graph_section` is the index section. `peer_keys` caches where the files have the names of
+//! peers. `crate::rollup_query` answers queries.
 
-mod build;
-mod chosen_traces;
-mod graph_correction;
-mod graph_query;
+pub(crate) mod build;
 mod graph_section;
-mod key;
-mod peers;
-mod pool;
-mod rolled;
-mod rows;
-mod trace_calls;
+pub(crate) mod key;
+pub(crate) mod peer_keys;
+pub(crate) mod peers;
+pub(crate) mod trace_calls;
 
-pub use chosen_traces::GraphChoice;
-pub use graph_query::{GraphAggregate, GraphBounds, GraphDetail};
 pub use key::GraphKey;
 pub use peers::Peer;
 pub use trace_calls::{GraphCall, GraphPart, GraphSpan, graph_calls, split_at_gaps};
 
 pub(super) use build::COLUMNS;
 pub(crate) use build::GraphBuilder;
-pub(super) use graph_correction::change;
 pub(crate) use graph_section::GraphSection;
 pub(super) use key::{LIMITS, NameTable};
-pub(crate) use rows::PeerKeys;
-
-#[cfg(test)]
-mod tests;
+pub(crate) use peer_keys::PeerKeys;

@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::cells::GroupNames;
-use crate::data_file::DataFile;
+use crate::table_file::DataFile;
 
 /// Maximum memory of all cached aggregates: a day or more of a few thousand groups.
 const BYTES_MAX: usize = 96 << 20;
@@ -24,11 +24,11 @@ const QUESTIONS_RECENT: u64 = 8;
 
 /// Aggregate of the rollups of files, without repeated calls.
 #[derive(Debug, Default)]
-pub(super) struct Sums {
-    pub(super) names: GroupNames,
+pub(crate) struct Sums {
+    pub(crate) names: GroupNames,
     /// Start and cells of each time bucket, encoded like a page of a file. One hour has the longest
     /// buckets of its files, and several hours have a single bucket.
-    pub(super) pages: Vec<(u64, Box<[u8]>)>,
+    pub(crate) pages: Vec<(u64, Box<[u8]>)>,
 }
 
 impl Sums {
@@ -50,7 +50,7 @@ fn stretch(files: &[&Arc<DataFile>]) -> Option<HourRange> {
 
 /// Result of a cache lookup.
 #[derive(Debug)]
-pub(super) enum HourLookup {
+pub(crate) enum HourLookup {
     /// The aggregates of the hours.
     Sums(Arc<Sums>),
     /// No aggregate yet. The hours were queried before, and their aggregate would fit into the
@@ -103,12 +103,12 @@ impl Default for Hours {
 
 impl Hours {
     /// Creates a cache of at most this many bytes.
-    pub(super) fn new(bytes_max: usize) -> Self {
+    pub(crate) fn new(bytes_max: usize) -> Self {
         Self { bytes_max, kept: Mutex::default() }
     }
 
     /// Begins a query over whole hours and returns its number, which the other methods take.
-    pub(super) fn begin_query(&self) -> u64 {
+    pub(crate) fn begin_query(&self) -> u64 {
         let mut kept = self.lock();
         kept.questions += 1;
         kept.questions
@@ -117,7 +117,7 @@ impl Hours {
     /// Looks up the aggregate of these files, which are all files of their hours in the query.
     /// Aggregates are made from the second query for `all` on. Making them for the first would
     /// repeat the work for the hour that is still being written.
-    pub(super) fn get(&self, question: u64, files: &[&Arc<DataFile>], all: bool) -> HourLookup {
+    pub(crate) fn get(&self, question: u64, files: &[&Arc<DataFile>], all: bool) -> HourLookup {
         let Some(hours) = stretch(files) else { return HourLookup::Nothing };
         let mut kept = self.lock();
         let Some(known) = kept.of.get_mut(&hours).filter(|known| known.are_of(files)) else {
@@ -139,7 +139,7 @@ impl Hours {
     }
 
     /// Caches the aggregate of these files, if it fits and none of them was invalidated meanwhile.
-    pub(super) fn keep(&self, question: u64, files: &[&Arc<DataFile>], sums: &Arc<Sums>) {
+    pub(crate) fn keep(&self, question: u64, files: &[&Arc<DataFile>], sums: &Arc<Sums>) {
         let Some(hours) = stretch(files) else { return };
         let with_sums = CachedHours::new(question, files, HourEntry::Sums(Arc::clone(sums)));
         let bytes = with_sums.bytes;

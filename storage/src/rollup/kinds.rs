@@ -10,31 +10,23 @@
 //! minutes, are therefore found without reading rows.
 //!
 //! `entry_spans` extracts the transactions of a trace, for rollups and for rows. `build` aggregates
-//! them while a file is written, and `kind_section` is the index section. `rolled` is a file that
-//! answers from rollups. `kind_query` answers queries, for the kinds that `kind_selection` selects.
-//! `sample` picks example traces, and `row_sampler` reads their rows. `pair_entries` computes
-//! corrections for a pair of files.
+//! them while a file is written, and `kind_section` is the index section. `kind_bounds` and
+//! `sample_spec` are what a query asks for, `kind_selection` selects its kinds, and `kind_calls` is
+//! the answer. `crate::rollup_query` answers queries.
 
-mod build;
-mod entry_spans;
+pub(crate) mod build;
+pub(crate) mod entry_spans;
+mod kind_bounds;
 mod kind_calls;
-mod kind_query;
-mod kind_section;
-mod kind_selection;
-mod pair_entries;
-mod rolled;
-mod row_sampler;
-mod sample;
+pub(crate) mod kind_section;
+pub(crate) mod kind_selection;
+pub(crate) mod sample_spec;
 
 pub use entry_spans::{KindKey, Transactions, transaction_place};
+pub use kind_bounds::KindBounds;
 pub use kind_calls::{KindCalls, ListedKind, OtherKinds};
-pub use kind_query::{KindAnswer, KindBounds};
-pub use sample::SampleSpec;
+pub use sample_spec::SampleSpec;
 
 pub(super) use build::COLUMNS;
 pub(crate) use build::KindBuilder;
 pub(crate) use kind_section::KindSection;
-pub(super) use pair_entries::entries;
-
-#[cfg(test)]
-mod tests;

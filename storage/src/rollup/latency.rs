@@ -12,14 +12,14 @@ use tidings_proto::{
     api::{HistogramBucket, LatencyStats},
 };
 
-pub(super) use bucket_counts::BucketCounts;
+pub(crate) use bucket_counts::BucketCounts;
 
 /// Maximum number of durations that are stored exactly.
-pub(super) const EXACT_MAX: usize = 512;
+pub(crate) const EXACT_MAX: usize = 512;
 /// Each power of two is divided into `1 << PART_BITS` buckets.
 const PART_BITS: u32 = 6;
 /// Bucket of the longest durations.
-pub(super) const BUCKET_MAX: u16 = (59 << PART_BITS) - 1;
+pub(crate) const BUCKET_MAX: u16 = (59 << PART_BITS) - 1;
 
 /// Bounds of the fixed histograms that dashboards expect. Each distribution has an exact count up
 /// to each bound, although no bucket ends at a bound.
@@ -43,10 +43,10 @@ pub struct Latency {
     exact: Vec<u64>,
     /// Bucket counts, once there are too many durations to store exactly.
     divided: Option<Box<BucketCounts>>,
-    pub(super) count: u64,
+    pub(crate) count: u64,
     sum: u128,
-    pub(super) min: u64,
-    pub(super) max: u64,
+    pub(crate) min: u64,
+    pub(crate) max: u64,
 }
 
 /// Distributions are equal when all of their statistics are.
@@ -107,7 +107,7 @@ impl Latency {
 
     /// Adds `count` ascending durations. `next` returns the first and then the differences. `None`
     /// when there are fewer, or more than can be stored exactly.
-    pub(super) fn merge_ascending(
+    pub(crate) fn merge_ascending(
         &mut self,
         count: u64,
         mut next: impl FnMut() -> Option<u64>,
@@ -141,7 +141,7 @@ impl Latency {
 
     /// Adds the count, sum, minimum and maximum of durations that were added to the buckets
     /// already. `None` on overflow.
-    pub(super) fn merge_numbers(
+    pub(crate) fn merge_numbers(
         &mut self,
         (count, sum): (u64, u128),
         (min, max): (u64, u64),
@@ -154,7 +154,7 @@ impl Latency {
     }
 
     /// Removes a duration that was counted too often. The minimum and the maximum stay.
-    pub(super) fn remove(&mut self, duration: DurationNanos) {
+    pub(crate) fn remove(&mut self, duration: DurationNanos) {
         let DurationNanos(duration) = duration;
         let was_there = match &mut self.divided {
             Some(divided) => divided.remove(duration),
@@ -175,7 +175,7 @@ impl Latency {
 
     /// Removes all durations of another distribution, like [`Self::remove`]. Returns true if all
     /// existed.
-    pub(super) fn remove_all(&mut self, other: &Self) -> bool {
+    pub(crate) fn remove_all(&mut self, other: &Self) -> bool {
         let Some(more) = &other.divided else {
             let left = self.count.checked_sub(other.count);
             other.exact.iter().for_each(|one| self.remove(DurationNanos(*one)));
@@ -195,14 +195,14 @@ impl Latency {
     }
 
     /// Recomputes the minimum and the maximum from the exact durations.
-    pub(super) fn recompute_bounds(&mut self) {
+    pub(crate) fn recompute_bounds(&mut self) {
         if let (Some(min), Some(max)) = (self.exact.iter().min(), self.exact.iter().max()) {
             (self.min, self.max) = (*min, *max);
         }
     }
 
     /// Narrows the minimum and the maximum to the bounds of the first and the last bucket in use.
-    pub(super) fn narrow_bounds(&mut self) {
+    pub(crate) fn narrow_bounds(&mut self) {
         let Some(divided) = &self.divided else { return };
         let (first, last) = (divided.buckets().next(), divided.buckets().last());
         if let (Some((first, _)), Some((last, _))) = (first, last) {
@@ -219,7 +219,7 @@ impl Latency {
     }
 
     /// Converts the distribution to buckets.
-    pub(super) fn divide(&mut self) -> &mut BucketCounts {
+    pub(crate) fn divide(&mut self) -> &mut BucketCounts {
         let exact = std::mem::take(&mut self.exact);
         let divided = self.divided.get_or_insert_default();
         let mut filling = divided.filling();
@@ -246,12 +246,12 @@ impl Latency {
     }
 
     /// Returns the exact durations in no order; none when they are in buckets.
-    pub(super) fn exact(&self) -> &[u64] {
+    pub(crate) fn exact(&self) -> &[u64] {
         &self.exact
     }
 
     /// Returns the bucket counts, if the durations are in buckets.
-    pub(super) fn divided(&self) -> Option<&BucketCounts> {
+    pub(crate) fn divided(&self) -> Option<&BucketCounts> {
         self.divided.as_deref()
     }
 
@@ -345,7 +345,7 @@ impl Latency {
 }
 
 /// Returns the bucket of a duration.
-pub(super) fn bucket(duration: u64) -> u16 {
+pub(crate) fn bucket(duration: u64) -> u16 {
     let octave = (u64::BITS - 1).saturating_sub(duration.leading_zeros());
     let bucket = match octave.checked_sub(PART_BITS) {
         None => duration,
@@ -355,7 +355,7 @@ pub(super) fn bucket(duration: u64) -> u16 {
 }
 
 /// Returns the longest duration in a bucket.
-pub(super) fn upper_bound(bucket: u16) -> u64 {
+pub(crate) fn upper_bound(bucket: u16) -> u64 {
     let bucket = u64::from(bucket);
     let shift = (bucket >> PART_BITS).saturating_sub(1);
     let part = u128::from(bucket - (shift << PART_BITS));

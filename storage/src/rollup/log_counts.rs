@@ -2,29 +2,22 @@
 //! severity, and by the form of the message.
 //!
 //! `log_count_builder` counts the records of a file while its index is made, each once.
-//! `log_count_section` encodes the counts by severity, and `log_count_query` aggregates those of a
-//! snapshot. `log_form_builder`, `log_form_section` and `log_form_query` do the same by form, and
-//! `message_form` computes the form of a message. `form_table` bounds the forms of a query.
-//! `count_plan` finds the minutes whose counts are valid.
+//! `log_count_section` encodes the counts by severity. `log_form_builder` and `log_form_section` do
+//! the same by form, and `message_form` computes the form of a message. `form_table` bounds the
+//! forms of a query. `crate::rollup_query` answers queries.
 //!
 //! A record that was sent again is in two sources, with the same time in both. The counts of a
 //! minute are therefore valid if the times of its sources do not overlap. The first and the last
-//! time of each source in the minute show this. Rows are counted for all other minutes, and for
-//! memory. An answer from counts equals the answer from rows.
+//! time of each source in the minute show this.
 
-mod count_plan;
-mod form_table;
+pub(crate) mod form_table;
 mod log_count_builder;
-mod log_count_query;
-mod log_count_section;
+pub(crate) mod log_count_section;
 mod log_form_builder;
-mod log_form_query;
-mod log_form_section;
+pub(crate) mod log_form_section;
 mod message_form;
 
 pub use form_table::{CutServices, FormBounds, FormRecords, FormSummary, FormTable, KeptForms};
-pub use log_count_query::CountedLogs;
-pub use log_form_query::CountedForms;
 pub use message_form::{FORM_WILDCARD, FormWriter};
 
 pub(crate) use log_count_builder::LogCountBuilder;
@@ -38,7 +31,7 @@ use tidings_proto::UnixNanos;
 use super::SECOND;
 
 /// Length of the counted periods. They are counted from 1970.
-const MINUTE: u64 = 60 * SECOND;
+pub(crate) const MINUTE: u64 = 60 * SECOND;
 
 /// Number of records of a step, a service and a severity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,27 +49,27 @@ pub struct LogCountCell {
 /// Group key of the counts: service and severity.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct SeverityGroup {
-    service: String,
-    severity_number: i32,
+    pub(crate) service: String,
+    pub(crate) severity_number: i32,
 }
 
 /// Times of the records of a minute in one source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MinuteTimes {
     /// Number of the minute, counted from 1970.
-    minute: u64,
+    pub(crate) minute: u64,
     /// Earliest time of the records, in nanoseconds.
-    first: u64,
+    pub(crate) first: u64,
     /// Latest time of the records, in nanoseconds.
-    last: u64,
+    pub(crate) last: u64,
 }
 
 impl MinuteTimes {
-    fn at(time: u64) -> Self {
+    pub(crate) fn at(time: u64) -> Self {
         Self { minute: time / MINUTE, first: time, last: time }
     }
 
-    fn add(&mut self, time: u64) {
+    pub(crate) fn add(&mut self, time: u64) {
         (self.first, self.last) = (self.first.min(time), self.last.max(time));
     }
 }
@@ -88,27 +81,24 @@ pub(crate) type GroupCount = (u32, u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FormCell {
     /// Number of records.
-    count: u64,
+    pub(crate) count: u64,
     /// Earliest time, in nanoseconds.
-    first: u64,
+    pub(crate) first: u64,
     /// Latest time, in nanoseconds.
-    last: u64,
+    pub(crate) last: u64,
     /// Greatest content hash of the records with the latest time.
-    last_hash: u64,
+    pub(crate) last_hash: u64,
 }
 
 impl FormCell {
     /// Returns an empty cell whose first record will have this time.
-    fn at(time: u64) -> Self {
+    pub(crate) fn at(time: u64) -> Self {
         Self { count: 0, first: time, last: time, last_hash: 0 }
     }
 
-    fn add(&mut self, time: u64, hash: u64) {
+    pub(crate) fn add(&mut self, time: u64, hash: u64) {
         self.count += 1;
         self.first = self.first.min(time);
         (self.last, self.last_hash) = (self.last, self.last_hash).max((time, hash));
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -9,13 +9,13 @@ const PLACES: usize = 1 << PLACE_BITS;
 const PLACE_BITS: u32 = 12;
 
 /// Key with a hash that selects its slot.
-pub(super) trait SlotHash: Copy + Eq {
+pub(crate) trait SlotHash: Copy + Eq {
     /// Returns a number that differs for most other keys.
     fn spread(&self) -> u64;
 }
 
 /// Combines several numbers into one.
-pub(super) fn joined(numbers: impl IntoIterator<Item = u64>) -> u64 {
+pub(crate) fn joined(numbers: impl IntoIterator<Item = u64>) -> u64 {
     numbers
         .into_iter()
         .fold(0, |sum: u64, number| sum.wrapping_mul(0xd1b5_4a32_d192_ed03).wrapping_add(number))
@@ -23,7 +23,7 @@ pub(super) fn joined(numbers: impl IntoIterator<Item = u64>) -> u64 {
 
 /// Direct-mapped cache of the numbers of keys.
 #[derive(Debug)]
-pub(super) struct NumberCache<K>(Vec<Option<(K, u32)>>);
+pub(crate) struct NumberCache<K>(Vec<Option<(K, u32)>>);
 
 impl<K> Default for NumberCache<K> {
     fn default() -> Self {
@@ -33,7 +33,7 @@ impl<K> Default for NumberCache<K> {
 
 impl<K: SlotHash> NumberCache<K> {
     /// Returns the key's number from the cache, or else from `find`.
-    pub(super) fn number(&mut self, key: K, find: impl FnOnce() -> u32) -> u32 {
+    pub(crate) fn number(&mut self, key: K, find: impl FnOnce() -> u32) -> u32 {
         if self.0.is_empty() {
             self.0.resize(PLACES, None);
         }
@@ -46,7 +46,7 @@ impl<K: SlotHash> NumberCache<K> {
     }
 
     /// Removes all entries.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
 }

@@ -11,9 +11,9 @@ use super::{
 };
 
 /// Number of all groups that are only counted.
-pub(super) const OTHERS: GroupNumber = GroupNumber::MAX;
+pub(crate) const OTHERS: GroupNumber = GroupNumber::MAX;
 /// Number of all groups outside of the query.
-pub(super) const UNASKED: GroupNumber = GroupNumber::MAX - 1;
+pub(crate) const UNASKED: GroupNumber = GroupNumber::MAX - 1;
 /// Memory of a hash table slot for a group's calls, in bytes. Tables are at least half full.
 const CELL_BYTES: usize = 2 * size_of::<((u32, GroupNumber), Calls)>();
 
@@ -23,11 +23,11 @@ const COUNTS_BYTES: usize = 2 * size_of::<(u32, CallCounts)>();
 const FIRST_COUNTS_BYTES: usize = 12 * size_of::<(u32, CallCounts)>();
 
 /// Numbers of the calls of a group, by the number of their time range.
-pub(super) type CountsByRange = BTreeMap<u32, CallCounts>;
+pub(crate) type CountsByRange = BTreeMap<u32, CallCounts>;
 
 /// Calls by group, for each time range of a query.
 #[derive(Debug)]
-pub(super) struct QueryTotals {
+pub(crate) struct QueryTotals {
     /// Starts of the time ranges and the end of the last one, ascending.
     bounds: Vec<u64>,
     groups: GroupTable,
@@ -43,7 +43,7 @@ pub(super) struct QueryTotals {
 
 impl QueryTotals {
     /// Creates totals for the time ranges between these bounds.
-    pub(super) fn between(bounds: Vec<u64>) -> Self {
+    pub(crate) fn between(bounds: Vec<u64>) -> Self {
         Self {
             bounds,
             groups: GroupTable::default(),
@@ -56,22 +56,22 @@ impl QueryTotals {
     }
 
     /// Like [`Self::between`], for a query that needs neither latency nor exemplars.
-    pub(super) fn counting(bounds: Vec<u64>) -> Self {
+    pub(crate) fn counting(bounds: Vec<u64>) -> Self {
         Self { counts: Some(Vec::new()), ..Self::between(bounds) }
     }
 
     /// Returns true if calls are only counted, in every group.
-    pub(super) fn only_counts(&self) -> bool {
+    pub(crate) fn only_counts(&self) -> bool {
         self.counts.is_some()
     }
 
     /// Returns the number of a group, which is added if it is new.
-    pub(super) fn number(&mut self, key: RawKey<'_>) -> GroupNumber {
+    pub(crate) fn number(&mut self, key: RawKey<'_>) -> GroupNumber {
         self.groups.number(key)
     }
 
     /// Adds a call of the group with this number.
-    pub(super) fn add(&mut self, group: GroupNumber, call: &Call) {
+    pub(crate) fn add(&mut self, group: GroupNumber, call: &Call) {
         match group {
             OTHERS => self.others += 1,
             UNASKED => {}
@@ -86,7 +86,7 @@ impl QueryTotals {
 
     /// Adds calls of the group with this number. All of them belong to the time range that contains
     /// `time`.
-    pub(super) fn merge(&mut self, group: GroupNumber, time: u64, more: &Calls) {
+    pub(crate) fn merge(&mut self, group: GroupNumber, time: u64, more: &Calls) {
         match group {
             OTHERS => self.add_others(more.count),
             UNASKED => {}
@@ -100,7 +100,7 @@ impl QueryTotals {
 
     /// Like [`Self::merge`], for a cell. `None` when it is damaged; some calls may have been added
     /// then.
-    pub(super) fn merge_cell(&mut self, group: GroupNumber, cell: &Cell<'_>) -> Option<()> {
+    pub(crate) fn merge_cell(&mut self, group: GroupNumber, cell: &Cell<'_>) -> Option<()> {
         if self.only_counts() {
             let more = CallCounts { count: cell.count(), errors: cell.errors() };
             return self.count(group, cell.start().0, more);
@@ -111,7 +111,7 @@ impl QueryTotals {
     }
 
     /// Adds calls of groups that are only counted.
-    pub(super) fn add_others(&mut self, count: u64) {
+    pub(crate) fn add_others(&mut self, count: u64) {
         self.others = self.others.saturating_add(count);
     }
 
@@ -162,27 +162,27 @@ impl QueryTotals {
     }
 
     /// Returns its memory in bytes, group names included.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes + self.groups.bytes()
     }
 
     /// Returns the number of groups listed separately.
-    pub(super) fn group_count(&self) -> usize {
+    pub(crate) fn group_count(&self) -> usize {
         self.groups.len()
     }
 
     /// Returns the number of calls in groups that are only counted.
-    pub(super) fn others(&self) -> u64 {
+    pub(crate) fn others(&self) -> u64 {
         self.others
     }
 
     /// Removes and returns the numbers of calls, by group.
-    pub(super) fn take_counts(&mut self) -> Vec<CountsByRange> {
+    pub(crate) fn take_counts(&mut self) -> Vec<CountsByRange> {
         self.counts.take().unwrap_or_default()
     }
 
     /// Returns the groups, and their calls by number of the time range.
-    pub(super) fn finish(self) -> (GroupNames, HashMap<(u32, GroupNumber), Calls>) {
+    pub(crate) fn finish(self) -> (GroupNames, HashMap<(u32, GroupNumber), Calls>) {
         (self.groups.names(), self.calls)
     }
 }

@@ -9,18 +9,18 @@ use super::{Call, Calls, Cell, Latency, latency::EXACT_MAX};
 
 /// Call that a cell has counted and that must not count there.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RetractedCall {
-    pub(super) call: Call,
+pub(crate) struct RetractedCall {
+    pub(crate) call: Call,
     /// True if the same call counts in another file. It may then stay an exemplar.
-    pub(super) counts: bool,
+    pub(crate) counts: bool,
     /// True if a pair retracted the call already because it counted in another file. It does not
     /// count there any more.
-    pub(super) is_away: bool,
+    pub(crate) is_away: bool,
 }
 
 /// Exactness of a cell after a retraction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Remainder {
+pub(crate) enum Remainder {
     /// The remainder is exact.
     Exact,
     /// Counts are exact. An exemplar may be missing, and the extremes of bucketed durations are
@@ -33,7 +33,7 @@ pub(super) enum Remainder {
 /// Returns the remainder of a cell after [`Calls::retract`], or only its counts: a cell with
 /// durations can have retractions without durations, and the reverse. `None` when the cell is
 /// damaged.
-pub(super) fn retracted(
+pub(crate) fn retracted(
     cell: &Cell<'_>,
     of_pairs: &[Calls; 2],
     taken: &[RetractedCall],
@@ -53,7 +53,7 @@ impl Calls {
     /// Retracts these calls and those of pairs. The first calls of pairs do not exist, and the
     /// second count in the other file. Retracted calls that do not count anywhere are removed as
     /// exemplars.
-    pub(super) fn retract(
+    pub(crate) fn retract(
         &mut self,
         [gone, doubled]: &[Self; 2],
         taken: &[RetractedCall],

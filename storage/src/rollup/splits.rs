@@ -1,32 +1,21 @@
-//! Traces that are split across two data files.
+//! Cache of the traces that are split across two data files. `rollup_query::splits` finds them.
 //!
-//! Only files of the same hour and of adjacent hours are compared. A trace in hours that are
-//! further apart is also in the hours between them, or counts as several traces
-//! ([`super::SILENCE`]). Files never change, so results are cached until one of the files is
-//! removed.
+//! Files never change, so results are cached until one of the files is removed.
 
 use std::{
     collections::HashMap,
-    ops::{ControlFlow, Range},
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tidings_disk::ranges::merged;
-use tidings_proto::Signal;
-
-use super::{repeats::low64s, split_corrections::Pairs};
-use crate::{
-    StorageError,
-    data_file::DataFile,
-    index::{IndexLookup, Indexes},
-};
+use crate::table_file::DataFile;
 
 /// Maximum number of cached row ranges (16 bytes each). A single pair may exceed it.
 const REMEMBERED_MAX: usize = 1 << 20;
 
 /// Rows of a file, as ascending and disjoint ranges.
-pub(super) type RowRanges = Vec<Range<u64>>;
+pub(crate) type RowRanges = Vec<Range<u64>>;
 
 /// Cache of the traces that are in two files.
 #[derive(Debug, Default)]
@@ -47,12 +36,14 @@ impl SplitTraces {
         known.count = known.of.values().map(|rows| stretches(rows)).sum();
     }
 
-    fn get(&self, one: &DataFile, other: &DataFile) -> Option<Arc<[RowRanges; 2]>> {
+    /// Returns the cached rows of the traces that both files have.
+    pub(crate) fn get(&self, one: &DataFile, other: &DataFile) -> Option<Arc<[RowRanges; 2]>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.of.get(&(one.path.clone(), other.path.clone())).cloned()
     }
 
-    fn keep(&self, one: &DataFile, other: &DataFile, rows: Arc<[RowRanges; 2]>) {
+    /// Caches the rows of the traces that both files have.
+    pub(crate) fn keep(&self, one: &DataFile, other: &DataFile, rows: Arc<[RowRanges; 2]>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.count + stretches(&rows) > REMEMBERED_MAX {
             *known = SplitCache::default();
@@ -60,80 +51,8 @@ impl SplitTraces {
         known.count += stretches(&rows);
         known.of.insert((one.path.clone(), other.path.clone()), rows);
     }
-
-    /// Returns, for each file, the rows of traces that another file has too. The rows may include
-    /// some other traces. Compares two files only if one of them is `asked` for and they are not in
-    /// `pairs`. `None` when the work was cancelled.
-    ///
-    /// # Errors
-    /// When a file is missing or damaged.
-    pub(super) fn find(
-        &self,
-        indexes: &Indexes,
-        files: &[&Arc<DataFile>],
-        pairs: &Pairs,
-        asked: impl Fn(&DataFile) -> bool,
-        go_on: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> Result<Option<Vec<RowRanges>>, StorageError> {
-        let mut rows = vec![RowRanges::new(); files.len()];
-        for (at, one) in files.iter().enumerate() {
-            let is_larger = |other: &DataFile| (one.rows, &one.path) < (other.rows, &other.path);
-            let mut traces = None;
-            for (other_at, other) in files.iter().enumerate() {
-                let is_near = one.hour.abs_diff(other.hour) <= 1;
-                let is_open = is_larger(other) && !pairs.knows(at, other_at);
-                if !is_near || !is_open || !asked(one) && !asked(other) {
-                    continue;
-                }
-                if go_on().is_break() {
-                    return Ok(None);
-                }
-                let both = match self.get(one, other) {
-                    Some(both) => both,
-                    None => {
-                        let traces = match &mut traces {
-                            Some(traces) => traces,
-                            empty => empty.insert(low64s(one, None)?),
-                        };
-                        let both = Arc::new(compared(indexes, one, traces, other)?);
-                        self.keep(one, other, Arc::clone(&both));
-                        both
-                    }
-                };
-                rows[at].extend(both[0].iter().cloned());
-                rows[other_at].extend(both[1].iter().cloned());
-            }
-        }
-        Ok(Some(rows.into_iter().map(merged).collect()))
-    }
 }
 
 fn stretches(rows: &[RowRanges; 2]) -> usize {
     rows.iter().map(Vec::len).sum::<usize>() + 1
-}
-
-/// Returns the rows of the traces that both files have, for each file. `traces` are those of the
-/// first.
-fn compared(
-    indexes: &Indexes,
-    one: &Arc<DataFile>,
-    traces: &[u64],
-    other: &Arc<DataFile>,
-) -> Result<[RowRanges; 2], StorageError> {
-    let there = rows_of(indexes, other, traces);
-    if there.is_empty() {
-        return Ok([RowRanges::new(), there]);
-    }
-    let both = low64s(other, Some(&there))?;
-    Ok([rows_of(indexes, one, &both), there])
-}
-
-/// Returns all rows of these traces in a file, and possibly some rows of other traces.
-pub(super) fn rows_of(indexes: &Indexes, file: &Arc<DataFile>, low64s: &[u64]) -> RowRanges {
-    if low64s.is_empty() {
-        return RowRanges::new();
-    }
-    let wanted = IndexLookup::new(Signal::Spans, Some(low64s));
-    let candidates = indexes.candidates(indexes.begin_scan(), file, &wanted);
-    candidates.unwrap_or_else(|| std::iter::once(0..file.rows).collect())
 }

@@ -13,9 +13,10 @@ use std::{
 use tidings_proto::UnixNanos;
 
 use crate::{
-    data_file::{CandidateGroups, DataFile},
+    data_file::CandidateGroups,
     filter::{TimeOrder, TimeRange},
     memory::Chunk,
+    table_file::DataFile,
 };
 
 pub(super) enum ScanSource<'a> {

@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, ops::ControlFlow, path::Path, sync::Arc};
 use proptest::{collection::vec, prelude::*};
 use tempfile::TempDir;
 use tidings_columns::conversion::{log_rows, span_rows};
-use tidings_disk::test_effort::random_cases;
+use tidings_disk::test_effort::{by_effort, random_cases};
 use tidings_proto::{Signal, TraceId, UnixNanos, otlp::ExportTraceServiceRequest};
 
 use super::{Snapshot, TableView};
@@ -342,15 +342,18 @@ fn scanned(
 fn rows_that_are_read_ahead_are_the_same_in_the_same_order() {
     const PORTION: usize = crate::scan::PORTION_ROWS;
     let folder = TempDir::new().unwrap();
-    let chunk = span_chunk(&traces_of(90_000, 1));
+    // A thousand rows of each second, and the portions that they exceed.
+    let (seconds, portions_min) = by_effort((60_u32, 6), (90, 10));
+    let chunk = span_chunk(&traces_of(seconds * 1_000, 1));
     let files = stored(folder.path(), data_file::encode_spans(&[chunk], samples::NOW).unwrap());
     let view = TableView { chunks: vec![], files };
     let whole = Scan { detail: Detail::Facts, ..ALL };
     let cut = Scan { rows_max: 3 * PORTION as u64 + 5, ..whole };
-    let before = |seconds: u64| Some(UnixNanos(samples::NOW.0 - seconds * 1_000_000_000));
-    for (start, end) in [(None, None), (before(88), before(1))] {
+    let before =
+        |seconds: u32| Some(UnixNanos(samples::NOW.0 - u64::from(seconds) * 1_000_000_000));
+    for (start, end) in [(None, None), (before(seconds - 2), before(1))] {
         let filter = SpanFilter { start: TimeRange { start, end }, ..SpanFilter::default() };
-        for (scan, rows_min) in [(whole, 10 * PORTION), (cut, 2 * PORTION)] {
+        for (scan, rows_min) in [(whole, portions_min * PORTION), (cut, 2 * PORTION)] {
             let (found, stats) = scanned(&view, &filter, scan, false);
             assert!(found.len() > rows_min, "{}", found.len());
             assert_eq!(stats.as_ref().unwrap().complete, scan == whole);

@@ -20,12 +20,12 @@ use super::{StoreInner, StoreShared};
 use crate::{
     StorageError,
     blocking::blocking,
-    data_file::{DataFile, HOUR_NANOS},
     error::failed,
     index::{Indexes, with_corrections},
     maintenance::{DiskSpace, MergePace, SETTLING, is_sealed},
-    rollup,
+    rollup_query,
     table_change::CommitReason,
+    table_file::{DataFile, HOUR_NANOS},
     table_store::TableStore,
 };
 
@@ -141,7 +141,7 @@ fn write_corrections(
     let path = index_path(&file.path);
     let index = tables.read(&path).map_err(failed("read", &path))?;
     let made = with_corrections(&index, |offset| {
-        rollup::build_corrections(indexes, file, others, offset, go_on)
+        rollup_query::build_corrections(indexes, file, others, offset, go_on)
     })?;
     let Some(made) = made else { return Ok(false) };
     tables.replace(&path, &made).map_err(failed("write", &path))?;

@@ -44,13 +44,14 @@ use super::{StoreInner, maintenance_steps::MaintenanceState, quarantine::set_asi
 use crate::{
     AttributeFilter, Detail, LogFilter, Scan, Snapshot, SpanFilter, StorageError,
     blocking::blocking,
-    data_file::{Choice, DataFile},
+    data_file::Choice,
     error::failed,
     filter::Matcher,
     index::without_corrections,
     maintenance::thinned_for,
     snapshot::TableView,
     table_change::{CommitReason, TableChange},
+    table_file::DataFile,
 };
 
 const ALL: Scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };

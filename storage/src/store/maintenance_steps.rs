@@ -31,13 +31,14 @@ use super::{
 use crate::{
     Clock, ErrorKind, StorageError,
     blocking::blocking,
-    data_file::{Choice, DataFile, MergeLimits, merge_bytes_min},
+    data_file::{Choice, MergeLimits, merge_bytes_min},
     maintenance::{
         ClockGuard, DiskSpace, ExpiredFiles, MergeJob, MergePace, RetentionStep, Rewrite,
         WaitingForRoom, common_mark, due, keeps_free, plan,
     },
     pins::Pins,
     table_change::{CommitReason, TableChange},
+    table_file::DataFile,
 };
 
 /// Delay before checking again whether a flush has finished.

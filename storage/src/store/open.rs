@@ -63,7 +63,8 @@ pub(super) async fn open(
         std::path::absolute(&settings.data_dir).map_err(failed("resolve", &settings.data_dir))?;
     let paths = Paths::new(&settings.data_dir);
     let lock = lock(&disk, &paths, clock.as_ref()).await?;
-    let tables_at = table_store::open(&disk, &paths, &settings, clock.as_ref(), objects).await?;
+    let (at, reserve) = (&settings.tables, settings.disk_reserve_bytes);
+    let tables_at = table_store::open(&disk, &paths, at, reserve, clock.as_ref(), objects).await?;
     let (extent, [mut spans, mut logs]) =
         open_tables(&disk, &paths, &tables_at, settings.recover).await?;
     let maintenance = MaintenanceState::new(spans.newest.max(logs.newest), clock.as_ref());
@@ -315,6 +316,7 @@ async fn try_lock(disk: &SharedDisk, paths: &Paths) -> Result<DiskLock, StorageE
     blocking(move || {
         let root = paths.root();
         format::check(disk.as_ref(), &paths)?;
+        let was_empty = disk.list(root).is_ok_and(|entries| entries.is_empty());
         disk.create_folders(root).map_err(failed("create", root))?;
         let path = paths.lock();
         let lock = disk.lock(&path).map_err(failed("lock", &path))?;
@@ -322,22 +324,27 @@ async fn try_lock(disk: &SharedDisk, paths: &Paths) -> Result<DiskLock, StorageE
         for folder in [paths.wal(), paths.quarantine()] {
             disk.create_folders(&folder).map_err(failed("create", &folder))?;
         }
-        close_to_others(root);
+        close_to_others(root, was_empty);
         format::record(disk.as_ref(), &paths)?;
         Ok(lock)
     })
     .await
 }
 
-/// Removes other users' access to the directory, and logs what was accessible.
-fn close_to_others(root: &Path) {
+/// Removes other users' access to the directory, and logs what was accessible. In a directory that
+/// was empty until now there was nothing to read.
+fn close_to_others(root: &Path, was_empty: bool) {
     match make_private(root, &OWN_NAMES) {
         Ok(ExposedFiles { closed: 0, left: 0, .. }) => {}
-        Ok(ExposedFiles { closed, left, example }) => tracing::warn!(
-            data_dir = %root.display(), closed, left, ?example,
-            "other users of this machine could read in the data directory; what is its own and \
-             belongs to this user is closed to them now"
-        ),
+        Ok(ExposedFiles { left: 0, .. }) if was_empty => {}
+        Ok(ExposedFiles { closed, left, example }) => {
+            let example = example.as_deref().map(|path| tracing::field::display(path.display()));
+            tracing::warn!(
+                data_dir = %root.display(), closed, left, example,
+                "other users of this machine could read in the data directory; what is its own \
+                 and belongs to this user is closed to them now"
+            );
+        }
         Err(error) => tracing::warn!(data_dir = %root.display(), %error,
             "who may read the data directory's files cannot be told"),
     }

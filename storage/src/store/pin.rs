@@ -19,9 +19,9 @@ use super::StoreInner;
 use crate::{
     Detail, LogFilter, Pin, Scan, Snapshot, SpanFilter, StorageError,
     blocking::blocking,
-    data_file::DataFile,
     pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pins},
     snapshot::TableView,
+    table_file::DataFile,
 };
 
 const ALL: Scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };

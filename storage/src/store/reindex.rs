@@ -11,10 +11,7 @@ use tokio::{select, sync::watch};
 
 use super::StoreInner;
 use crate::{
-    StorageError,
-    blocking::blocking,
-    data_file::{self, DataFile},
-    error::failed,
+    StorageError, blocking::blocking, data_file, error::failed, table_file::DataFile,
     table_store::TableStore,
 };
 

@@ -12,11 +12,12 @@ use super::{StoreInner, maintenance_steps::unreadable};
 use crate::{
     Detail, Scan, Snapshot, StorageError,
     blocking::blocking,
-    data_file::{Choice, DataFile, HOUR_NANOS},
+    data_file::Choice,
     filter::Matcher,
     maintenance::{ExpiredFiles, RetentionCondition, mark},
     snapshot::TableView,
     table_change::{CommitReason, TableChange},
+    table_file::{DataFile, HOUR_NANOS},
 };
 
 /// Maximum number of traces that are selected in an hour. With more, the whole hour is kept.

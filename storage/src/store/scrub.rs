@@ -24,13 +24,12 @@ use tokio::{select, sync::watch};
 
 use super::StoreInner;
 use crate::{
-    StorageError,
+    StorageError, TablesAt,
     blocking::blocking,
     comparison::{Pieces, Start, VerifyStep},
-    data_file::DataFile,
     error::failed,
     index::Verified,
-    settings::TablesAt,
+    table_file::DataFile,
     tables,
 };
 

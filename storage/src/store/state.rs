@@ -16,10 +16,10 @@ use tidings_proto::{Signal, UnixNanos};
 
 use crate::{
     Snapshot,
-    data_file::DataFile,
     memory::Chunk,
     snapshot::TableView,
     table_change::{CommitReason, TableChange},
+    table_file::DataFile,
 };
 
 /// Number of adjacent chunks that are concatenated into one, so that scans read few chunks.

@@ -458,7 +458,7 @@ async fn acknowledged_batches_are_there_exactly_once_whatever_happens() {
 async fn a_flush_that_fails_anywhere_loses_and_doubles_nothing() {
     for fault in [FaultRepeat::Once, FaultRepeat::Persistent] {
         // The distance is odd, so that some stores flush again and others do not.
-        for nth in (1..).step_by(by_effort(7, 1)) {
+        for nth in (1..).step_by(by_effort(9, 1)) {
             let root = tempfile::tempdir().unwrap();
             let faulty = FaultyDisk::new(root.path());
             let disk: SharedDisk = Arc::new(faulty.clone());

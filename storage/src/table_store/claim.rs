@@ -22,11 +22,11 @@ use object_store::{
 use serde_json::{Value, json};
 use tidings_disk::{Disk, SharedDisk, paths::Paths, read_all, write_durably};
 
+use super::location::ObjectAddress;
 use crate::{
     Clock, StorageError,
     blocking::{blocking, random},
     error::failed,
-    settings::ObjectAddress,
 };
 
 const WAIT: Duration = Duration::from_secs(1);

@@ -8,8 +8,8 @@ use object_store::{
 };
 use url::{Host, Url};
 
-use super::credentials::FileCredentials;
-use crate::{StorageError, settings::ObjectStoreSettings};
+use super::{credentials::FileCredentials, location::ObjectStoreSettings};
+use crate::StorageError;
 
 /// Timeout of a request, body included.
 const REQUEST: Duration = Duration::from_secs(60);

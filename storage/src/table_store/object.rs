@@ -33,8 +33,9 @@ use tidings_disk::{AppendFile, DiskEntry, Mistake, Mistakes, write_durably};
 use super::{
     Readable, TableStore,
     cache::{Cache, CacheWriter},
+    location::ObjectAddress,
 };
-use crate::{StorageError, damage::DamagedFiles, error::failed, settings::ObjectAddress};
+use crate::{StorageError, damage::DamagedFiles, error::failed};
 
 /// Size of the pieces in which a large object is fetched and sent, several at a time.
 const PIECE: u64 = 8 << 20;

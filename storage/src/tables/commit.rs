@@ -21,7 +21,7 @@ use tidings_disk::paths::commit_name;
 use tidings_proto::{Signal, UnixNanos};
 
 use super::{listing::decoded_path, position, position::FoundPosition};
-use crate::{StorageError, blocking::random, data_file::DataFile, table_change::TableChange};
+use crate::{StorageError, blocking::random, table_change::TableChange, table_file::DataFile};
 
 /// The column with the time at which a row was received.
 pub(super) const RECEIVED: &str = "received_unix_nanos";
@@ -283,8 +283,8 @@ mod tests {
 
     use super::{CommitEncoder, is_whole};
     use crate::{
-        data_file::DataFile,
         table_change::{CommitReason, TableChange},
+        table_file::DataFile,
     };
 
     fn path(table: &str, version: u64) -> PathBuf {

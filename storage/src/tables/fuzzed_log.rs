@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     StorageError,
-    data_file::DataFile,
     table_change::{CommitReason, TableChange},
+    table_file::DataFile,
     table_store::DataFileStore,
 };
 

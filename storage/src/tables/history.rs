@@ -29,8 +29,8 @@ use super::{
 use crate::{
     StorageError,
     blocking::blocking,
-    data_file::DataFile,
     error::failed,
+    table_file::DataFile,
     table_store::{DataFileStore, TableStore, list_existing},
 };
 

@@ -13,7 +13,7 @@ use tidings_proto::{Signal, UnixNanos};
 use super::{commit::RECEIVED, from_millis};
 use crate::{
     StorageError,
-    data_file::{DataFile, HOUR_NANOS, STATS_MAX},
+    table_file::{DataFile, HOUR_NANOS, STATS_MAX},
     table_store::DataFileStore,
 };
 

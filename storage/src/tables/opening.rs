@@ -32,8 +32,8 @@ use super::{
 use crate::{
     StorageError,
     blocking::blocking,
-    data_file::DataFile,
     error::failed,
+    table_file::DataFile,
     table_store::{DataFileStore, SharedTables, TableStore, list_existing, partitions},
 };
 

@@ -21,7 +21,8 @@ use tidings_disk::paths::{commit_name, flushed_position};
 
 use super::{commit::CommitEncoder, listing::decoded_path};
 use crate::{
-    StorageError, blocking::blocking, data_file::DataFile, error::failed, table_store::SharedTables,
+    StorageError, blocking::blocking, error::failed, table_file::DataFile,
+    table_store::SharedTables,
 };
 
 /// A table's recorded position.

@@ -16,8 +16,9 @@ use crate::{
     StorageError,
     blocking::blocking,
     comparison::{Pieces, Start},
-    data_file::{self, DataFile},
+    data_file,
     index::{self, Verified},
+    table_file::DataFile,
     table_store::SharedTables,
 };
 

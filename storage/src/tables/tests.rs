@@ -6,7 +6,7 @@ use std::{
 };
 
 use tidings_columns::attribute_column::AttributeColumn;
-use tidings_disk::{RealDisk, SharedDisk, paths::segment_name};
+use tidings_disk::{RealDisk, SharedDisk, paths::segment_name, test_effort::by_effort};
 use tidings_proto::{Signal, UnixNanos};
 use tidings_wal::{LogExtent, SegmentHeader};
 
@@ -317,7 +317,7 @@ async fn the_first_commit_with_an_entry_that_is_refused_is_the_damaged_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_last_commit_is_set_aside_when_all_before_it_is_there() {
-    for entry in refused_entries() {
+    for entry in refused_entries().into_iter().step_by(by_effort(2, 1)) {
         let root = tempfile::tempdir().unwrap();
         let table = commits(root.path(), 3).await;
         let last = open(root.path()).await.files[0].path.clone();

@@ -3,7 +3,10 @@
 use serde_json::json;
 
 use super::incident;
-use crate::{browser::page_objects::ExplorePage, harness::browser::Browser};
+use crate::{
+    browser::page_objects::{ExplorePage, Page},
+    harness::browser::Browser,
+};
 
 /// The heatmap of Explore.
 const PLOT: &str = "document.querySelector('.heat-plot')";
@@ -69,6 +72,32 @@ fn a_box_of_the_heatmap_is_drawn_taken_and_dropped_by_keys() {
     explore.page.browser.press("Escape");
     explore.page.wait_for_address_without("box=");
     explore.page.wait_for("!document.querySelector('.heat-box')");
+}
+
+#[test]
+fn two_keys_open_each_page_of_the_rail() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut page = Page::open(&mut browser, &server, "/explore?live=off");
+    page.wait_for("document.title === 'Explore · Tidings'");
+    for (key, path, title) in [
+        ("h", "/", "Home"),
+        ("e", "/explore", "Explore"),
+        ("t", "/transactions", "Transactions"),
+        ("s", "/services", "Services"),
+        ("m", "/map", "Map"),
+        ("l", "/logs", "Logs"),
+        ("x", "/errors", "Errors"),
+        ("q", "/sql", "SQL"),
+        ("c", "/connect", "Connect"),
+        ("y", "/system", "System"),
+    ] {
+        page.browser.press("g");
+        page.browser.press(key);
+        page.wait_for(&format!(
+            "location.pathname === '{path}' && document.title === '{title} · Tidings'"
+        ));
+    }
 }
 
 #[test]

@@ -20,18 +20,25 @@ const FAILED: i32 = 2;
 
 /// Sends a trace whose only call takes this long and ends with this status code.
 fn send_read(server: &Server, trace: u128, milliseconds: u64, code: i32) {
+    send_reads(server, trace, &[milliseconds], code);
+}
+
+/// Sends a trace whose calls take this long, one after the other, and end with this status code.
+fn send_reads(server: &Server, trace: u128, milliseconds: &[u64], code: i32) {
     let start = now() - 60_000_000_000;
     let call = |id: u64, parent: u64, name: &str, from: u64, until: u64| Span {
         start_time_unix_nano: start + from * 1_000_000,
         end_time_unix_nano: start + until * 1_000_000,
         ..span(trace, id, parent, name)
     };
-    let root = call(1, 0, "work", 0, milliseconds + 200);
-    let read = Span {
-        status: Some(Status { code, ..Status::default() }),
-        ..call(2, 1, "read", 100, milliseconds + 100)
-    };
-    let body = spans::traces("shop", vec![root, read]).encode_to_vec();
+    let (mut all, mut from) = (Vec::new(), 100);
+    for (id, length) in (2..).zip(milliseconds) {
+        let read = call(id, 1, "read", from, from + length);
+        all.push(Span { status: Some(Status { code, ..Status::default() }), ..read });
+        from += length;
+    }
+    all.push(call(1, 0, "work", 0, from + 100));
+    let body = spans::traces("shop", all).encode_to_vec();
     let answer = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
     assert_eq!(answer.status, 200, "{:?}", answer.body);
 }
@@ -56,11 +63,22 @@ fn where_no_call_deviates_those_with_the_time_are_named_and_listed() {
     let rows = "document.querySelectorAll('table[aria-label=\"Calls of both\"] tbody tr')";
     compare.page.wait_for(&format!("{rows}.length === 1 && {rows}[0].innerText.includes('read')"));
     compare.page.press_button("Swap");
-    compare.page.wait_for_text("each 1.3× shorter, 600 ms, in the other 800 ms");
+    compare.page.wait_for_text("read: 1.3× shorter, 600 ms, in the other 800 ms");
     compare.page.wait_for_text("the time is in read (−200 ms).");
     // A negative number is written with the minus sign, not with a hyphen.
     let hyphen = "/(^|[\\s(])-[0-9]/.test(document.querySelector('main').innerText)";
     assert_eq!(compare.page.browser.evaluate(hyphen), false);
+}
+
+#[test]
+fn the_mean_of_several_calls_is_an_average() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_reads(&server, 1, &[200, 400], 0);
+    send_reads(&server, 2, &[400, 800], 0);
+    let [left, right] = [1, 2].map(|trace| format!("{trace:032x}"));
+    let mut compare = ComparePage::open(&mut browser, &server, &left, &right);
+    compare.page.wait_for_text("read: on average 2.0× shorter, 300 ms, in the other 600 ms");
 }
 
 #[test]

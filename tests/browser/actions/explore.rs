@@ -70,6 +70,18 @@ fn the_traces_of_a_box_are_compared_with_all() {
     explore.page.wait_for_address("trees=on");
     explore.page.wait_for_text("Where the time goes");
     explore.page.wait_until_settled();
+    explore.wait_for_comparison_in_view();
+    // No card is longer than its content.
+    explore.page.wait_for(
+        "(card => card.bottom - card.last < 40)((card => ({ \
+         bottom: card.getBoundingClientRect().bottom, \
+         last: card.querySelector('.panel-body').getBoundingClientRect().bottom }))\
+         (document.querySelector('.explore-latency .panel')))",
+    );
+    explore.page.press_button("Close");
+    explore.page.wait_for_address_without("trees=");
+    explore.page.press_button("Compare with all");
+    explore.wait_for_comparison_in_view();
     explore.page.press_button("Compare with all");
     explore.page.wait_for_address_without("trees=");
 }

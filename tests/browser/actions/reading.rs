@@ -191,6 +191,23 @@ fn tables_of_a_service_wait_only_a_while_for_its_change() {
 }
 
 #[test]
+fn the_median_of_an_operation_is_compared_as_its_p95() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut page = Page::open(&mut browser, &server, "/services/payment?live=off&span=since");
+    wait_until_tables_count(&mut page, "since ");
+    page.wait_for(
+        "(cells => cells && [['p50', 5], ['p95', 7]].every(([name, at]) => { \
+         const heads = document.querySelectorAll('table[aria-label=Operations] thead th'); \
+         return heads[at + 1].innerText.trim() === `${name} was` \
+         && cells[at].classList.contains('is-worse') \
+         && /^[0-9.]+ (µs|ms|s)$/.test(cells[at + 1].innerText.trim()); })) \
+         ([...document.querySelectorAll('table[aria-label=Operations] tbody tr')] \
+         .find(row => row.innerText.includes('Payment.Authorize'))?.cells)",
+    );
+}
+
+#[test]
 fn a_service_is_read_by_operation_and_split_by_what_it_runs_on() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
@@ -482,6 +499,15 @@ fn an_exception_is_new_at_its_source_and_its_callers_only_follow() {
         page.wait_for(&is_told(follower, 5, "new"));
     }
     page.wait_for(&is_told("payment", 5, "NEW"));
+    // A kind that comes as often as before has no change.
+    let changes = "[...document.querySelectorAll('table[aria-label=Exceptions] tbody tr[id]')] \
+         .map(row => row.cells[5].innerText.trim())";
+    page.wait_for(&format!("{changes}.includes('–')"));
+    page.choose("Which exceptions", "More than before");
+    page.wait_for_address("show=more");
+    page.wait_for(&format!("{changes}.includes('NEW') && !{changes}.includes('–')"));
+    page.choose("Which exceptions", "All");
+    page.wait_for(&format!("{changes}.includes('–')"));
     page.wait_for(
         "/\\d exceptions of \\d+ kinds: [0-9,]+ at \\d+ causes?, [0-9,]+ follows? from / \
             .test(document.body.innerText)",
@@ -683,4 +709,32 @@ fn a_refused_sender_is_told_with_the_line_that_mends_it() {
     page.wait_for("document.querySelector('[aria-label=\"Taken in\"] .heat-lines')");
     page.wait_for("!document.querySelector('[aria-label=\"Taken in\"] .legends')");
     page.wait_for("document.querySelector('main a[href=\"/assets/third-party-notices.txt\"]')");
+}
+
+#[test]
+fn a_part_of_an_address_that_is_not_understood_is_named() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let [trace, _] = traces(&server);
+    let range = "was not understood: the time range is Last 1 h.";
+    let unread = |part: &str, words: &str| format!("`{part}` {words}");
+    let cases = [
+        ("/explore?from=abc".to_owned(), unread("from=abc", range)),
+        ("/?range=zzz".to_owned(), unread("range=zzz", range)),
+        ("/services?from=9&to=3".to_owned(), unread("from=9&to=3", range)),
+        ("/explore?box=1-2".to_owned(), unread("box=1-2", "was not understood: there is no box")),
+        ("/compare?left=xx".to_owned(), unread("left=xx", "was not understood: a trace id has")),
+        ("/errors?open=zzz".to_owned(), unread("open=zzz", "was not understood: no kind of")),
+        (
+            format!("/trace/{trace}?span=ffffffffffffffff"),
+            unread("span=ffffffffffffffff", "was not understood: the trace has no such span"),
+        ),
+    ];
+    for (path, words) in cases {
+        let mut page = Page::open(&mut browser, &server, &path);
+        page.wait_for_text(&words);
+    }
+    let mut page = Page::open(&mut browser, &server, "/explore?range=15m");
+    page.wait_for_rows("Traces");
+    page.wait_for("!document.querySelector('.range-note .note')");
 }

@@ -4,6 +4,7 @@
 use prost::Message;
 use tidings_proto::otlp::{LogRecord, Span};
 
+use super::incident;
 use crate::{
     browser::{
         page_objects::{Page, TracePage},
@@ -48,6 +49,44 @@ fn open<'a>(browser: &'a mut Browser, server: &Server, words: &str) -> Page<'a> 
 }
 
 #[test]
+fn a_link_to_a_record_far_down_the_list_shows_it() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_records(&server);
+    let (_, oldest) = server.get("/api/v1/logs?order=asc&limit=1");
+    let oldest = &oldest["logs"][0];
+    let (id, at) = (oldest["id"].as_str().unwrap(), oldest["timeUnixNano"].as_str().unwrap());
+    for around in ["", "&around=10"] {
+        let path = format!("/logs?live=off&open={id}&at={at}{around}");
+        let mut page = Page::open(&mut browser, &server, &path);
+        page.wait_for(
+            "(place => place && place.top >= 0 && place.bottom <= innerHeight)\
+             (document.querySelector('.logs-card .log.is-open .log-line')?.getBoundingClientRect())",
+        );
+        let rows = page.browser.evaluate("document.querySelectorAll('.logs > .log').length");
+        assert_eq!(rows, 100, "it is the last of the list");
+    }
+}
+
+#[test]
+fn the_breadcrumb_of_a_trace_leads_to_the_list_that_the_reader_comes_from() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_records(&server);
+    let body = spans::traces("shop", vec![span(0x10a, 1, 0, "nightly")]).encode_to_vec();
+    assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
+    let list =
+        |words: &str| format!("document.querySelector('.crumbs a')?.innerText === '{words}'");
+    let mut page = open(&mut browser, &server, "line 90 of");
+    page.click("document.querySelector('.log.is-open .log-trace')");
+    page.wait_for(&format!("location.pathname.startsWith('/trace/') && {}", list("Logs")));
+    page.open_again();
+    page.wait_for(&list("Logs"));
+    let mut page = Page::open(&mut browser, &server, &format!("/trace/{:032x}", 0x10a));
+    page.wait_for(&list("Explore"));
+}
+
+#[test]
 fn lines_around_a_record_are_read() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
@@ -65,6 +104,24 @@ fn lines_around_a_record_are_read() {
     page.wait_for(&format!("{lines}.length !== {before}"));
     page.press_button("Lines around it");
     page.wait_for_address_without("around=");
+}
+
+#[test]
+fn labels_of_the_time_axis_do_not_touch_on_a_phone() {
+    const TEN_MINUTES_MS: u64 = 600_000;
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 390, 844) else { return };
+    // The last label is at the end of the axis, where it is moved inside.
+    let end = spans::now() / 1_000_000 / TEN_MINUTES_MS * TEN_MINUTES_MS;
+    let path = format!("/logs?live=off&from={}&to={end}", end - 6 * TEN_MINUTES_MS);
+    let mut page = Page::open(&mut browser, &server, &path);
+    page.wait_for(
+        "(places => places.length > 3 && places.slice(1).every((place, at) => \
+         place.left - places[at].right >= 2)) \
+         ([...document.querySelectorAll('.log-histogram .heat-x')] \
+         .map(e => e.getBoundingClientRect()))",
+    );
+    page.browser.screenshot("logs-axis-390");
 }
 
 #[test]

@@ -1,7 +1,10 @@
-//! States of the server that pages report: no answer, an id that it does not know, a store without
+//! States of the server that pages report: no answer, a process that hangs, an id that it does not know, a store without
 //! data, and the data files of a flush.
 
+use std::time::Duration;
+
 use prost::Message;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::incident;
@@ -39,6 +42,38 @@ fn a_server_that_does_not_answer_is_said_until_it_answers_again() {
     page.wait_for("!document.querySelector('.notice-error')");
     page.wait_for(&format!("!{live}.classList.contains('is-silent')"));
     page.wait_for_rows("Traces");
+}
+
+/// Stops the process of a server, whose requests then hang, or lets it go on.
+fn send_signal(server: &Server, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+#[test]
+fn a_server_that_hangs_is_said_until_it_answers_again() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
+    let body = traces("shop", vec![span(1, 1, 0, "GET /first")]).encode_to_vec();
+    assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
+    let mut page = Page::open(&mut browser, &server, "/explore");
+    page.wait_for_rows("Traces");
+    let live = "document.querySelector('.live')";
+    page.wait_for(&format!("{live}?.innerText.startsWith('Live')"));
+    send_signal(&server, Signal::STOP);
+    let is_silent = format!("{live}.innerText.trim() === 'No answer'");
+    page.browser.wait_at_most(Duration::from_secs(20), &is_silent);
+    page.wait_for_text("Tidings does not answer.");
+    // A panel whose first answer hangs says that it waits.
+    page.browser.evaluate("document.querySelector('.nav a[href^=\"/errors\"]').click()");
+    page.wait_for_address("/errors");
+    page.wait_for("document.querySelector('main .loading-words')");
+    page.wait_for_text("Tidings does not answer.");
+    send_signal(&server, Signal::CONT);
+    page.wait_for("!document.querySelector('.notice-error')");
+    page.wait_for("!document.querySelector('.live.is-silent')");
+    page.wait_until_settled();
+    assert_eq!(page.browser.evaluate("!document.querySelector('.loading-words')"), json!(true));
 }
 
 /// Changes what the browser gets as the status: all records arrived this many seconds ago.

@@ -67,9 +67,21 @@ fn a_running_query_is_cancelled_and_the_old_result_stays() {
         "/^Running, .* [\\d,]+ rows? read/.test(document.querySelector('.sql-running')?.innerText)",
     );
     sql.cancel();
+    sql.wait_for_cancelled(true);
     assert_eq!(sql.rows(), ["42"]);
     sql.run("SELECT 'after it' AS words");
     sql.wait_for_rows(&["after it"]);
+    sql.wait_for_cancelled(false);
+}
+
+#[test]
+fn a_first_query_that_is_cancelled_says_after_which_time() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut sql = SqlPage::open(&mut browser, &server);
+    sql.run(ENDLESS);
+    sql.cancel();
+    sql.wait_for_cancelled(true);
 }
 
 #[test]

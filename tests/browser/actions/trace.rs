@@ -269,6 +269,39 @@ fn the_table_of_a_trace_sorts_groups_and_leads_to_a_span() {
 }
 
 #[test]
+fn the_table_of_a_trace_is_narrowed_to_critical_failed_and_slow_spans() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let [id, _] = traces(&server);
+    let mut trace = TracePage::open(&mut browser, &server, &id);
+    trace.tab("Table");
+    trace.page.wait_for_rows("Spans by group");
+    trace.page.wait_until_settled();
+    let rows = "[...document.querySelectorAll('table[aria-label=\"Spans by group\"] tbody tr')]";
+    let all = trace.page.browser.evaluate(&format!("{rows}.length")).as_u64().unwrap();
+    for (name, choice, fits) in [
+        ("critical", "Critical path", "row.cells[8].innerText.trim() !== '–'"),
+        ("failed", "Failed", "row.cells[3].innerText.trim() !== '0'"),
+    ] {
+        let fitting = format!("{rows}.filter(row => {fits}).length");
+        trace.page.choose("Which spans", "All");
+        trace.page.wait_for(&format!("{rows}.length === {all}"));
+        let count = trace.page.browser.evaluate(&fitting).as_u64().unwrap();
+        assert!(count < all, "{name}: {count} of {all}");
+        trace.page.choose("Which spans", choice);
+        trace.page.wait_for_address(&format!("spans={name}"));
+        trace.page.wait_for(&format!("{rows}.length === {count} && {fitting} === {count}"));
+    }
+    trace.page.choose("Which spans", "Slower than usual");
+    trace.page.wait_for_address("spans=slow");
+    trace.page.wait_for(&format!(
+        "{rows}.length > 0 && {rows}.length < {all} \
+         && {rows}.every(row => row.cells[13].innerText.trim().endsWith('×')) \
+         && {rows}.some(row => row.cells[0].innerText.includes('Payment.Authorize'))"
+    ));
+}
+
+#[test]
 fn a_service_of_the_traces_graph_leads_to_its_spans() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };

@@ -84,6 +84,14 @@ fn errors_and_problems_of_a_trace_lead_to_their_spans() {
     trace.wait_for_span("lost call");
     trace.page.click(badge);
     trace.page.wait_for(&format!("!{problems}"));
+
+    // The table lists the failed calls alone.
+    trace.tab("Table");
+    trace.page.choose("Which spans", "Failed");
+    trace.page.wait_for(
+        "(rows => rows.length === 3 && rows.every(row => row.cells[3].innerText.trim() === '1')) \
+         ([...document.querySelectorAll('table[aria-label=\"Spans by group\"] tbody tr')])",
+    );
 }
 
 /// Number of rows of the waterfall, with those out of view.

@@ -152,6 +152,21 @@ fn a_phone_names_the_service_of_each_span_above_its_operation() {
 }
 
 #[test]
+fn a_phone_shows_the_labels_of_the_axis_that_have_room() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 390, 844) else { return };
+    let (id, begin) = (0xa815_u128, spans::now() - 60_000_000_000);
+    let root = Span {
+        start_time_unix_nano: begin,
+        end_time_unix_nano: begin + 2_700_000_000,
+        ..span(id, 1, 0, "POST /order")
+    };
+    send_from_host(&server, "shop", "till-1", vec![root]);
+    let mut trace = TracePage::open(&mut browser, &server, &format!("{id:032x}"));
+    trace.wait_for_axis(&["0 s", "1 s", "2 s"]);
+}
+
+#[test]
 fn the_find_box_keeps_its_words_and_matches_in_every_tab() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
@@ -195,6 +210,43 @@ fn the_find_box_keeps_its_words_and_matches_in_every_tab() {
         trace.tab(tab);
         trace.wait_for_found("bank", "6");
     }
+}
+
+#[test]
+fn calls_of_the_flame_graph_are_ordered_and_small_ones_of_the_tree_hidden() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_faulty(&server);
+    let mut trace = TracePage::open(&mut browser, &server, &format!("{FAULTY:032x}"));
+    trace.tab("Flame graph");
+    // The charges begin after the reads and take longer.
+    let is_first = |one: &str, other: &str| {
+        format!(
+            "(left => left('{one}') < left('{other}'))(name => [...document.querySelectorAll('.frame')] \
+             .find(e => e.textContent.includes(name))?.getBoundingClientRect().left)"
+        )
+    };
+    let order = "Order of calls side by side";
+    trace.page.wait_for(&is_first("charge", "SELECT item"));
+    trace.page.choose(order, "As it happened");
+    trace.page.wait_for_address("order=happened");
+    trace.page.wait_for(&is_first("SELECT item", "charge"));
+    trace.page.choose(order, "Longest first");
+    trace.page.wait_for(&is_first("charge", "SELECT item"));
+
+    trace.tab("Call tree");
+    let has = |name: &str| {
+        format!(
+            "[...document.querySelectorAll('table[aria-label=\"Call tree\"] tbody tr')] \
+             .some(row => row.innerText.includes('{name}'))"
+        )
+    };
+    trace.page.wait_for(&has("lost call"));
+    trace.page.choose("Which lines", "Hide below 1 %");
+    trace.page.wait_for_address("small=one");
+    trace.page.wait_for(&format!("{} && !{}", has("SELECT item"), has("lost call")));
+    trace.page.choose("Which lines", "All");
+    trace.page.wait_for(&has("lost call"));
 }
 
 #[test]

@@ -33,6 +33,16 @@ impl<'a> ExplorePage<'a> {
         self.page.browser.drag([at(0), at(1)], [at(2), at(3)]);
     }
 
+    /// Waits until the comparison with all has the focus, and begins in the upper half of the window.
+    pub(in crate::browser) fn wait_for_comparison_in_view(&mut self) {
+        self.page.wait_for(
+            "(panel => panel && document.activeElement === panel \
+             && panel.getBoundingClientRect().top >= 0 \
+             && panel.getBoundingClientRect().top < innerHeight / 2)\
+             (document.querySelector('#compare-all'))",
+        );
+    }
+
     /// Waits until the rows have these transactions in this order.
     pub(in crate::browser) fn wait_for_transactions(&mut self, names: &[&str]) {
         self.page.wait_for(&format!(

@@ -51,6 +51,14 @@ impl<'a> SqlPage<'a> {
         );
     }
 
+    /// Waits until the page says after which time a query was cancelled, or no longer says so.
+    pub(in crate::browser) fn wait_for_cancelled(&mut self, is_cancelled: bool) {
+        self.page.wait_for(&format!(
+            "[...document.querySelectorAll('main [role=status]')].some(e => \
+             /^Cancelled after [0-9.]+ (ns|ms|s|min)/.test(e.innerText)) === {is_cancelled}"
+        ));
+    }
+
     /// Returns the first column of the result, limited to the drawn rows.
     pub(in crate::browser) fn rows(&mut self) -> Vec<String> {
         let mut rows = self.page.column("Result", 0);

@@ -93,6 +93,17 @@ impl<'a> TracePage<'a> {
         ));
     }
 
+    /// Waits until the time axis shows these labels, apart from each other and in the window.
+    pub(in crate::browser) fn wait_for_axis(&mut self, labels: &[&str]) {
+        self.page.wait_for(&format!(
+            "(marks => JSON.stringify(marks.map(e => e.innerText.trim())) === {} \
+             && marks.map(e => e.getBoundingClientRect()).every((place, at, all) => \
+             place.right <= (all[at + 1]?.left ?? innerWidth))) \
+             ([...document.querySelectorAll('.axis-mark')])",
+            json!(json!(labels).to_string())
+        ));
+    }
+
     /// Waits until the facts above the waterfall contain these words.
     pub(in crate::browser) fn wait_for_fact(&mut self, words: &str) {
         self.page.wait_for(&format!(

@@ -4,9 +4,9 @@
 use tidings_proto::{
     TraceId, UnixNanos,
     api::{
-        ChangeReport, Comparison, ExceptionList, ExceptionTransactions, Explanation, Heatmap,
-        LogHistogram, LogPatternList, LogStats, RedResult, ServiceGraph, TransactionKindList,
-        TransactionView, VersionChangeList,
+        ChangeReport, Comparison, ExceptionList, ExceptionTransactions, Explanation, FoundNameList,
+        Heatmap, LogHistogram, LogPatternList, LogStats, RedResult, ResolveResult, ServiceGraph,
+        TransactionKindList, TransactionView, VersionChangeList,
     },
 };
 
@@ -158,13 +158,24 @@ pub fn explain(analysis: &Analysis) -> Request<Explanation> {
     Request::get("/explain", &analysis.query)
 }
 
-/// Returns the request for the comparison of two sets of traces; `right` may be `typical`.
+/// Returns the request for the comparison of two sets of traces; `right` may be `typical`, of which
+/// `window` is the time.
 #[must_use]
-pub fn compare(left: &str, right: &str) -> Request<Comparison> {
-    let mut query = UrlQuery::default();
-    query.push("left", left);
-    query.push("right", right);
-    Request::get("/compare", &query)
+pub fn compare(window: Analysis, left: &str, right: &str) -> Request<Comparison> {
+    Request::get("/compare", window.with("left", left).with("right", right).query())
+}
+
+/// Returns the request for names that have all words of a text.
+#[must_use]
+pub fn names(analysis: &Analysis, text: &str) -> Request<FoundNameList> {
+    Request::get("/names", analysis.clone().with("text", text).query())
+}
+
+/// Returns the request for the traces that an id or the value of a transaction key names. No text
+/// of log records is searched.
+#[must_use]
+pub fn resolve_exactly(text: &str) -> Request<ResolveResult> {
+    Request::get("/resolve", Analysis::default().with("text", text).with("exact", true).query())
 }
 
 /// Returns the request for counts of log records by step and severity.

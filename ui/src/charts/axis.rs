@@ -1,9 +1,16 @@
 //! Ticks of axes: round moments in local time, round durations, round numbers.
 
-use leptos::prelude::*;
+use leptos::{html, prelude::*};
 use tidings_proto::{DurationNanos, UnixNanos};
 
-use crate::format;
+use crate::{browser::element_size, format};
+
+/// Width of a letter of a label below a plot, in pixels.
+const LETTER_PX: f64 = 6.6;
+/// Minimum room between two labels below a plot, in pixels.
+const BETWEEN_LABELS_PX: f64 = 6.0;
+/// Minimum distance of the middle of a label from the end of the plot, as in the style sheets.
+const END_PX: f64 = 14.0;
 
 /// A labelled position on an axis.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,13 +21,33 @@ pub struct Tick {
     pub label: String,
 }
 
-/// Labels under a plot, each at its position.
+/// The line of labels under a plot, each at its position. A label that would touch the one before it
+/// is left out.
 pub fn labels_below(ticks: Vec<Tick>) -> impl IntoView {
-    let labels = ticks.into_iter().map(|tick| {
-        let at = format!("{:.2}%", tick.at * 100.0);
-        view! { <span class="heat-x" style=("--at", at)>{tick.label}</span> }
-    });
-    labels.collect_view()
+    let line = NodeRef::<html::Div>::new();
+    let size = element_size(line);
+    let labels = move || {
+        let label = |tick: &Tick| {
+            let at = format!("{:.2}%", tick.at * 100.0);
+            view! { <span class="heat-x" style=("--at", at)>{tick.label.clone()}</span> }
+        };
+        labels_apart(&ticks, size.get().0).map(label).collect_view()
+    };
+    view! { <div class="heat-times mono" aria-hidden="true" node_ref=line>{labels}</div> }
+}
+
+/// Returns the labels that do not touch those before them, on an axis of this width.
+fn labels_apart(ticks: &[Tick], width_px: f64) -> impl Iterator<Item = &Tick> {
+    let mut end_px = f64::NEG_INFINITY;
+    ticks.iter().filter(move |tick| {
+        let half_px = tick.label.chars().count() as f64 * LETTER_PX / 2.0;
+        let middle_px = (tick.at * width_px).min(width_px - END_PX);
+        let is_apart = middle_px - half_px >= end_px + BETWEEN_LABELS_PX;
+        if is_apart {
+            end_px = middle_px + half_px;
+        }
+        is_apart
+    })
 }
 
 const NANOS: u64 = 1_000_000_000;
@@ -158,7 +185,9 @@ fn round_up(value: f64) -> f64 {
 mod tests {
     use tidings_proto::{DurationNanos, UnixNanos};
 
-    use super::{NANOS, fitted_ticks, round_durations, time_ticks, value_ticks};
+    use super::{
+        NANOS, Tick, fitted_ticks, labels_apart, round_durations, time_ticks, value_ticks,
+    };
 
     fn labels(start: u64, length: u64, zone: i32, most: u64) -> Vec<String> {
         let (start, end) = (UnixNanos(start * NANOS), UnixNanos((start + length) * NANOS));
@@ -185,6 +214,22 @@ mod tests {
         );
         assert_eq!(labels(midnight, 5 * 86_400, 0, 6).len(), 6);
         assert!(labels(midnight, 0, 0, 6).is_empty());
+    }
+
+    #[test]
+    fn labels_that_would_touch_are_left_out() {
+        let ticks: Vec<Tick> = (0..=6_u32)
+            .map(|number| Tick { at: f64::from(number) / 6.0, label: format!("07:{number}0") })
+            .collect();
+        let shown = |width_px: f64| {
+            let shown = labels_apart(&ticks, width_px).map(|tick| tick.label.as_str());
+            shown.collect::<Vec<_>>()
+        };
+        assert_eq!(shown(600.0).len(), 7);
+        // The last label is drawn inside the plot, nearer to the one before it.
+        assert_eq!(shown(268.0), ["07:00", "07:10", "07:20", "07:30", "07:40", "07:50"]);
+        assert_eq!(shown(150.0), ["07:00", "07:20", "07:40"]);
+        assert_eq!(shown(0.0), ["07:00"], "not laid out");
     }
 
     #[test]

@@ -146,7 +146,7 @@ pub fn HeatmapDrawing(
                 {cursor}
                 {rectangle}
             </div>
-            <div class="heat-times mono" aria-hidden="true">{times}</div>
+            {times}
             <div class="heat-foot">
                 <p class="heat-readout" aria-live="polite">{readout}</p>
                 {legend_view()}

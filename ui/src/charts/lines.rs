@@ -55,7 +55,7 @@ pub fn LineChart(
         {legend}
         <div class="heat heat-lines">
             {drawn}
-            <div class="heat-times mono" aria-hidden="true">{labels_below(ticks)}</div>
+            {labels_below(ticks)}
         </div>
     }
 }

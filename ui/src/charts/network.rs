@@ -622,7 +622,7 @@ fn node_view(
             <rect class="network-card" x=left y=top width=WIDTH height=height rx="7" />
             <rect class="network-edge-mark" x=left y=top + 1.0 width="4" height=height - 2.0 rx="2" />
             {sign}
-            <text class="network-name" x=name_x y=name_y>{names::truncate_to_width(&node.name, room)}</text>
+            <text class="network-name" x=name_x y=name_y>{number_format::truncate_to_width(&node.name, room)}</text>
             <text class="network-alarm" x=-left - 12.0 y=name_y>{alarm}</text>
             {numbers_view(node, long_alarm, (left, top))}
             <rect class="network-track" x=left + 13.0 y=bar_y width=WIDTH - 26.0 height="4" rx="2" />

@@ -8,7 +8,7 @@
 
 use std::fmt::Write as _;
 
-use leptos::prelude::*;
+use leptos::{html, prelude::*};
 use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
 use wasm_bindgen::JsCast;
 
@@ -24,14 +24,14 @@ use crate::{
 };
 
 mod drawn_lines;
+mod marker_labels;
 
 use drawn_lines::{SOLID_CALLS_MIN, SeriesPaths, is_label_below, line_paths};
+use marker_labels::marker_labels;
 
 /// Height of the drawing's own coordinates. Its width is 1,000.
 const VIEW_HEIGHT: f64 = 100.0;
 const VIEW_WIDTH: f64 = 1_000.0;
-/// Maximum number of letters of a marker's label.
-const MARKER_LETTERS_MAX: usize = 32;
 /// Title of a step whose values are dashed, paler or left out.
 const PARTIAL_TITLE: &str = "The chosen time has only a part of this step";
 
@@ -201,11 +201,6 @@ impl TimeChart {
         self.has_few_calls().then(|| format!("dashed: <{SOLID_CALLS_MIN} calls"))
     }
 
-    /// Reports whether the label of a marker is on the left of it: near the right edge.
-    fn is_label_left(&self, marker: &Marker) -> bool {
-        self.buckets.fraction(marker.time) > 0.7
-    }
-
     /// Returns the greatest value that the axis has to reach, in its unit. The values of a part of a
     /// step do not scale lines, unless all others are 0.
     fn greatest(&self) -> f64 {
@@ -372,6 +367,9 @@ pub fn TimeChartView(
     let choose = Callback::new(move |range: TimeRange| {
         edit(History::Push, &|query| range.write(query));
     });
+    let field = NodeRef::<html::Div>::new();
+    let size = browser::element_size(field);
+    let width = Signal::derive(move || size.get().0);
     let plot =
         PlotState { buckets: chart.buckets, cursor, anchor: RwSignal::new(None), choose, on_pick };
     let ticks = value_ticks(chart.greatest(), 3);
@@ -398,6 +396,7 @@ pub fn TimeChartView(
             <div class="chart-body">
                 <div class="chart-scale" aria-hidden="true">{scale}</div>
                 <div
+                    node_ref=field
                     class="chart-plot"
                     role="application"
                     tabindex="0"
@@ -426,7 +425,7 @@ pub fn TimeChartView(
                     </svg>
                     {partial}
                     {level}
-                    <MarkerLabels chart=chart.clone() />
+                    {marker_labels(chart.clone(), width)}
                     <CursorBand plot chart=chart.clone() />
                 </div>
                 <TimeScale buckets=chart.buckets />
@@ -561,40 +560,6 @@ fn Legend(chart: TimeChart, cursor: ChartCursor) -> impl IntoView {
             {entries.collect_view()}
         </span>
     }
-}
-
-/// Returns the line of each marker's label. Labels that would overlap are on separate lines.
-fn label_rows(chart: &TimeChart) -> Vec<usize> {
-    let mut ends = [f64::MIN; 3];
-    let rows = chart.markers.iter().map(|marker| {
-        let left = chart.buckets.fraction(marker.time) * 100.0;
-        let row = ends.iter().position(|end| *end < left).unwrap_or(0);
-        ends[row] = left + 4.0 + marker.label.chars().count().min(MARKER_LETTERS_MAX) as f64 * 2.0;
-        row
-    });
-    rows.collect()
-}
-
-/// The markers.
-#[component]
-fn MarkerLabels(chart: TimeChart) -> impl IntoView {
-    let marks = chart.markers.iter().zip(label_rows(&chart)).map(|(marker, row)| {
-        let left = chart.buckets.fraction(marker.time) * 100.0;
-        let label = number_format::truncate(&marker.label, MARKER_LETTERS_MAX);
-        let is_right = chart.is_label_left(marker);
-        view! {
-            <span
-                class="chart-mark"
-                class:is-suspect=marker.is_suspect
-                class:is-right=is_right
-                style=("left", format!("{left:.2}%"))
-                title=marker.label.clone()
-            >
-                <span class="chart-mark-label" style=("--line", row.to_string())>{label}</span>
-            </span>
-        }
-    });
-    marks.collect_view()
 }
 
 /// The step under the cursor, or the range that is being dragged. Below one step are words about

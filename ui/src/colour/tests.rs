@@ -98,9 +98,10 @@ fn services_that_come_later_move_nobody() {
     assert_eq!(before, after);
 }
 
-/// Returns the picture of a page after a reload, or of another page.
+/// Returns the picture of a page after a reload.
 fn next(picture: &ShadeMap) -> ShadeMap {
-    ShadeMap { kept: picture.kept.clone(), ..ShadeMap::default() }
+    let kept = picture.kept.iter().take(ENTRIES_MAX).cloned().collect();
+    ShadeMap { kept, ..ShadeMap::default() }
 }
 
 /// Returns the shades of services that arrive in this order, one or several at a time.
@@ -145,6 +146,40 @@ fn a_service_has_its_shade_on_every_page() {
     let of_others: Vec<u32> = others.iter().map(|other| second.shade(other)).collect();
     assert_eq!(arrive(&mut second, &ASTRONOMY_SHOP, 1), shades);
     assert!(of_others.iter().all(|shade| !shades.values().any(|of_shop| of_shop == shade)));
+}
+
+#[test]
+fn more_services_than_shades_keep_their_shades_from_page_to_page() {
+    let names: Vec<String> = (0..44).map(|number| format!("service-{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut picture = ShadeMap::default();
+    let shades = arrive(&mut picture, &names, 5);
+    for round in 0..20 {
+        picture.begin_page("/map", []);
+        assert_eq!(arrive(&mut picture, &names, 44), shades, "all of them, in round {round}");
+        for size in [1, 3, 12] {
+            picture.begin_page("/errors", []);
+            let mut shown = names.clone();
+            shown.rotate_left(round * 7 % 44);
+            shown.truncate(size);
+            let here = arrive(&mut picture, &shown, 1 + round % 3);
+            let different: BTreeSet<_> = here.values().collect();
+            assert_eq!(different.len(), size, "those of one picture differ: {here:?}");
+            let moved = here.iter().filter(|(name, shade)| shades[*name] != **shade).count();
+            assert!(moved <= size / 3, "{moved} of {size} in round {round}");
+            assert!(names.iter().all(|name| picture.stored_shade(name) == Some(shades[*name])));
+        }
+    }
+}
+
+#[test]
+fn what_another_tab_stores_moves_nobody() {
+    let mut picture = ShadeMap::default();
+    let shades = arrive(&mut picture, &SHOP, 3);
+    let other = (shades["cart"] + 1) % HUES;
+    picture.begin_page("/logs", [("cart".to_owned(), other), ("search".to_owned(), 29)]);
+    assert_eq!(picture.shade("search"), 29);
+    assert_eq!(arrive(&mut picture, &SHOP, 3), shades);
 }
 
 #[test]
@@ -268,4 +303,59 @@ fn every_text_is_readable_on_every_ground_of_its_theme() {
         }
     }
     assert!(unreadable.is_empty(), "{unreadable:#?}");
+}
+
+/// Returns a number of a stylesheet, as `.74`.
+fn number(tokens: &BTreeMap<&str, &str>, name: &str) -> f64 {
+    tokens[name].parse().unwrap()
+}
+
+/// Returns the linear RGB of a colour in OKLab, clipped as browsers do.
+fn linear_of_oklab([lightness, a, b]: [f64; 3]) -> [f64; 3] {
+    let long = (lightness + 0.396_337_777_4 * a + 0.215_803_757_3 * b).powi(3);
+    let middle = (lightness - 0.105_561_345_8 * a - 0.063_854_172_8 * b).powi(3);
+    let short = (lightness - 0.089_484_177_5 * a - 1.291_485_548 * b).powi(3);
+    [
+        4.076_741_662_1 * long - 3.307_711_591_3 * middle + 0.230_969_929_2 * short,
+        -1.268_438_004_6 * long + 2.609_757_401_1 * middle - 0.341_319_396_5 * short,
+        -0.004_196_086_3 * long - 0.703_418_614_7 * middle + 1.707_614_701 * short,
+    ]
+    .map(|part| part.clamp(0.0, 1.0))
+}
+
+/// Returns the contrast of a plain colour with the solid part of a frame of this shade.
+fn contrast_on_own_part(theme: &str, shade: u32, text: &str) -> f64 {
+    let tokens = tokens(theme);
+    let (lightness, chroma) = if shade < HUES {
+        (number(&tokens, "--service-l"), 0.115)
+    } else {
+        (number(&tokens, "--service-l2"), number(&tokens, "--service-c2"))
+    };
+    let hue = hue_of(shade).to_radians();
+    let ground = linear_of_oklab([lightness, chroma * hue.cos(), chroma * hue.sin()]);
+    let ground = 0.2126 * ground[0] + 0.7152 * ground[1] + 0.0722 * ground[2];
+    let text = luminance(text);
+    (ground.max(text) + 0.05) / (ground.min(text) + 0.05)
+}
+
+#[test]
+fn words_on_the_own_part_of_a_frame_are_readable_in_every_shade_of_both_themes() {
+    let css = include_str!("../../style/62-icicle.css");
+    let rule = css.split_once(".frame.is-leaf {").unwrap().1.split_once('}').unwrap().0;
+    let mix = "color-mix(in oklch, #0b0f14, var(--on-service2) calc(100% * var(--tone)))";
+    assert_eq!(rule.trim(), format!("color: {mix};"));
+    assert!(include_str!("../../style/00-tokens.css").contains("--service-c: .115;"));
+    let mut unreadable = Vec::new();
+    for theme in ["dark", "light"] {
+        let second = tokens(theme)["--on-service2"];
+        for shade in 0..2 * HUES {
+            let text = if shade < HUES { "#0b0f14" } else { second };
+            let contrast = contrast_on_own_part(theme, shade, text);
+            if contrast < 4.5 {
+                unreadable.push(format!("{theme}: {text} on shade {shade} {contrast:.2}"));
+            }
+        }
+    }
+    assert!(unreadable.is_empty(), "{unreadable:#?}");
+    assert!(contrast_on_own_part("light", HUES, "#0b0f14") < 4.5, "one colour is not enough");
 }

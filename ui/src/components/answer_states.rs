@@ -1,6 +1,8 @@
 //! The drawn states of a fetched answer: loading, empty, partial, error; and the failure of a
 //! request beside others.
 
+use std::time::Duration;
+
 use leptos::prelude::*;
 use leptos_router::hooks::use_location;
 
@@ -9,22 +11,35 @@ use crate::{
     api::ApiError,
     browser,
     request_state::RequestState,
-    url::{TimeRange, use_query},
+    url::{History, TimeRange, use_edit_query, use_query},
 };
 
 /// Words beside an answer whose refresh failed.
 const STALE_ANSWER_NOTE: &str = "What is shown is older.";
 
-/// Loading: grey rows in place of the rows to come.
+/// Time after which a panel says that it still waits for its first answer.
+const LONG_WAIT: Duration = Duration::from_secs(10);
+
+/// Loading: grey rows in place of the rows to come, and words once it takes long.
 #[component]
 pub fn LoadingRows(
     /// Number of rows.
     #[prop(default = 8)]
     count: usize,
 ) -> impl IntoView {
+    let is_long = RwSignal::new(false);
+    let say = move || {
+        is_long.try_set(true);
+    };
+    if let Ok(timer) = set_timeout_with_handle(say, LONG_WAIT) {
+        on_cleanup(move || timer.clear());
+    }
     let rows = (0..count).map(|_| view! { <div class="loading-row"></div> }).collect_view();
     view! {
         <div class="loading" role="status" aria-label="Loading">
+            <Show when=move || is_long.get()>
+                <p class="loading-words">"Still waiting for the answer of the server."</p>
+            </Show>
             {rows}
         </div>
     }
@@ -64,6 +79,15 @@ pub fn PartialNote(
     }
 }
 
+/// A note about a part of the address that is not understood.
+#[component]
+pub fn UnreadNote(
+    /// The part, and what is shown in its place.
+    words: Signal<Option<String>>,
+) -> impl IntoView {
+    move || words.get().map(|words| view! { <PartialNote>{words}</PartialNote> })
+}
+
 /// A link that reads a partial answer in full: the same page with a shorter range.
 #[component]
 pub fn ShorterRange() -> impl IntoView {
@@ -80,6 +104,22 @@ pub fn ShorterRange() -> impl IntoView {
         })
     };
     view! { {link} }
+}
+
+/// A button that looks at all stored time: the same page without a range. Nothing where the page has
+/// none.
+#[component]
+pub fn AllTimeButton() -> impl IntoView {
+    let (query, edit) = (use_query(), use_edit_query());
+    let is_all = move || query.with(TimeRange::read) == TimeRange::All;
+    let all_time = move |_| edit(History::Push, &|query| TimeRange::All.write(query));
+    view! {
+        <Show when=move || !is_all()>
+            <button class="button" type="button" on:click=all_time.clone()>
+                "Look at all time"
+            </button>
+        </Show>
+    }
 }
 
 /// Error: the failure, its remedy and a button to retry.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use serde::de::DeserializeOwned;
 
-use super::{ErrorState, LoadingRows, PartialNote, ShorterRange, WatchedRequest};
+use super::{AllTimeButton, ErrorState, LoadingRows, PartialNote, ShorterRange, WatchedRequest};
 use crate::{browser, page_time::SHORTER_RANGE_HINT, request_state::RequestState};
 
 /// Words about missing parts, with a link to a shorter range where they suggest one.
@@ -47,6 +47,9 @@ pub fn Panel<T, D, V>(
     /// Text of an empty panel: the missing item and a way to get some.
     #[prop(into)]
     empty: Signal<String>,
+    /// Set to offer a look at all time in an empty panel.
+    #[prop(optional)]
+    offers_all_time: bool,
     /// Number of grey rows shown while the answer loads.
     #[prop(default = 4)]
     rows: usize,
@@ -76,7 +79,8 @@ where
             let body = if is_empty(&answer) && is_failed {
                 ().into_any()
             } else if is_empty(&answer) {
-                view! { <p class="panel-empty">{move || empty.get()}</p> }.into_any()
+                let all_time = offers_all_time.then(|| view! { " " <AllTimeButton /> });
+                view! { <p class="panel-empty">{move || empty.get()} {all_time}</p> }.into_any()
             } else {
                 draw(answer).into_any()
             };

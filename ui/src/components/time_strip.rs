@@ -117,7 +117,7 @@ impl StripPart {
 pub fn waiting_key(parts: &[StripPart]) -> Option<impl IntoView + use<>> {
     let words = key_words(parts)?.to_owned();
     Some(view! {
-        <span class="wf-key is-hatched mute" title=HATCHED>
+        <span class="wf-key is-striped mute" title=HATCHED>
             <bdi>{words}</bdi>
         </span>
     })

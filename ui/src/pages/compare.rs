@@ -13,15 +13,20 @@ use tidings_proto::{
 
 use crate::{
     addresses,
-    api::{self, analysis},
+    api::{
+        self, ApiError,
+        analysis::{self, Analysis},
+    },
     browser,
-    components::{EmptyState, ErrorState, LoadingRows, PartialNote, StateBadge, use_call_choice},
+    components::{
+        EmptyState, ErrorState, LoadingRows, PartialNote, StateBadge, UnreadNote, use_call_choice,
+    },
     format, number_format,
     pages::transaction_type::call_trees::call_keys,
     request_state::RequestState,
     shell::{Crumb, set_crumbs},
     shortcuts::use_shortcuts,
-    url::{History, UrlQuery, use_navigation, use_query},
+    url::{History, TimeRange, UrlQuery, unread_text, use_navigation, use_query},
 };
 
 pub mod impact;
@@ -34,7 +39,12 @@ struct Sides {
     left: TraceId,
     /// The right trace. `None` for the typical trace.
     right: Option<TraceId>,
+    /// The time of the typical trace, if the address has one.
+    range: Option<TimeRange>,
 }
+
+/// The range that is offered where the default one has nothing typical.
+const LONGER: TimeRange = TimeRange::Last { seconds: 2_592_000 };
 
 impl Sides {
     fn read(query: &UrlQuery) -> Option<Self> {
@@ -43,7 +53,13 @@ impl Sides {
             None | Some("" | "typical") => None,
             Some(id) => Some(id.parse().ok()?),
         };
-        Some(Self { left, right })
+        let range = query.get("range").map(|_| TimeRange::read(query));
+        Some(Self { left, right, range: range.filter(|_| right.is_none()) })
+    }
+
+    /// Returns an analysis of the time of the typical trace. Without a range, the API has one.
+    fn window(&self) -> Analysis {
+        self.range.map_or_else(Analysis::default, |range| Analysis::within(range, browser::now()))
     }
 
     fn address(&self) -> String {
@@ -51,7 +67,7 @@ impl Sides {
     }
 
     fn swapped(&self) -> Option<Self> {
-        Some(Self { left: self.right?, right: Some(self.left) })
+        Some(Self { left: self.right?, right: Some(self.left), range: None })
     }
 }
 
@@ -64,7 +80,7 @@ pub fn ComparePage() -> impl IntoView {
     let compared = RequestState::<Comparison>::new(move || {
         let sides = sides.get()?;
         let right = sides.right.map_or_else(|| "typical".to_owned(), |right| right.to_string());
-        Some(analysis::compare(&sides.left.to_string(), &right))
+        Some(analysis::compare(sides.window(), &sides.left.to_string(), &right))
     });
     Effect::new(move |before: Option<Option<Sides>>| {
         let asked = sides.get();
@@ -76,7 +92,7 @@ pub fn ComparePage() -> impl IntoView {
     Effect::new(move |_| {
         let kind = compared.value().and_then(|comparison| {
             let root = comparison.calls.first()?;
-            let range = crate::url::TimeRange::default();
+            let range = TimeRange::default();
             Some(Crumb {
                 text: number_format::truncate(format::operation(&root.operation), 60),
                 href: Some(addresses::transaction_type(&root.service, &root.operation, range)),
@@ -93,11 +109,13 @@ pub fn ComparePage() -> impl IntoView {
             go(&swapped.address(), History::Replace);
         }
     });
+    let unread = Signal::derive(move || query.with(unread_side));
     let body = move || {
-        if sides.get().is_none() {
-            return choose(query).into_any();
-        }
+        let Some(asked) = sides.get() else { return choose(query).into_any() };
         if let Some(error) = compared.error() {
+            if is_single(&asked, &error) {
+                return no_other(&asked).into_any();
+            }
             let retry = Callback::new(move |()| compared.refresh());
             return view! { <ErrorState name="The comparison" error on_retry=retry /> }.into_any();
         }
@@ -109,8 +127,50 @@ pub fn ComparePage() -> impl IntoView {
     view! {
         <div class="page compare">
             {move || head(sides, compared)}
+            <UnreadNote words=unread />
             {body}
         </div>
+    }
+}
+
+/// Returns the words for a side of the address that is no trace id.
+fn unread_side(query: &UrlQuery) -> Option<String> {
+    let unread = |key: &'static str| {
+        let text = query.get(key).map(str::trim).filter(|text| !text.is_empty())?;
+        let is_typical = key == "right" && text == "typical";
+        let is_read = is_typical || text.parse::<TraceId>().is_ok();
+        (!is_read).then(|| format!("{key}={text}"))
+    };
+    let part = unread("left").or_else(|| unread("right"))?;
+    let shown = "a trace id has 32 hexadecimal digits, and nothing is compared";
+    Some(unread_text(&part, shown))
+}
+
+/// Reports whether no other transaction of the type is known, so that nothing is typical.
+fn is_single(sides: &Sides, error: &ApiError) -> bool {
+    let ApiError::Problem(problem) = error else { return false };
+    let is_right = problem.parameter.as_deref() == Some("right");
+    sides.right.is_none() && is_right && error.is_not_found()
+}
+
+/// The type of the trace has no other transaction: a link to a longer time.
+fn no_other(sides: &Sides) -> impl IntoView + use<> {
+    let now = browser::now();
+    let label = |range: TimeRange| range.label(now, browser::zone_minutes(now));
+    let time = sides.range.map_or_else(|| "the 24 h before its end".to_owned(), label);
+    let words =
+        format!("There is no other transaction of this type in the range to compare with: {time}.");
+    let longer = (sides.range != Some(LONGER)).then(|| {
+        let mut query = UrlQuery::parse(sides.address().trim_start_matches("/compare?"));
+        LONGER.write(&mut query);
+        let words = format!("Compare with those of the {}", label(LONGER).to_lowercase());
+        view! { <a class="button" href=query.on("/compare")>{words}</a> }
+    });
+    view! {
+        <EmptyState title="Nothing is typical of this type">
+            <p>{words}</p>
+            <div class="state-actions">{longer}</div>
+        </EmptyState>
     }
 }
 
@@ -322,7 +382,7 @@ fn comparison_view(
 
 #[cfg(test)]
 mod tests {
-    use super::Sides;
+    use super::{LONGER, Sides, unread_side};
     use crate::url::UrlQuery;
 
     #[test]
@@ -332,6 +392,8 @@ mod tests {
         let both = read(&format!("left={one}&right={other}")).unwrap();
         assert_eq!(both.address(), format!("/compare?left={one}&right={other}"));
         assert_eq!(both.swapped().unwrap().address(), format!("/compare?left={other}&right={one}"));
+        let longer = read(&format!("left={one}&right=typical&range=30d")).unwrap();
+        assert_eq!(longer.range, Some(LONGER));
         let typical = read(&format!("left={one}&right=typical")).unwrap();
         assert_eq!((typical.right, typical.swapped()), (None, None));
         assert_eq!(read(&format!("left={one}")), Some(typical));
@@ -339,5 +401,16 @@ mod tests {
             (read(""), read("left=x"), read(&format!("left={one}&right=x"))),
             (None, None, None)
         );
+    }
+
+    #[test]
+    fn a_side_that_is_no_trace_id_is_named() {
+        let one = "aaaa0000000000000000000000000001";
+        let named = |text: &str| unread_side(&UrlQuery::parse(text));
+        for read in ["", "left=", &format!("left={one}"), &format!("left={one}&right=typical")] {
+            assert_eq!(named(read), None, "{read}");
+        }
+        assert!(named("left=xx").unwrap().starts_with("`left=xx` was not understood: "));
+        assert!(named(&format!("left={one}&right=xx")).unwrap().starts_with("`right=xx` was"));
     }
 }

@@ -23,15 +23,15 @@ use crate::{
     charts::time_buckets::TimeBuckets,
     components::{
         AddressSegments, Badge, Chip, Icon, IconName, Panel, ServiceName, SortHead, SortOrder,
-        SparkBars, SparkTone, Suggest, Suggestion, Tone, WatchedRequest, report::quiet_text,
-        use_choice, use_sort,
+        SparkBars, SparkTone, Suggest, Suggestion, Tone, UnreadNote, WatchedRequest,
+        report::quiet_text, use_choice, use_sort,
     },
     format, number_format,
     page_time::partial_answer_text,
     request_state::RequestState,
     shell::{crumb, set_crumbs},
     shortcuts::use_shortcuts,
-    url::{History, TimeRange, UrlQuery, use_edit_query, use_query},
+    url::{History, TimeRange, UrlQuery, unread_text, use_edit_query, use_query},
     window::LiveWindow,
 };
 
@@ -272,6 +272,10 @@ pub fn ErrorsPage() -> impl IntoView {
     let unknown_sources =
         WatchedRequest::new("Which exceptions only follow is not known", page.with_sources).note();
     let draw = move |list: Arc<ExceptionList>| view! { <ErrorTable page list /> };
+    let unread = Signal::derive(move || {
+        let list = page.now.value()?;
+        page.open.with(|open| unread_kind(open.as_deref()?, &list))
+    });
     view! {
         <div class="page">
             <div class="page-head">
@@ -284,6 +288,7 @@ pub fn ErrorsPage() -> impl IntoView {
                 </div>
                 <p class="sentence">{move || sentence(page)}</p>
                 {unknown_sources}
+                <UnreadNote words=unread />
                 <FilterChips page />
             </div>
             <Panel
@@ -293,6 +298,7 @@ pub fn ErrorsPage() -> impl IntoView {
                 is_empty=|list| list.groups.is_empty()
                 missing=missing
                 empty="No exception was recorded in this time. Exceptions are the exception events of spans, and log records with exception attributes."
+                offers_all_time=true
                 rows=8
                 draw=draw
             />
@@ -301,6 +307,13 @@ pub fn ErrorsPage() -> impl IntoView {
             </p>
         </div>
     }
+}
+
+/// Returns the words for an open kind of the address that is not in the list.
+fn unread_kind(id: &str, list: &ExceptionList) -> Option<String> {
+    let is_listed = list.groups.iter().any(|group| group.id == id);
+    let shown = "no kind of exception with this id is listed in this time, so that none is open";
+    (!is_listed).then(|| unread_text(&format!("open={id}"), shown))
 }
 
 /// Returns the words for a list: `414 exceptions of 7 kinds: 159 at 2 causes, 255 follow from them`.

@@ -18,14 +18,14 @@ use crate::{
     browser,
     charts::heatmap::{HeatmapState, box_text},
     colour,
-    components::{Chip, EmptyState},
+    components::{Chip, EmptyState, UnreadNote},
     links::HeatmapBox,
     paged_list::{ListNotices, ListQuery, ListStatus, OlderButton, PagedList},
     shell::{arrival_gap_line, crumb, remember_list, set_crumbs},
     shortcuts::use_shortcuts,
     url::{
-        ExploreState, History, TimeRange, TraceFilters, TraceListQuery, UrlQuery, use_navigation,
-        use_query,
+        ExploreState, History, TimeRange, TraceFilters, TraceListQuery, UrlQuery, unread_text,
+        use_navigation, use_query,
     },
 };
 
@@ -101,7 +101,7 @@ pub fn ExplorePage() -> impl IntoView {
     let filters = Memo::new(move |_| state.with(|state| state.filters.clone()));
     let selected = Memo::new(move |_| state.with(|state| state.selected));
     let is_query = Memo::new(move |_| state.with(|state| state.query.is_some()));
-    let is_grouped = Memo::new(move |_| state.with(|state| state.group.is_some()));
+    let is_grouped = Memo::new(move |_| state.with(ExploreState::is_grouped));
     let paged: PagedList<ExploredTraces, TraceListQuery> =
         PagedList::new(list_query, api::explored_traces);
     let traces = paged.items();
@@ -148,18 +148,18 @@ pub fn ExplorePage() -> impl IntoView {
                     <QuerySwitch page_state />
                 </div>
             </div>
-            {arrival_gap_line(|| false)}
+            {arrival_gap_line(|| false)} {unread_box(query)}
             <QueryBox page_state error=Signal::derive(move || paged.error()) />
             // The query box shows why a query is refused.
             <Show when=move || !is_refused.get()>
+                {compare_panel(page_state)}
                 <div class="explore-panels" class:is-split=move || is_explained.get()>
                     {latency_panel(page_state, heatmap, held)} {explain_panel(page_state)}
                 </div>
-                {compare_panel(page_state)}
             </Show>
             <ListTools page_state total=Signal::derive(move || paged.total()) />
-            <Show when=move || is_grouped.get() && !is_query.get()>{group_panel(page_state)}</Show>
-            <Show when=move || !is_grouped.get() || is_query.get()>
+            <Show when=move || is_grouped.get()>{group_panel(page_state)}</Show>
+            <Show when=move || !is_grouped.get()>
                 <ListNotices paged />
                 <TraceList traces page_state paged pointed on_open=open />
                 <EmptyTraceList paged state />
@@ -190,6 +190,17 @@ fn box_chip(page_state: ExplorePageState) -> Option<impl IntoView> {
     Some(view! {
         <Chip name="box".to_owned() relation="=" value on_edit=drop_box on_remove=drop_box />
     })
+}
+
+/// The note about a box of the address that cannot be read.
+fn unread_box(query: Memo<UrlQuery>) -> impl IntoView {
+    let words = Signal::derive(move || {
+        query.with(|query| {
+            let text = query.get("box").filter(|text| HeatmapBox::parse(text).is_none())?;
+            Some(unread_text(&format!("box={text}"), "there is no box, and all traces are listed"))
+        })
+    });
+    view! { <UnreadNote words /> }
 }
 
 /// Returns the query of the list. A box narrows a TraceQL query to its durations, as it narrows

@@ -89,6 +89,7 @@ pub fn LogsPage() -> impl IntoView {
     paged.refresh_while_live(Memo::new(move |_| held.get() || tailing.get()));
     let change = use_change(query);
     bind_keys(state, logs, change, move || paged.stop());
+    show_linked_record(state, paged, logs);
     let is_lines = Memo::new(move |_| listing.get() == LogListing::Lines);
     view! {
         <div class="page logs-page">
@@ -242,6 +243,27 @@ fn ListingSwitch(state: Memo<LogState>, change: Callback<(LogState, History)>) -
             on_choose=Callback::new(choose)
         />
     }
+}
+
+/// Scrolls the record that the address names when the page opens into view, if the first answer has
+/// it. Later answers do not move the list under the reader.
+fn show_linked_record(
+    state: Memo<LogState>,
+    paged: PagedList<LogSearchResult, LogState>,
+    logs: Memo<Arc<Vec<LogView>>>,
+) {
+    let linked = StoredValue::new(state.with_untracked(|state| state.open.clone()));
+    Effect::new(move |_| {
+        let Some(id) = linked.get_value() else { return };
+        if paged.total().is_none() {
+            return;
+        }
+        linked.set_value(None);
+        if logs.with(|logs| logs.iter().any(|log| log.id == id)) {
+            // The line is drawn with this answer.
+            request_animation_frame(move || browser::scroll_to_upper_edge(&row_id(&id)));
+        }
+    });
 }
 
 fn bind_keys(

@@ -25,8 +25,8 @@ use crate::{
         time_chart::{ChartShape, TimeChart, TimeChartView, ValueUnit},
     },
     components::{
-        Badge, EmptyState, LoadingRows, PartialNote, ReportSentence, SentencePlaceholder,
-        ShorterRange, Tone, WatchedRequest,
+        AllTimeButton, Badge, EmptyState, LoadingRows, PartialNote, ReportSentence,
+        SentencePlaceholder, ShorterRange, Tone, WatchedRequest,
         change::{called_change, felt_text},
         compared_text,
     },
@@ -444,17 +444,23 @@ fn empty_map(page: MapPageState) -> impl IntoView {
     if is_focused {
         return view! {
             <EmptyState title="It takes part in no call in this time">
-                <button class="button" type="button" on:click=move |_| page.focus_on(None, 1)>
-                    "Whole map"
-                </button>
+                <div class="state-actions">
+                    <AllTimeButton />
+                    <button class="button" type="button" on:click=move |_| page.focus_on(None, 1)>
+                        "Whole map"
+                    </button>
+                </div>
             </EmptyState>
         }
         .into_any();
     }
     view! {
         <EmptyState title="No calls in this time">
-            <p>"Look at a longer time, or connect a sender."</p>
-            <a class="button" href="/connect">"Connect a sender"</a>
+            <p>"No call that started in this time range is stored."</p>
+            <div class="state-actions">
+                <AllTimeButton />
+                <a class="button" href="/connect">"Connect a sender"</a>
+            </div>
         </EmptyState>
     }
     .into_any()

@@ -15,10 +15,11 @@ use tidings_proto::{
 };
 
 use crate::{
+    addresses,
     api::analysis::{Analysis, changes, deployments, red},
     browser,
     components::{
-        EmptyState, Headline, SentencePlaceholder, WatchedRequest,
+        AllTimeButton, EmptyState, Headline, SentencePlaceholder, WatchedRequest,
         change::{change_badge, sentence_of, truncate_name},
         report::quiet_text,
     },
@@ -27,7 +28,7 @@ use crate::{
     page_time::{PageTime, use_page_time},
     request_state::RequestState,
     shell::{Crumb, set_crumbs},
-    url::{History, TimeRange, UrlQuery, use_edit_query, use_query},
+    url::{UrlQuery, use_query},
 };
 
 mod instances;
@@ -164,8 +165,11 @@ fn chosen_in(query: &UrlQuery) -> Option<ChosenOperation> {
 #[component]
 #[must_use]
 pub fn ServicePage() -> impl IntoView {
-    let params = use_params_map();
-    let name = Memo::new(move |_| params.with(|params| params.get("name").unwrap_or_default()));
+    let (params, query) = (use_params_map(), use_query());
+    let name = Memo::new(move |_| {
+        let segment = params.with(|params| params.get("name").unwrap_or_default());
+        query.with(|query| addresses::read_service(segment, query))
+    });
     move || view! { <OneService name=name.get() /> }
 }
 
@@ -301,12 +305,7 @@ fn silence(view: ServiceView) -> impl IntoView {
             && operations.is_some_and(|operations| operations.groups.is_empty())
             && view.operations.error().is_none()
     });
-    let query = use_query();
-    let is_all = move || query.with(TimeRange::read) == TimeRange::All;
-    let edit = use_edit_query();
-    let all_time = move |_| edit(History::Push, &|query| TimeRange::All.write(query));
     let body = move || {
-        let all_time = all_time.clone();
         is_silent.get().then(|| {
             view! {
                 <EmptyState title="No span of this service">
@@ -317,11 +316,7 @@ fn silence(view: ServiceView) -> impl IntoView {
                         )}
                     </p>
                     <div class="state-actions">
-                        <Show when=move || !is_all()>
-                            <button class="button" type="button" on:click=all_time.clone()>
-                                "Look at all time"
-                            </button>
-                        </Show>
+                        <AllTimeButton />
                         <A href=move || view.links.get().page("/services") attr:class="button">
                             "All services"
                         </A>

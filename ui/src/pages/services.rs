@@ -19,8 +19,9 @@ use service_table::{ROW, ServiceRows, address_of, service_table, sorted};
 use crate::{
     api::analysis::{changes, red},
     components::{
-        EmptyState, LoadingRows, ReportSentence, Segment, Segments, SentencePlaceholder,
-        WatchedRequest, compared_text, group_cells::changed_rows_note, use_sort,
+        AllTimeButton, EmptyState, LoadingRows, ReportSentence, Segment, Segments,
+        SentencePlaceholder, WatchedRequest, compared_text, group_cells::changed_rows_note,
+        use_sort,
     },
     format,
     links::use_links,
@@ -28,7 +29,7 @@ use crate::{
     request_state::RequestState,
     shell::{crumb, set_crumbs},
     shortcuts::use_row_shortcuts,
-    url::{History, TimeRange, use_edit_query, use_navigation, use_query},
+    url::{History, use_edit_query, use_navigation, use_query},
 };
 
 /// Number of requested services: the maximum that the API returns.
@@ -259,32 +260,24 @@ fn request_states(requests: ServiceRequests) -> impl IntoView {
 #[component]
 fn EmptyServiceList(all: Memo<Option<Arc<ServiceRows>>>, count: Memo<usize>) -> impl IntoView {
     let edit = use_edit_query();
-    let query = use_query();
     let state = Memo::new(move |_| {
         (count.get() == 0).then(|| all.get().map(|all| all.groups.is_empty())).flatten()
     });
-    let lift = edit.clone();
     let lift = move |_| {
-        lift(History::Push, &|query| {
+        edit(History::Push, &|query| {
             query.remove("name");
             query.remove("only");
         });
     };
-    let all_time = move |_| edit(History::Push, &|query| TimeRange::All.write(query));
-    let is_all = move || query.with(TimeRange::read) == TimeRange::All;
     let body = move || {
-        let (lift, all_time) = (lift.clone(), all_time.clone());
+        let lift = lift.clone();
         state.get().map(|is_empty| {
             if is_empty {
                 view! {
                     <EmptyState title="No service was called">
                         <p>"No call that started in this time range is stored."</p>
                         <div class="state-actions">
-                            <Show when=move || !is_all()>
-                                <button class="button" type="button" on:click=all_time.clone()>
-                                    "Look at all time"
-                                </button>
-                            </Show>
+                            <AllTimeButton />
                             <a class="button" href="/connect">
                                 "Connect a sender"
                             </a>

@@ -73,6 +73,8 @@ struct Runner {
     /// The query of the shown result, and the moment of the result.
     answered: RwSignal<Option<(SubmittedQuery, UnixNanos)>>,
     started: RwSignal<Option<UnixNanos>>,
+    /// The time after which the last query was cancelled.
+    cancelled: RwSignal<Option<DurationNanos>>,
     /// Progress of the running query.
     progress: RwSignal<Option<SqlProgress>>,
 }
@@ -93,6 +95,7 @@ impl Runner {
             result,
             answered: RwSignal::new(None),
             started: RwSignal::new(None),
+            cancelled: RwSignal::new(None),
             progress,
         };
         let answer = result.signal();
@@ -114,6 +117,7 @@ impl Runner {
         let run = self.asked.with_untracked(|asked| asked.as_ref().map_or(0, |asked| asked.run));
         self.started.set(Some(browser::now()));
         self.progress.set(None);
+        self.cancelled.set(None);
         let limit = self.limit.get_untracked();
         self.asked.set(Some(SubmittedQuery { text, limit, run: run.wrapping_add(1) }));
     }
@@ -121,6 +125,8 @@ impl Runner {
     /// Cancels the running query. The server ends it when its client disconnects.
     fn cancel(self) {
         if self.result.pending() {
+            let started = self.started.get_untracked().unwrap_or_default();
+            self.cancelled.set(Some(browser::now().since(started)));
             self.asked.set(None);
         }
     }
@@ -237,10 +243,7 @@ fn run_bar(runner: Runner, run: Callback<()>, cancel: Callback<()>) -> impl Into
     let running = move || {
         pending.get().then(|| {
             let since = runner.started.get().unwrap_or_default();
-            let elapsed = move || {
-                let tenths = clock.get().since(since).0 / 100_000_000 * 100_000_000;
-                format::duration(DurationNanos(tenths))
-            };
+            let elapsed = move || elapsed_text(clock.get().since(since));
             let read = move || runner.progress.get().map(|progress| progress_text(&progress));
             view! {
                 <span class="sql-running" role="status">
@@ -253,6 +256,15 @@ fn run_bar(runner: Runner, run: Callback<()>, cancel: Callback<()>) -> impl Into
                     <kbd>"Esc"</kbd>
                 </button>
             }
+        })
+    };
+    let cancelled = move || {
+        let elapsed = runner.cancelled.get().filter(|_| !pending.get())?;
+        Some(view! {
+            <span class="sql-running" role="status">
+                "Cancelled after "
+                <span class="mono">{elapsed_text(elapsed)}</span>
+            </span>
         })
     };
     let of = move || {
@@ -270,9 +282,16 @@ fn run_bar(runner: Runner, run: Callback<()>, cancel: Callback<()>) -> impl Into
             </button>
             {limit_choice(runner.limit)}
             {running}
+            {cancelled}
             <span class="sql-of mute">{of}</span>
         </div>
     }
+}
+
+/// Returns the time that a query has run, in tenths of a second.
+fn elapsed_text(elapsed: DurationNanos) -> String {
+    const TENTH_NANOS: u64 = 100_000_000;
+    format::duration(DurationNanos(elapsed.0 / TENTH_NANOS * TENTH_NANOS))
 }
 
 /// The choice of the row limit, which the address has.

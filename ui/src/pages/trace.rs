@@ -18,11 +18,11 @@ use tidings_proto::{
 
 use crate::{
     api, browser, colour,
-    components::{EmptyState, ErrorState, WatchedRequest},
+    components::{EmptyState, ErrorState, UnreadNote, WatchedRequest},
     format,
     request_state::RequestState,
     shell::{Crumb, crumb_to_list, set_crumbs},
-    url::{History, UrlQuery, use_edit_query, use_query},
+    url::{History, UrlQuery, unread_text, use_edit_query, use_query},
 };
 
 mod bar;
@@ -256,9 +256,7 @@ fn Loaded(id: TraceId, model: RwSignal<IdentityArc<TraceModel>>) -> impl IntoVie
         count
     });
     let state = in_address();
-    if state.with_untracked(|state| state.selected.is_none()) {
-        model.with_untracked(|model| select_suspect(model, state));
-    }
+    let unread = select_first(model, state);
     let page = PageSignals::new(id, model, state, records);
     toolbar::bind_keys(page);
     let open = move || page.panel.get() && page.tab.get() == Tab::Waterfall;
@@ -294,6 +292,7 @@ fn Loaded(id: TraceId, model: RwSignal<IdentityArc<TraceModel>>) -> impl IntoVie
             <div class="trace-head">
                 {header::header(page)}
                 {header::problems(page)}
+                <UnreadNote words=unread />
                 {toolbar::toolbar(page)}
             </div>
             <div id="trace-view" class="trace-view" role="tabpanel" aria-label="The chosen view">
@@ -305,6 +304,27 @@ fn Loaded(id: TraceId, model: RwSignal<IdentityArc<TraceModel>>) -> impl IntoVie
 
 /// Number of rows above which a trace opens folded, except for the path to the selected row.
 const OPEN_ROWS_MAX: usize = 1_000;
+
+/// Selects a span if the address names none of the trace. Returns the words for a span of the address
+/// that the trace does not have, until another one is selected. A running trace may get it yet.
+fn select_first(
+    model: RwSignal<IdentityArc<TraceModel>>,
+    state: RwSignal<TraceState>,
+) -> Signal<Option<String>> {
+    let named = use_query().with_untracked(|query| query.get("span").map(str::to_owned));
+    let has_row = model
+        .with_untracked(|model| state.with_untracked(|state| state.selected_row(model).is_some()));
+    let is_running = model.with_untracked(|model| model.summary.state == TransactionState::Running);
+    let is_named = state.with_untracked(|state| state.selected.is_some());
+    if has_row || is_named && is_running {
+        return Signal::derive(|| None);
+    }
+    model.with_untracked(|model| select_suspect(model, state));
+    let shown = "the trace has no such span, and the one with most trouble is selected";
+    let words = named.map(|span| unread_text(&format!("span={span}"), shown));
+    let first = state.with_untracked(|state| state.selected);
+    Signal::derive(move || words.clone().filter(|_| state.with(|state| state.selected == first)))
+}
 
 /// Selects the span of the greatest trouble, or else the root. In a large trace the calls above it
 /// would be far away, so that only these are unfolded.

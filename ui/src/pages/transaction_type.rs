@@ -26,11 +26,11 @@ use crate::{
         trace_sets,
     },
     charts::time_chart::Marker,
-    components::{ErrorState, segments::use_choice_or},
+    components::{EmptyState, ErrorState, segments::use_choice_or},
     format, number_format,
     request_state::RequestState,
     shell::{Crumb, set_crumbs},
-    url::use_query,
+    url::{TimeRange, use_query},
     window::LiveWindow,
 };
 use moment::SINCE;
@@ -82,6 +82,11 @@ pub(crate) struct TypeName {
 }
 
 impl TypeName {
+    /// Reports whether it has both names, without which the API finds nothing.
+    fn is_whole(&self) -> bool {
+        !self.service.is_empty() && !self.operation.is_empty()
+    }
+
     fn filter(&self, analysis: analysis::Analysis) -> analysis::Analysis {
         analysis.with("service", &self.service).with("operation", &self.operation)
     }
@@ -517,16 +522,47 @@ pub fn TransactionTypePage() -> impl IntoView {
         });
         TypeName { service, operation }
     });
-    let page = TypePage::follow(name);
+    let range = Memo::new(move |_| query.with(TimeRange::read));
     Effect::new(move |_| {
         let operation =
             name.with(|name| number_format::truncate(format::operation(&name.operation), 80));
-        let list = addresses::with_range("/transactions", page.window.get().range());
+        let list = addresses::with_range("/transactions", range.get());
         set_crumbs(vec![
             Crumb { text: "Transactions".to_owned(), href: Some(list) },
             Crumb { text: operation, href: None },
         ]);
     });
+    let is_named = Memo::new(move |_| name.with(TypeName::is_whole));
+    let unnamed = move || name.with(|name| unnamed(name, range.get()));
+    view! {
+        <Show when=move || is_named.get() fallback=unnamed>
+            <OneType name />
+        </Show>
+    }
+}
+
+/// An address without both names: a link to the spans that have an empty one.
+fn unnamed(name: &TypeName, range: TimeRange) -> impl IntoView + use<> {
+    let TypeName { service, operation } = name;
+    let spans = (!service.is_empty() || !operation.is_empty()).then(|| {
+        let href = addresses::transaction_type(service, operation, range);
+        view! { <a class="button" href=href>"Its spans in Explore"</a> }
+    });
+    view! {
+        <div class="page">
+            <EmptyState title="This address names no transaction type">
+                <p>"A transaction type has the name of a service and of an operation."</p>
+                <div class="state-actions">
+                    {spans} <a class="button" href="/transactions">"All transaction types"</a>
+                </div>
+            </EmptyState>
+        </div>
+    }
+}
+
+#[component]
+fn OneType(name: Memo<TypeName>) -> impl IntoView {
+    let page = TypePage::follow(name);
     let failed = move || {
         page.now.error().map(|error| {
             let retry = Callback::new(move |()| page.now.refresh());
@@ -560,7 +596,7 @@ pub fn TransactionTypePage() -> impl IntoView {
 /// A window in which no transaction of the type starts.
 fn nothing(page: TypePage) -> impl IntoView {
     let explore = move || {
-        let range = crate::url::TimeRange::All;
+        let range = TimeRange::All;
         page.name.with(|name| addresses::transaction_type(&name.service, &name.operation, range))
     };
     view! {

@@ -103,7 +103,8 @@ pub fn TransactionsPage() -> impl IntoView {
                 ]
                 is_empty=|list| list.kinds.is_empty()
                 missing=missing
-                empty="No transaction begins in this time. Look at a longer time, or connect a sender."
+                empty="No transaction begins in this time."
+                offers_all_time=true
                 rows=10
                 draw=draw
             />

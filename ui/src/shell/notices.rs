@@ -23,7 +23,7 @@ pub(super) fn notices(server: ServerWatch) -> impl IntoView {
             view! {
                 <div class="notice notice-error" role="alert">
                     <Icon name=IconName::Warning />
-                    <span>"Tidings does not answer." {known} " Trying again every 2 s."</span>
+                    <span>"Tidings does not answer." {known} " Trying again every few seconds."</span>
                     <button class="button" type="button" on:click=move |_| server.refresh()>
                         "Try now"
                     </button>

@@ -1,7 +1,8 @@
 //! The search box that takes any pasted text and finds its transaction.
 //!
 //! The server recognises the text. This box sends it, opens a single match, lists several, and
-//! explains a miss. Text that is pasted outside a field is sent here, too.
+//! explains a miss. Enter looks for an id or the value of a key first, then for the best name, and
+//! last in log records. Text that is pasted outside a field is sent here, too.
 
 use std::sync::Arc;
 
@@ -12,10 +13,13 @@ use wasm_bindgen::JsCast;
 
 mod name_search;
 
-use name_search::{PageMatch, best_name, copied_line, traceql_address, use_names};
+use name_search::{
+    ArrivedKeys, NameSuggestions, PageMatch, StartedRequest, best_page, copied_line, may_be_name,
+    traceql_address, use_names,
+};
 
 use crate::{
-    api::{self, ApiError},
+    api::{self, ApiError, analysis},
     browser, colour,
     components::{Icon, IconName, ServiceName, StateBadge},
     format, number_format,
@@ -45,10 +49,11 @@ enum Answer {
 pub fn Omni() -> impl IntoView {
     let text = RwSignal::new(String::new());
     let answer = RwSignal::new(Answer::None);
-    let ask = resolve_handler(text, answer);
-    listen_for_pastes(ask.clone());
     let typed = Memo::new(move |_| text.with(|text| text.trim().to_owned()));
-    let names = use_names(typed);
+    let suggestions = use_names(typed);
+    let names = suggestions.pages;
+    let ask = resolve_handler(text, answer, suggestions);
+    listen_for_pastes(ask.clone());
     let marked = RwSignal::new(None::<usize>);
     let go = use_navigation();
     let open = Callback::new(move |page: PageMatch| {
@@ -60,9 +65,10 @@ pub fn Omni() -> impl IntoView {
     use_shortcuts().bind("Escape", "Close the list of matches, or a pane", "Everywhere", close);
     let pressed = move |event: web_sys::KeyboardEvent| match event.key().as_str() {
         "Enter" => {
-            let at = marked.get_untracked().unwrap_or(0);
-            match names.with_untracked(|names| names.get(at).cloned()) {
-                Some(best) => open.run(best),
+            let marked = marked.get_untracked();
+            let chosen = marked.and_then(|at| names.with_untracked(|names| names.get(at).cloned()));
+            match chosen {
+                Some(chosen) => open.run(chosen),
                 None => ask(text.get_untracked()),
             }
         }
@@ -137,6 +143,7 @@ fn leave_field(event: &web_sys::KeyboardEvent) {
 fn resolve_handler(
     text: RwSignal<String>,
     answer: RwSignal<Answer>,
+    suggestions: NameSuggestions,
 ) -> impl Fn(String) + Clone + Send + Sync + 'static {
     let go = use_navigation();
     move |asked: String| {
@@ -152,67 +159,80 @@ fn resolve_handler(
         }
         answer.set(Answer::Asking);
         let go = go.clone();
+        let arrived = suggestions.arrived_keys();
         spawn_local(async move {
-            let result = api::resolve(&asked).send(None).await;
-            let is_unknown = result.as_ref().is_ok_and(|result| result.matches.is_empty());
-            let best = if is_unknown { best_name(&asked).await } else { None };
-            let lines = match &best {
-                None if is_unknown => copied_line(&asked).await,
-                _ => Vec::new(),
-            };
+            let outcome = outcome_of(&asked, arrived).await;
             // The text may have changed since.
             if text.try_get_untracked().as_deref() != Some(&asked) {
                 return;
             }
-            let shown = match result {
-                Err(error) => Answer::Failed(error),
-                Ok(result) => match result.matches.as_slice() {
-                    [] => match fallback_match(best, lines) {
-                        FallbackMatch::Page(address) => {
-                            go(&address, History::Push);
-                            text.set(String::new());
-                            Answer::None
-                        }
-                        FallbackMatch::Lines(lines) => Answer::Lines(Arc::new(lines)),
-                        FallbackMatch::None => Answer::Nothing(Arc::new(result)),
-                    },
-                    [one] => {
-                        go(&api::trace_address(one.trace_id, one.span_id), History::Push);
-                        text.set(String::new());
-                        Answer::None
-                    }
-                    _ => Answer::Several(Arc::new(result)),
-                },
-            };
-            answer.set(shown);
+            match outcome {
+                Outcome::Page(address) => {
+                    go(&address, History::Push);
+                    text.set(String::new());
+                    answer.set(Answer::None);
+                }
+                Outcome::Shown(shown) => answer.set(shown),
+            }
         });
     }
 }
 
-/// Matches that are not transactions by themselves.
-enum FallbackMatch {
+/// Result of a look for a text.
+enum Outcome {
+    /// The address of the only or the best match.
     Page(String),
-    Lines(Vec<LogView>),
-    None,
+    /// An answer below the box.
+    Shown(Answer),
 }
 
-/// Returns a name's page, the only trace of the found lines, or the lines to choose from.
-fn fallback_match(best: Option<PageMatch>, lines: Vec<LogView>) -> FallbackMatch {
-    if let Some(best) = best {
-        return FallbackMatch::Page(best.address);
+/// Looks for an id or the value of a transaction key, then for the best name, then for log records
+/// with the text.
+async fn outcome_of(asked: &str, arrived: ArrivedKeys) -> Outcome {
+    if may_be_name(asked) {
+        let exact = StartedRequest::new(analysis::resolve_exactly(asked));
+        let best = best_page(asked, arrived).await;
+        match exact.answer().await {
+            Err(error) => return Outcome::Shown(Answer::Failed(error)),
+            Ok(result) if !result.matches.is_empty() => return outcome_of_matches(result),
+            Ok(_) => {}
+        }
+        if let Some(best) = best {
+            return Outcome::Page(best.address);
+        }
     }
+    match api::resolve(asked).send(None).await {
+        Err(error) => Outcome::Shown(Answer::Failed(error)),
+        Ok(result) if result.matches.is_empty() => {
+            outcome_of_lines(copied_line(asked).await, result)
+        }
+        Ok(result) => outcome_of_matches(result),
+    }
+}
+
+/// Returns the address of a single match, or the matches to choose from.
+fn outcome_of_matches(result: ResolveResult) -> Outcome {
+    match result.matches.as_slice() {
+        [one] => Outcome::Page(api::trace_address(one.trace_id, one.span_id)),
+        _ => Outcome::Shown(Answer::Several(Arc::new(result))),
+    }
+}
+
+/// Returns the only trace of the found lines, the lines to choose from, or what was tried.
+fn outcome_of_lines(lines: Vec<LogView>, result: ResolveResult) -> Outcome {
     let mut traces: Vec<_> = lines.iter().filter_map(|line| line.trace_id).collect();
     traces.sort_unstable();
     traces.dedup();
     let first = lines.iter().find_map(api::log_trace_address);
     match (traces.len(), first) {
-        (1, Some(address)) => FallbackMatch::Page(address),
-        _ if lines.is_empty() => FallbackMatch::None,
-        _ => FallbackMatch::Lines(lines),
+        (1, Some(address)) => Outcome::Page(address),
+        _ if lines.is_empty() => Outcome::Shown(Answer::Nothing(Arc::new(result))),
+        _ => Outcome::Shown(Answer::Lines(Arc::new(lines))),
     }
 }
 
-/// The pages that the typed text may mean. Enter opens the marked one, or else the first.
+/// The pages that the typed text may mean. Enter opens the marked one, or else a match of an id, or
+/// else the first.
 fn name_list(
     is_free: bool,
     names: &[PageMatch],

@@ -16,6 +16,8 @@ use crate::{
 };
 
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// Time after which a server that has not answered counts as one that does not answer.
+const DEADLINE: Duration = Duration::from_secs(5);
 /// Number of samples that are kept: four minutes.
 const SAMPLES_MAX: usize = 120;
 /// Number of samples of a rate: about ten seconds.
@@ -57,7 +59,7 @@ impl ServerWatch {
     /// Starts the requests.
     pub(super) fn provide() -> Self {
         let watch = Self {
-            answer: RequestState::new(|| Some(api::status())),
+            answer: RequestState::with_deadline(|| Some(api::status()), DEADLINE),
             samples: RwSignal::new(VecDeque::new()),
             answered: RwSignal::new(None),
         };
@@ -128,9 +130,9 @@ impl ServerWatch {
         self.answer.error().is_some_and(|error| error.needs_key())
     }
 
-    /// Sends the request now.
+    /// Sends the request now, in place of one that has no answer yet.
     pub fn refresh(self) {
-        self.answer.refresh_when_idle();
+        self.answer.refresh();
     }
 
     /// Returns the history of the counters, oldest first.

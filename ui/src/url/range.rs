@@ -62,6 +62,21 @@ impl TimeRange {
         }
     }
 
+    /// Returns the parameters of a range that [`Self::read`] cannot read, as `from=abc`.
+    #[must_use]
+    pub fn unread(query: &UrlQuery) -> Option<String> {
+        let given = |key: &str| query.get(key).map(|text| format!("{key}={text}"));
+        if matches!(Self::read(query), Self::Between { .. }) {
+            return None;
+        }
+        let ends: Vec<String> = [given("from"), given("to")].into_iter().flatten().collect();
+        if !ends.is_empty() {
+            return Some(ends.join("&"));
+        }
+        let is_read = |text: &str| text == "all" || Self::read_last(text).is_some();
+        given("range").filter(|_| !query.get("range").is_some_and(is_read))
+    }
+
     /// Returns the moving range that the fixed range of the query string replaced.
     #[must_use]
     pub fn read_before(query: &UrlQuery) -> Option<Self> {

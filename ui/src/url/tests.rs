@@ -222,6 +222,24 @@ fn minute_box() -> HeatmapBox {
 }
 
 #[test]
+fn parameters_of_a_range_that_cannot_be_read_are_named() {
+    for (text, unread) in [
+        ("", None),
+        ("range=15m", None),
+        ("range=all", None),
+        ("from=3&to=9", None),
+        ("from=3&to=9&range=zzz", None),
+        ("range=zzz", Some("range=zzz")),
+        ("range=0s", Some("range=0s")),
+        ("from=abc", Some("from=abc")),
+        ("from=9&to=3", Some("from=9&to=3")),
+        ("to=9&range=15m", Some("to=9")),
+    ] {
+        assert_eq!(TimeRange::unread(&UrlQuery::parse(text)).as_deref(), unread, "{text}");
+    }
+}
+
+#[test]
 fn a_box_fixes_a_moving_range_until_it_is_dropped() {
     let (hour, now) = (TimeRange::default(), UnixNanos(3_700_000_000_000));
     let mut state = ExploreState::default();

@@ -1,7 +1,8 @@
 //! Versions and instances of services, and the versions that were first seen in the window.
 //!
 //! Versions and instances are read from a sample of traces of both sides. A version that the
-//! baseline's traces lack is then looked up. It is new when no span of the baseline has it.
+//! baseline's traces lack is then looked up. It is new when no span of the baseline has it. Owns
+//! this look-up, which other causes use, too: a sample may miss the first span.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,6 +26,9 @@ const INSTANCES: [&str; 3] = ["service.instance.id", "k8s.pod.name", "host.name"
 const VERSIONS_MAX: usize = 20;
 /// Maximum number of rows that are scanned for the first span of a version.
 const ROWS_MAX: u64 = 300_000;
+/// Nanoseconds by which the start of a sampled span may precede its stored one, because the clocks
+/// of hosts are reconciled.
+const CLOCKS_MAX: u64 = 60_000_000_000;
 /// Maximum number of versions that are listed of a service.
 const LISTED_MAX: usize = 10;
 /// Maximum number of letters of a version. A longer value is not counted, because senders choose it
@@ -202,6 +206,69 @@ fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     }
 }
 
+/// A value of a resource attribute of a service.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ServiceValue<'a> {
+    pub service: &'a str,
+    pub key: &'a str,
+    pub value: &'a str,
+}
+
+impl ServiceValue<'_> {
+    /// Passes the starts of the spans with the value to `visit` until it breaks. Returns true if
+    /// all of them were read.
+    fn each_start(
+        self,
+        reader: &Reader,
+        range: TimeRange,
+        mut visit: impl FnMut(UnixNanos) -> ControlFlow<()>,
+    ) -> Result<bool, QueryError> {
+        let filter = SpanFilter {
+            start: range,
+            services: Some(vec![self.service.to_owned()]),
+            attributes: vec![AttributeFilter::new(self.key, Some(self.value.to_owned()))],
+            ..SpanFilter::default()
+        };
+        let scan = Scan { detail: Detail::Calls, rows_max: ROWS_MAX };
+        let stats = reader.spans(&filter, scan, |rows| {
+            Ok((0..rows.len()).try_for_each(|row| visit(rows.start(row))))
+        })?;
+        Ok(stats.complete)
+    }
+
+    /// Reports whether a span of the range has the value.
+    fn is_in(self, reader: &Reader, range: TimeRange) -> Result<bool, QueryError> {
+        let mut is_found = false;
+        self.each_start(reader, range, |_| {
+            is_found = true;
+            ControlFlow::Break(())
+        })?;
+        Ok(is_found)
+    }
+
+    /// The start of the first span with the value in the window. `known` is the start of a sampled
+    /// one. `None` when the baseline also has one, and when not all spans were read.
+    pub(super) fn first_start(
+        self,
+        reader: &Reader,
+        ranges: Sides<TimeRange>,
+        known: UnixNanos,
+    ) -> Result<Option<UnixNanos>, QueryError> {
+        if self.is_in(reader, ranges.before)? {
+            return Ok(None);
+        }
+        let latest = UnixNanos(known.0.saturating_add(CLOCKS_MAX));
+        let end = ranges.now.end.map_or(latest, |end| end.min(latest));
+        let range = TimeRange { end: Some(end), ..ranges.now };
+        let mut first = None::<UnixNanos>;
+        let is_complete = self.each_start(reader, range, |start| {
+            first = Some(first.map_or(start, |first| first.min(start)));
+            ControlFlow::Continue(())
+        })?;
+        Ok(first.filter(|_| is_complete))
+    }
+}
+
 /// The first span of a version in the window, and the number of its spans. `None` when the baseline
 /// also has one.
 fn first(
@@ -210,29 +277,15 @@ fn first(
     service: &str,
     version: &str,
 ) -> Result<Option<(UnixNanos, u64)>, QueryError> {
-    let filter = |start: TimeRange| SpanFilter {
-        start,
-        services: Some(vec![service.to_owned()]),
-        attributes: vec![AttributeFilter::new(VERSION, Some(version.to_owned()))],
-        ..SpanFilter::default()
-    };
-    let scan = Scan { detail: Detail::Calls, rows_max: ROWS_MAX };
-    let mut is_known = false;
-    reader.spans(&filter(ranges.before), scan, |rows| {
-        is_known |= !rows.is_empty();
-        Ok(if is_known { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    })?;
-    if is_known {
+    let version = ServiceValue { service, key: VERSION, value: version };
+    if version.is_in(reader, ranges.before)? {
         return Ok(None);
     }
     let (mut first, mut count) = (None::<UnixNanos>, 0);
-    reader.spans(&filter(ranges.now), scan, |rows| {
-        for row in 0..rows.len() {
-            let start = rows.start(row);
-            first = Some(first.map_or(start, |first| first.min(start)));
-            count += 1;
-        }
-        Ok(ControlFlow::Continue(()))
+    version.each_start(reader, ranges.now, |start| {
+        first = Some(first.map_or(start, |first| first.min(start)));
+        count += 1;
+        ControlFlow::Continue(())
     })?;
     Ok(first.map(|first| (first, count)))
 }

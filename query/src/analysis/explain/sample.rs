@@ -18,7 +18,7 @@ use tidings_proto::{
     api::AttributeName,
     otlp::{KeyValue, SpanKind, StatusCode, Value},
 };
-use tidings_storage::{CodedAttribute, Scalar, SpanRows};
+use tidings_storage::{Scalar, SpanRows};
 
 pub(super) use counts::Counts;
 
@@ -38,6 +38,8 @@ const CACHED_MAX: usize = 4_096;
 /// Binary logarithm of the number of recent values of an attribute that are found without a hash
 /// table.
 const RECENT_BITS: u32 = 6;
+/// Number of attributes of a span whose order is cached.
+const ORDER_MAX: usize = 256;
 /// Maximum length of a compared value in bytes; a longer value counts as an id of its own.
 const VALUE_BYTES_MAX: usize = 512;
 
@@ -47,6 +49,8 @@ pub(super) struct ComparedSpans {
     attributes: Vec<Attribute>,
     /// Indexes of attributes by key, for intrinsics, span attributes and resource attributes.
     places: [HashMap<String, usize, RandomState>; SCOPES.len()],
+    /// Indexes of the attributes of the last span, because the next span often has the same.
+    order: Vec<usize>,
     /// Values, each with its attribute's number and its text.
     values: Vec<(u32, String)>,
     /// The values of all spans, concatenated.
@@ -110,32 +114,23 @@ struct PortionValues {
     operations: HashMap<Option<usize>, Option<u32>, RandomState>,
     outcomes: HashMap<(SpanKind, StatusCode), [Option<u32>; 2], RandomState>,
     resources: HashMap<Option<usize>, Vec<u32>, RandomState>,
-    /// Attributes of spans by the codes of their keys.
-    keys: Vec<Option<PortionKey>>,
-}
-
-/// An attribute of spans in one portion.
-#[derive(Debug, Clone)]
-struct PortionKey {
-    place: Option<usize>,
-    /// Values by the codes of their texts.
-    texts: Vec<Option<u32>>,
 }
 
 impl ComparedSpans {
     /// Counts these rows, each with true if it is selected, and compares those in the sample.
     pub(super) fn add(&mut self, rows: &SpanRows, new: impl Iterator<Item = (usize, bool)>) {
         let mut shared = PortionValues::default();
-        let attributes = rows.coded_attributes();
         for (row, is_selected) in new {
             let zeros = mixed(rows.content_hash(row)).leading_zeros();
             if !self.admits(is_selected, zeros) {
                 continue;
             }
             self.add_intrinsics(rows, row, &mut shared);
-            attributes.each_scalar(row, |attribute| {
-                let value = self.coded(attribute, &mut shared.keys);
+            let mut position = 0;
+            rows.each_scalar(row, |key, value| {
+                let value = self.of_span(position, key, value);
                 self.entries.extend(value);
+                position += 1;
             });
             let of_resource = shared.resources.entry(rows.resource_number(row));
             let of_resource = of_resource.or_insert_with(|| self.values_of_resource(rows, row));
@@ -234,32 +229,19 @@ impl ComparedSpans {
         self.value(place, &text, is_number)
     }
 
-    /// Returns the value of a span's attribute. `keys` are those of the attribute's portion. A text
-    /// with a code is compared and hashed once per portion.
-    fn coded(
-        &mut self,
-        attribute: CodedAttribute<'_>,
-        keys: &mut Vec<Option<PortionKey>>,
-    ) -> Option<u32> {
-        let CodedAttribute { key, key_code, value, value_code } = attribute;
-        if keys.len() <= key_code {
-            keys.resize(key_code + 1, None);
+    /// Returns the value of the attribute at this position among those of a span.
+    fn of_span(&mut self, position: usize, key: &str, value: Scalar<'_>) -> Option<u32> {
+        let likely = self.order.get(position).copied();
+        if let Some(likely) = likely.filter(|likely| self.attributes[*likely].name.key == key) {
+            return self.scalar(likely, value);
         }
-        let known = keys[key_code].get_or_insert_with(|| PortionKey {
-            place: self.place_of(OF_SPAN, key),
-            texts: Vec::new(),
-        });
-        let place = known.place?;
-        let Some(code) = value_code else { return self.scalar(place, value) };
-        if let Some(number) = known.texts.get(code).copied().flatten() {
-            return Some(number);
+        let place = self.place_of(OF_SPAN, key)?;
+        if let Some(known) = self.order.get_mut(position) {
+            *known = place;
+        } else if position < ORDER_MAX {
+            self.order.push(place);
         }
-        let number = self.scalar(place, value)?;
-        if known.texts.len() <= code {
-            known.texts.resize(code + 1, None);
-        }
-        known.texts[code] = Some(number);
-        Some(number)
+        self.scalar(place, value)
     }
 
     fn place_of(&mut self, scope: usize, key: &str) -> Option<usize> {
@@ -352,6 +334,17 @@ impl ComparedSpans {
         Some(place)
     }
 
+    /// Adds a span with these attributes.
+    #[cfg(test)]
+    pub(super) fn add_span(&mut self, is_selected: bool, attributes: &[(&str, String)]) {
+        for (key, text) in attributes {
+            let place = self.place_of(OF_SPAN, key);
+            let value = place.and_then(|place| self.value(place, text, false));
+            self.entries.extend(value);
+        }
+        self.end_span(is_selected, 0);
+    }
+
     /// The value's text.
     pub(super) fn text(&self, value: u32) -> String {
         self.values[value as usize].1.clone()
@@ -438,8 +431,8 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::{
-        CodedAttribute, ComparedSpans, HashMap, OF_SPAN, SAMPLED_MAX, Scalar, VALUE_BYTES_MAX,
-        VALUES_MAX, mixed, range_of,
+        ComparedSpans, HashMap, OF_SPAN, SAMPLED_MAX, Scalar, VALUE_BYTES_MAX, VALUES_MAX, mixed,
+        range_of,
     };
 
     /// Adds spans in this order, with each thousandth one selected.
@@ -497,30 +490,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_value_has_the_same_number_with_every_code_and_without(
-            portions in vec(vec((0..4_u8, 0..12_u8, 0..4_u8), 0..60), 1..5),
+        fn a_value_has_the_same_number_at_every_position(
+            spans in vec(vec((0..4_u8, 0..12_u8, 0..3_u8), 0..60), 1..5),
         ) {
             let mut sample = ComparedSpans::default();
             let mut known: HashMap<(u8, String), u32> = HashMap::new();
-            for (portion, attributes) in portions.into_iter().enumerate() {
-                let mut keys = Vec::new();
-                for (key, number, form) in attributes {
+            for attributes in spans {
+                for (position, (key, number, form)) in attributes.into_iter().enumerate() {
                     let long = "x".repeat(if number == 0 { VALUE_BYTES_MAX } else { 10 });
                     let text = format!("{long}{number}{long}");
-                    let value_code = (usize::from(number) + 5 * portion) % 12;
-                    let (value, value_code) = match form {
-                        0 => (Scalar::Int(number.into()), None),
-                        1 => (Scalar::Double(number.into()), None),
-                        2 => (Scalar::Text(&text), None),
-                        _ => (Scalar::Text(&text), Some(value_code)),
+                    let value = match form {
+                        0 => Scalar::Int(number.into()),
+                        1 => Scalar::Double(number.into()),
+                        _ => Scalar::Text(&text),
                     };
                     let next = u32::try_from(known.len()).unwrap();
                     let expected = (value.to_text().len() <= VALUE_BYTES_MAX)
                         .then(|| *known.entry((key, value.to_text().into())).or_insert(next));
-                    let key_code = (usize::from(key) + portion) % 4;
                     let key = format!("key {key}");
-                    let attribute = CodedAttribute { key: &key, key_code, value, value_code };
-                    prop_assert_eq!(sample.coded(attribute, &mut keys), expected);
+                    prop_assert_eq!(sample.of_span(position, &key, value), expected);
                 }
             }
             for ((key, text), value) in known {
@@ -533,15 +521,12 @@ mod tests {
     }
 
     #[test]
-    fn texts_with_codes_beyond_the_maximum_are_one_value() {
-        let (mut sample, mut keys) = (ComparedSpans::default(), Vec::new());
-        let codes = 0..VALUES_MAX + 5;
-        for code in codes.clone().chain(codes) {
-            let value = &format!("id-{code}");
-            let value = Scalar::Text(value);
-            let of = CodedAttribute { key: "id", key_code: 3, value, value_code: Some(code) };
-            let number = sample.coded(of, &mut keys).unwrap();
-            assert_eq!(number as usize, code.min(VALUES_MAX));
+    fn texts_beyond_the_maximum_are_one_value_when_they_come_again() {
+        let mut sample = ComparedSpans::default();
+        let ids = 0..VALUES_MAX + 5;
+        for id in ids.clone().chain(ids) {
+            let value = sample.of_span(0, "id", Scalar::Text(&format!("id-{id}"))).unwrap();
+            assert_eq!(value as usize, id.min(VALUES_MAX));
         }
     }
 
@@ -567,6 +552,8 @@ mod tests {
         sample.value(dropped, "of no span in the sample", false);
         let place = sample.place_of(OF_SPAN, "shard").unwrap();
         let numbers = (0..VALUES_MAX + 100).chain(0..VALUES_MAX).chain(0..VALUES_MAX);
+        // A frequent value, so that the attribute is no id.
+        let numbers = numbers.chain(std::iter::repeat_n(0, 100));
         for number in numbers.map(Some).chain([None; 50]) {
             let text = number.map(|number| format!("shard-{number}"));
             let value = text.and_then(|text| sample.value(place, &text, false));

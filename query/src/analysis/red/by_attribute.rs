@@ -186,6 +186,7 @@ impl AttributeGroups<'_> {
                 duration: group.calls.latency.stats(),
                 before: None,
                 slower_factor: None,
+                p50_slower_factor: None,
                 may_be_slower: false,
                 fails_more: None,
                 may_fail_more: false,

@@ -20,7 +20,10 @@ use super::{RedKey, RedSearch, earlier_groups::EarlierGroups};
 use crate::{
     analysis::{
         in_step,
-        service_graph::{EarlierCalls, fails_more, may_be_slower, may_fail_more, slower_factor},
+        service_graph::{
+            EarlierCalls, fails_more, may_be_slower, may_fail_more, p50_slower_factor,
+            slower_factor,
+        },
         window::Window,
     },
     trace::trace_rows::Names,
@@ -332,6 +335,7 @@ impl RedGroups {
                 duration: calls.latency.stats(),
                 before: was.map(EarlierCalls::view),
                 slower_factor: was.and_then(|was| slower_factor(calls, was.calls)),
+                p50_slower_factor: was.and_then(|was| p50_slower_factor(calls, was.calls)),
                 may_be_slower: was.is_some_and(|was| may_be_slower(calls, was.calls)),
                 fails_more: before.map(|_| fails_more(calls, was.map(|was| was.calls))),
                 may_fail_more: was.is_some_and(|was| may_fail_more(calls, was.calls)),

@@ -164,32 +164,42 @@ impl<'a> EarlierCalls<'a> {
 /// Factor from the 95th percentile of before to that of now; `None` unless the calls are slower:
 /// more of them than before take longer than that of before.
 pub(crate) fn slower_factor(now: &Calls, before: &Calls) -> Option<f64> {
+    quantile_slower_factor(now, before, 95)
+}
+
+/// Factor from the median of before to that of now; `None` unless the calls are slower by the same
+/// rule of the median.
+pub(crate) fn p50_slower_factor(now: &Calls, before: &Calls) -> Option<f64> {
+    quantile_slower_factor(now, before, 50)
+}
+
+fn quantile_slower_factor(now: &Calls, before: &Calls, percent: u64) -> Option<f64> {
     if now.latency.count().min(before.latency.count()) < COMPARED_CALLS_MIN {
         return None;
     }
-    let (factor, p_value) = longer(&now.latency, &before.latency)?;
+    let (factor, p_value) = longer(&now.latency, &before.latency, percent)?;
     (p_value < P_VALUE_MAX).then_some(factor)
 }
 
 /// Reports whether calls that are not slower take so much longer that they would be slower, with
 /// chance as a possible reason.
 pub(crate) fn may_be_slower(now: &Calls, before: &Calls) -> bool {
-    longer(&now.latency, &before.latency).is_some_and(|(_, p_value)| p_value < UNCERTAIN_P_MAX)
+    longer(&now.latency, &before.latency, 95).is_some_and(|(_, p_value)| p_value < UNCERTAIN_P_MAX)
         && slower_factor(now, before).is_none()
 }
 
-/// Factor from the 95th percentile of before to that of now, and the p-value of that difference;
-/// `None` where it is too small to matter.
-fn longer(now: &Latency, before: &Latency) -> Option<(f64, f64)> {
+/// Factor from a quantile of before to that of now, and the p-value of that difference; `None`
+/// where it is too small to matter. The quantile is in percent.
+fn longer(now: &Latency, before: &Latency, percent: u64) -> Option<(f64, f64)> {
     if now.count().min(before.count()) == 0 {
         return None;
     }
-    let (is, was) = (now.quantile(95), before.quantile(95));
+    let (is, was) = (now.quantile(percent), before.quantile(percent));
     let factor = ratio(is.0, was.0);
     if factor < SLOWER_FACTOR_MIN || is.0.saturating_sub(was.0) < SLOWER_DIFFERENCE_MIN.0 {
         return None;
     }
-    // The bucket that contains the earlier percentile has calls that are as long.
+    // The bucket that contains the earlier quantile has calls that are as long.
     let bounds = before.histogram().into_iter().map(|bucket| bucket.up_to_nano);
     let bound = bounds.filter(|bound| *bound >= was).min().unwrap_or(was);
     let above = |of: &Latency| {
@@ -235,7 +245,7 @@ mod tests {
     use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos, api::Exemplar};
     use tidings_storage::{Call, Calls};
 
-    use super::{fails_more, may_be_slower, may_fail_more, slower_factor};
+    use super::{fails_more, may_be_slower, may_fail_more, p50_slower_factor, slower_factor};
 
     /// Calls of which the first `errors` fail. `slow` of them take the second duration.
     fn calls(count: u64, errors: u64, [usual, long]: [u64; 2], slow: u64) -> Calls {
@@ -269,6 +279,17 @@ mod tests {
         let fast = calls(100, 0, [50, 50], 0);
         assert_eq!(slower_factor(&calls(100, 0, [140, 140], 0), &fast), None, "below 0.1 ms");
         assert_eq!(slower_factor(&before, &calls(3, 0, [1_000, 1_000], 0)), None, "too few");
+    }
+
+    #[test]
+    fn calls_are_slower_by_their_median_where_half_of_them_are() {
+        let before = calls(100, 0, [10_000, 10_000], 0);
+        for (slow, expected) in [(100, Some(2.0)), (60, Some(2.0)), (30, None)] {
+            let now = calls(100, 0, [10_000, 20_000], slow);
+            assert_eq!(p50_slower_factor(&now, &before), expected, "{slow} of 100");
+        }
+        let few = calls(3, 0, [10_000, 20_000], 3);
+        assert_eq!(p50_slower_factor(&few, &before), None, "too few");
     }
 
     #[test]

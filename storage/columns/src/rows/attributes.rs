@@ -64,11 +64,6 @@ impl AttributesColumn {
         Ok(AttributeEntries::from_batch(batch, name)?.map(Self))
     }
 
-    /// Returns the entries of all rows.
-    pub(super) fn entries(&self) -> &AttributeEntries {
-        &self.0
-    }
-
     /// Calls `visit` for each attribute of a row whose value is a scalar.
     pub(crate) fn each_scalar<'a>(
         &'a self,

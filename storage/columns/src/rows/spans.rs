@@ -14,8 +14,8 @@ use tidings_proto::{
 };
 
 use super::{
-    attributes::Scalar, coded_attributes::CodedAttributes, column::OptionalColumn,
-    column_readers::column_readers, sender::SenderRows, with_ends,
+    attributes::Scalar, column::OptionalColumn, column_readers::column_readers, sender::SenderRows,
+    with_ends,
 };
 use crate::schema::span_columns;
 
@@ -214,16 +214,6 @@ impl SpanRows {
         if let Some(attributes) = &self.readers.attributes {
             attributes.each_scalar(row, visit);
         }
-    }
-
-    /// Returns a reader of the scalar attributes with codes of keys and texts, for counting the
-    /// values of many rows. Needs `Detail::Attributes`.
-    #[must_use]
-    pub fn coded_attributes(&self) -> CodedAttributes<'_> {
-        let attributes = self.readers.attributes.as_ref();
-        attributes.map_or_else(CodedAttributes::default, |attributes| {
-            CodedAttributes::new(attributes.entries(), &self.batch)
-        })
     }
 
     /// Returns its events. Needs `Detail::Events` or `Detail::Full`.

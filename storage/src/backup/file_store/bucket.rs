@@ -26,8 +26,7 @@ use tokio::runtime::Handle;
 
 use super::{FileStore, LocationLock, PIECE, StoredFile};
 use crate::{
-    Clock, StorageError, blocking::random, error::failed, settings::ObjectAddress,
-    table_store::as_io,
+    Clock, ObjectAddress, StorageError, blocking::random, error::failed, table_store::as_io,
 };
 
 const LOCK: &str = "lock.json";

@@ -24,7 +24,6 @@ use super::{
 use crate::{
     StorageError,
     data_file::{
-        DataFile,
         attributes::{FileAttributes, WantedAttributes},
         footer::{file_footer, guarded},
         order::SLOT_NANOS,
@@ -33,6 +32,7 @@ use crate::{
         shred::AttributeCounts,
     },
     scan::select,
+    table_file::DataFile,
 };
 
 /// Sort key of a row in a merge.

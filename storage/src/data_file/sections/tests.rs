@@ -12,9 +12,10 @@ use super::{
     BLOCK_ROWS, DECOMPRESSOR_BYTES, Portion, merge_bytes_min, pages, portion_of, sections,
 };
 use crate::{
-    data_file::{DataFile, encode_spans, footer::footer},
+    data_file::{encode_spans, footer::footer},
     memory::Chunk,
     samples::NOW,
+    table_file::DataFile,
     table_store::Readable,
 };
 

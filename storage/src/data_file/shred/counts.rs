@@ -151,6 +151,7 @@ mod tests {
         conversion::span_rows,
         packed::ValueKind,
     };
+    use tidings_disk::test_effort::by_effort;
     use tidings_proto::{
         Signal,
         otlp::{ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span},
@@ -204,12 +205,14 @@ mod tests {
                 ..Span::default()
             }
         };
-        let spans = (0..5).map(span).collect();
+        // Together they have more entries than are counted, so that some rows are left out.
+        let count = by_effort(3, 5);
+        let spans = (0..count).map(span).collect();
         let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
         let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
         let rows = span_rows(&ExportTraceServiceRequest { resource_spans }, NOW).unwrap();
         let counts =
-            AttributeCounts::from_rows(std::slice::from_ref(&rows), (0..5).map(|row| (0, row)));
+            AttributeCounts::from_rows(std::slice::from_ref(&rows), (0..count).map(|row| (0, row)));
         let counts = counts.unwrap();
         assert_eq!((counts.rows, counts.values.len()), (2, ENTRIES_COUNTED));
         let few = AttributeCounts::from_rows(&[rows], (2..3).map(|row| (0, row))).unwrap();

@@ -32,13 +32,14 @@ use super::{AttributeCounts, COLUMNS_MAX, ColumnMinimum, LISTED};
 use crate::{
     AttributeFilter, Detail, LogFilter, Scan, Snapshot, SpanFilter, StorageError,
     data_file::{
-        Choice, DataFile, EncodedFile, FileWriter, Merge, MergeLimits, attributes::FileAttributes,
+        Choice, EncodedFile, FileWriter, Merge, MergeLimits, attributes::FileAttributes,
         encode_small, index_of,
     },
     filter::Matcher,
     memory::Chunk,
     samples::{self, NOW},
     snapshot::TableView,
+    table_file::DataFile,
 };
 
 fn text(text: &str) -> Option<AnyValue> {

@@ -11,10 +11,10 @@ use arrow_schema::ArrowError;
 use tidings_columns::rows::column::OptionalColumn;
 
 use super::{ExceptionAttributes, ExceptionKey, List, ListedException, exception_section};
-use crate::{SpanRows, scan::project};
+use crate::{SpanRows, projection::project, rollup::limit};
 
 /// Columns that the builder reads.
-pub(in crate::rollup) const COLUMNS: [&str; 6] =
+pub(crate) const COLUMNS: [&str; 6] =
     ["start_unix_nanos", "service", "name", "content_hash", HAS_EXCEPTION, "events"];
 const HAS_EXCEPTION: &str = "has_exception";
 /// Maximum number of groups. A file with more has no list.
@@ -23,7 +23,7 @@ const GROUPS_MAX: usize = 65_536;
 const GROUP_BYTES_MAX: usize = 4 << 20;
 /// Maximum number of exceptions in a list. A single span may have half a million of a few bytes
 /// each.
-pub(super) const LISTED_MAX: usize = 1 << 20;
+pub(crate) const LISTED_MAX: usize = 1 << 20;
 
 /// Takes rows and lists their exceptions. Repeated spans are omitted.
 #[derive(Debug, Default)]
@@ -63,7 +63,7 @@ impl ExceptionBuilder {
     }
 
     /// Returns true if the list exceeded its limit and was dropped.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.is_full
     }
 
@@ -72,7 +72,7 @@ impl ExceptionBuilder {
     ///
     /// # Errors
     /// As [`Self::push`].
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         batch: &RecordBatch,
         places: impl Iterator<Item = u64>,
@@ -94,7 +94,7 @@ impl ExceptionBuilder {
             }
             let (start, caller) = (rows.start(row), self.caller(&rows, row));
             for exception in thrown {
-                let has_room = self.list.exceptions.len() < LISTED_MAX;
+                let has_room = self.list.exceptions.len() < limit(LISTED_MAX);
                 let group = has_room.then(|| self.group(caller, (&rows, row), exception)).flatten();
                 let Some(group) = group else {
                     self.is_full = true;
@@ -131,7 +131,7 @@ impl ExceptionBuilder {
         }
         let bytes = rows.service(row).len() + rows.name(row).len() + known.1.len();
         let number = self.list.groups.len();
-        if number >= GROUPS_MAX || self.group_bytes + bytes > GROUP_BYTES_MAX {
+        if number >= limit(GROUPS_MAX) || self.group_bytes + bytes > GROUP_BYTES_MAX {
             return None;
         }
         self.group_bytes += bytes;
@@ -144,7 +144,7 @@ impl ExceptionBuilder {
     }
 
     /// Returns the list.
-    pub(super) fn into_list(self) -> List {
+    pub(crate) fn into_list(self) -> List {
         self.list
     }
 
@@ -165,7 +165,7 @@ fn has_any(batch: &RecordBatch) -> Result<bool, ArrowError> {
 }
 
 /// Returns the rows of a batch that have an exception.
-pub(super) fn rows_with(batch: &RecordBatch) -> Result<Vec<usize>, ArrowError> {
+pub(crate) fn rows_with(batch: &RecordBatch) -> Result<Vec<usize>, ArrowError> {
     let column = OptionalColumn::<BooleanArray>::from_batch(batch, HAS_EXCEPTION)?;
     let all: Range<usize> = 0..batch.num_rows();
     Ok(all.filter(|row| column.truth(*row)).collect())

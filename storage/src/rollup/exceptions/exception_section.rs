@@ -4,7 +4,7 @@ use tidings_proto::UnixNanos;
 
 use super::{ExceptionKey, List, ListedException, stack::RULE};
 use crate::{
-    index::{Bytes, Fetch, push_varint},
+    index_bytes::{Fetch, Reader as Bytes, push_varint},
     rollup::cells::{seal, unsealed},
 };
 
@@ -37,14 +37,14 @@ pub(crate) struct Listing {
 }
 
 /// Returns the section of a file without a list.
-pub(super) fn nothing() -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn nothing() -> (Vec<u8>, Vec<u8>) {
     let mut section = Vec::new();
     push_varint(&mut section, UNLISTED);
     (section, Vec::new())
 }
 
 /// Returns the section and its pages, which start at this offset.
-pub(super) fn encode(list: &List, offset: u64) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn encode(list: &List, offset: u64) -> (Vec<u8>, Vec<u8>) {
     let starts = || list.exceptions.iter().map(|listed| listed.start.0);
     let (first, last) = (starts().min().unwrap_or(0), starts().max().unwrap_or(0));
     let (mut lengths, mut pages) = (Vec::new(), Vec::new());
@@ -120,17 +120,17 @@ impl ExceptionSection {
 
 impl Listing {
     /// Returns the start of the first span and of the last one.
-    pub(super) fn times(&self) -> (UnixNanos, UnixNanos) {
+    pub(crate) fn times(&self) -> (UnixNanos, UnixNanos) {
         (UnixNanos(self.first), UnixNanos(self.last))
     }
 
     /// Returns an upper bound of the number of exceptions.
-    pub(super) fn len_max(&self) -> u64 {
+    pub(crate) fn len_max(&self) -> u64 {
         (self.pages.len() as u64).saturating_sub(1).saturating_mul(PAGE_EXCEPTIONS as u64)
     }
 
     /// Reads the list. `None` when it cannot be read.
-    pub(super) fn list(&self, fetch: &mut Fetch<'_>) -> Option<List> {
+    pub(crate) fn list(&self, fetch: &mut Fetch<'_>) -> Option<List> {
         let mut list = List::default();
         let mut offset = self.offset;
         for (number, length) in self.pages.iter().enumerate() {

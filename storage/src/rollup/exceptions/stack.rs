@@ -8,7 +8,7 @@
 use xxhash_rust::xxh3::xxh3_128;
 
 /// Version of the rules. Indexes store hashes of normalised stacks, which differ between versions.
-pub(super) const RULE: u32 = 1;
+pub(crate) const RULE: u32 = 1;
 /// Maximum number of frames to compare. The outermost frames differ with the caller.
 const FRAMES_MAX: usize = 40;
 /// Maximum number of characters of a frame to compare.
@@ -18,7 +18,7 @@ const CAUSE: &str = "Caused by:";
 
 /// Returns the stack without its variable parts. Without a stack, returns the message without its
 /// numbers and ids.
-pub(super) fn normalised(stack: &str, exception_type: &str, message: &str) -> String {
+pub(crate) fn normalised(stack: &str, exception_type: &str, message: &str) -> String {
     let mut normalised = String::with_capacity(stack.len());
     let mut frames = stack
         .lines()
@@ -46,7 +46,7 @@ pub(super) fn normalised(stack: &str, exception_type: &str, message: &str) -> St
 }
 
 /// Returns the hash of [`normalised`].
-pub(super) fn hashed(stack: &str, exception_type: &str, message: &str) -> u128 {
+pub(crate) fn hashed(stack: &str, exception_type: &str, message: &str) -> u128 {
     xxh3_128(normalised(stack, exception_type, message).as_bytes())
 }
 

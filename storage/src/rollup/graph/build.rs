@@ -21,9 +21,10 @@ use super::{
 use crate::{
     Scalar, SpanRows,
     rollup::{
-        call_query::HOUR,
+        HOUR,
         cells::extend_uncounted_rows,
         file_aggregate::{FileAggregate, GroupNumber},
+        limit,
         number_cache::NumberCache,
     },
 };
@@ -36,7 +37,7 @@ const TRACE_SPANS_MAX: usize = 65_536;
 const LEFT_OUT_PART: u64 = 4;
 
 /// Columns that the builder reads.
-pub(in crate::rollup) const COLUMNS: [&str; 11] = [
+pub(crate) const COLUMNS: [&str; 11] = [
     "start_unix_nanos",
     "end_unix_nanos",
     "duration_nanos",
@@ -106,7 +107,7 @@ impl GraphBuilder {
             let number = || self.names.number(rows.service(row));
             let service = services.get_or_compute(rows.service_number(row), number);
             self.rows += 1;
-            if self.spans.len() <= TRACE_SPANS_MAX {
+            if self.spans.len() <= limit(TRACE_SPANS_MAX) {
                 self.spans.push(span(rows, row, service));
             } else {
                 self.portions.clear();
@@ -122,7 +123,7 @@ impl GraphBuilder {
         self.first_row = self.rows;
         let spans = std::mem::take(&mut self.spans);
         let mut portions = std::mem::take(&mut self.portions);
-        if spans.len() > TRACE_SPANS_MAX || !is_of_one_hour(&spans) {
+        if spans.len() > limit(TRACE_SPANS_MAX) || !is_of_one_hour(&spans) {
             extend_uncounted_rows(&mut self.left_out, run);
         } else if !self.file_aggregate.is_full() {
             each_graph_call(trace, &spans, |call| self.count(&call, &spans, &portions));
@@ -179,7 +180,7 @@ impl GraphBuilder {
 }
 
 /// Returns the facts of the row's span.
-pub(super) fn span(rows: &SpanRows, row: usize, service: u32) -> GraphSpan {
+pub(crate) fn span(rows: &SpanRows, row: usize, service: u32) -> GraphSpan {
     let facts = SpanFacts {
         span_id: rows.span_id(row),
         parent_span_id: rows.parent_span_id(row),
@@ -195,7 +196,7 @@ pub(super) fn span(rows: &SpanRows, row: usize, service: u32) -> GraphSpan {
 
 /// Attributes that can name the peer of a span.
 #[derive(Debug)]
-pub(super) struct PeerEntries {
+pub(crate) struct PeerEntries {
     entries: AttributeEntries,
     /// Index in [`KEYS`] of each distinct key of the batch. `None` for keys that name no peer.
     asked: Vec<Option<usize>>,
@@ -203,7 +204,7 @@ pub(super) struct PeerEntries {
 
 impl PeerEntries {
     /// Reads the attribute entries of a batch, if it has the column.
-    pub(super) fn from_batch(batch: &RecordBatch) -> Result<Option<Self>, ArrowError> {
+    pub(crate) fn from_batch(batch: &RecordBatch) -> Result<Option<Self>, ArrowError> {
         let Some(entries) = AttributeEntries::from_batch(batch, "attributes")? else {
             return Ok(None);
         };
@@ -212,7 +213,7 @@ impl PeerEntries {
     }
 
     /// Returns the peer that the attributes of the row's span name. `kind` is the span's.
-    pub(super) fn peer(&self, row: usize, kind: SpanKind) -> Option<BorrowedPeer<'_>> {
+    pub(crate) fn peer(&self, row: usize, kind: SpanKind) -> Option<BorrowedPeer<'_>> {
         let keys = &self.entries.keys;
         // First entry with each of the keys.
         let mut said = [None; KEYS.len()];

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use crate::{
-    index::Bytes,
+    index_bytes::Reader as Bytes,
     rollup::cells::{Directory, push_uncounted_rows, take_uncounted_rows},
 };
 
@@ -13,18 +13,18 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct GraphSection {
     /// Rows that the cells omit, as ascending and disjoint ranges.
-    pub(in crate::rollup) left_out: Vec<Range<u64>>,
+    pub(crate) left_out: Vec<Range<u64>>,
     /// Locations of the cells.
-    pub(in crate::rollup) cells: Directory,
+    pub(crate) cells: Directory,
 }
 
 /// Returns the section of a file without such rollups.
-pub(super) fn nothing(offset: u64) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn nothing(offset: u64) -> (Vec<u8>, Vec<u8>) {
     (encoded(&[], &offset.to_le_bytes()), Vec::new())
 }
 
 /// Returns the section. `cells` is the encoded directory of the cells.
-pub(super) fn encoded(rows: &[Range<u64>], cells: &[u8]) -> Vec<u8> {
+pub(crate) fn encoded(rows: &[Range<u64>], cells: &[u8]) -> Vec<u8> {
     let mut section = Vec::new();
     push_uncounted_rows(&mut section, rows);
     section.extend(cells);

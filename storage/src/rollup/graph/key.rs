@@ -23,7 +23,7 @@ use crate::{
 
 /// Table of texts by number.
 #[derive(Debug, Default)]
-pub(in crate::rollup) struct NameTable {
+pub(crate) struct NameTable {
     numbers: HashMap<Arc<str>, u32, RandomState>,
     texts: Vec<Arc<str>>,
     /// Length of all texts in bytes.
@@ -32,7 +32,7 @@ pub(in crate::rollup) struct NameTable {
 
 impl NameTable {
     /// Returns the number of this text, which is added if it is new.
-    pub(in crate::rollup) fn number(&mut self, text: &str) -> u32 {
+    pub(crate) fn number(&mut self, text: &str) -> u32 {
         if let Some(number) = self.numbers.get(text) {
             return *number;
         }
@@ -45,12 +45,12 @@ impl NameTable {
     }
 
     /// Returns the text with this number.
-    pub(in crate::rollup) fn text(&self, number: u32) -> &str {
+    pub(crate) fn text(&self, number: u32) -> &str {
         self.texts.get(number as usize).map_or("", |text| text)
     }
 
     /// Returns the length of all texts in bytes.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 }
@@ -113,7 +113,7 @@ pub enum GraphKey<N> {
 
 /// Peer of an open span, with numbers for its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NumberedPeer {
+pub(crate) struct NumberedPeer {
     name: u32,
     kind: NodeKind,
     system: Option<u32>,
@@ -121,11 +121,11 @@ pub(super) struct NumberedPeer {
 
 impl NumberedPeer {
     /// Returns a peer of which nothing is known.
-    pub(super) fn unknown(names: &mut NameTable) -> Self {
+    pub(crate) fn unknown(names: &mut NameTable) -> Self {
         Self { name: names.number(""), kind: NodeKind::Unknown, system: None }
     }
 
-    pub(super) fn new(peer: &BorrowedPeer<'_>, names: &mut NameTable) -> Self {
+    pub(crate) fn new(peer: &BorrowedPeer<'_>, names: &mut NameTable) -> Self {
         let system = peer.system.as_deref().map(|system| names.number(system));
         Self { name: names.number(&peer.name), kind: peer.kind, system }
     }
@@ -133,7 +133,7 @@ impl NumberedPeer {
 
 /// Calls `count` with each group key of a span's role, and its call. `peer` is the peer of an open
 /// span; `None` for a consumer without a known producer.
-pub(super) fn counted(
+pub(crate) fn counted(
     of: &GraphCall,
     spans: &[GraphSpan],
     peer: Option<NumberedPeer>,
@@ -188,7 +188,7 @@ impl SlotHash for GraphKey<u32> {
 
 impl GraphKey<u32> {
     /// Returns the key with the names in place of their numbers.
-    pub(super) fn named(self, names: &NameTable) -> GraphKey<&str> {
+    pub(crate) fn named(self, names: &NameTable) -> GraphKey<&str> {
         let text = |number| names.text(number);
         match self {
             Self::Spans(service) => GraphKey::Spans(text(service)),
@@ -222,7 +222,7 @@ const USER: i32 = 6;
 const OPEN: i32 = 16;
 
 /// Limits of the levels of a file's edges.
-pub(in crate::rollup) const LIMITS: LevelLimits = LevelLimits::ALL.counting(is_counted);
+pub(crate) const LIMITS: LevelLimits = LevelLimits::ALL.counting(is_counted);
 
 const EDGE_KINDS: [EdgeKind; 2] = [EdgeKind::Call, EdgeKind::Message];
 const NODE_KINDS: [NodeKind; 5] = [
@@ -236,14 +236,14 @@ const NODE_KINDS: [NodeKind; 5] = [
 impl<'a> GraphKey<&'a str> {
     /// Returns the number of the group in the answer. Of totals that only count, the groups that
     /// neither are edges nor name the services have none of their own.
-    pub(super) fn group_number(self, totals: &mut QueryTotals) -> GroupNumber {
+    pub(crate) fn group_number(self, totals: &mut QueryTotals) -> GroupNumber {
         let key = self.raw();
         let (_, [part, _]) = key;
         if totals.only_counts() && !is_counted(part) { UNASKED } else { totals.number(key) }
     }
 
     /// Returns the key as a group key of a file.
-    pub(super) fn raw(self) -> RawKey<'a> {
+    pub(crate) fn raw(self) -> RawKey<'a> {
         match self {
             Self::Spans(service) => ([service, ""], [SPANS, 0]),
             Self::Entries(service) => ([service, ""], [ENTRIES, 0]),
@@ -261,7 +261,7 @@ impl<'a> GraphKey<&'a str> {
     }
 
     /// Decodes the key of a file's group.
-    pub(super) fn decode((texts, [part, detail]): RawKey<'a>) -> Option<Self> {
+    pub(crate) fn decode((texts, [part, detail]): RawKey<'a>) -> Option<Self> {
         let [one, other] = texts;
         let detail = usize::try_from(detail).ok()?;
         let edge_kind = || EDGE_KINDS.get(detail).copied();

@@ -22,14 +22,14 @@ pub struct Peer {
 
 /// Peer with borrowed names.
 #[derive(Debug)]
-pub(super) struct BorrowedPeer<'a> {
-    pub(super) name: Cow<'a, str>,
-    pub(super) kind: NodeKind,
-    pub(super) system: Option<Cow<'a, str>>,
+pub(crate) struct BorrowedPeer<'a> {
+    pub(crate) name: Cow<'a, str>,
+    pub(crate) kind: NodeKind,
+    pub(crate) system: Option<Cow<'a, str>>,
 }
 
 /// Keys of attributes that can name a peer.
-pub(super) const KEYS: [&str; 19] = [
+pub(crate) const KEYS: [&str; 19] = [
     "db.namespace",
     "db.name",
     "db.system.name",
@@ -68,7 +68,7 @@ impl Peer {
     }
 
     /// Returns the peer with borrowed names.
-    pub(super) fn borrowed(&self) -> BorrowedPeer<'_> {
+    pub(crate) fn borrowed(&self) -> BorrowedPeer<'_> {
         let system = self.system.as_deref().map(Cow::Borrowed);
         BorrowedPeer { name: Cow::Borrowed(&self.name), kind: self.kind, system }
     }
@@ -76,7 +76,7 @@ impl Peer {
 
 impl<'a> BorrowedPeer<'a> {
     /// Like [`Peer::from_attributes`], with keys given by their index in [`KEYS`].
-    pub(super) fn from_attributes(
+    pub(crate) fn from_attributes(
         kind: SpanKind,
         text: impl Fn(usize) -> Option<Cow<'a, str>>,
     ) -> Option<Self> {
@@ -105,7 +105,7 @@ impl<'a> BorrowedPeer<'a> {
         Some(Self { name, kind: NodeKind::External, system: None })
     }
 
-    pub(super) fn into_owned(self) -> Peer {
+    pub(crate) fn into_owned(self) -> Peer {
         let Self { name, kind, system } = self;
         Peer { name: name.into_owned(), kind, system: system.map(Cow::into_owned) }
     }

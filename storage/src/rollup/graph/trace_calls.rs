@@ -71,7 +71,7 @@ pub fn graph_calls(trace_id: TraceId, spans: &[GraphSpan]) -> Vec<GraphCall> {
 }
 
 /// Like [`graph_calls`], but passes the calls to `visit` one by one.
-pub(super) fn each_graph_call(
+pub(crate) fn each_graph_call(
     trace_id: TraceId,
     spans: &[GraphSpan],
     mut visit: impl FnMut(GraphCall),

@@ -11,8 +11,7 @@ use super::{
 use crate::{
     SpanRows,
     rollup::{
-        LEVELS,
-        call_query::HOUR,
+        HOUR, LEVELS,
         cells::{LevelLimits, extend_uncounted_rows},
         file_aggregate::FileAggregate,
         latency::bucket,
@@ -23,7 +22,7 @@ use crate::{
 /// share has no rollups.
 const LEFT_OUT_PART: u64 = 4;
 /// Columns that the builder reads.
-pub(in crate::rollup) const COLUMNS: [&str; 10] = [
+pub(crate) const COLUMNS: [&str; 10] = [
     "start_unix_nanos",
     "end_unix_nanos",
     "duration_nanos",

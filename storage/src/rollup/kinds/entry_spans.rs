@@ -12,7 +12,7 @@ use tidings_proto::{SpanId, TraceId, UnixNanos};
 use super::{KindBounds, KindCalls, SampleSpec, kind_calls::most_frequent};
 use crate::{
     Call, SpanRows,
-    index::trace_hash,
+    index_bytes::trace_hash,
     rollup::{
         SILENCE,
         cells::{GroupNames, GroupTable, RawKey},
@@ -32,11 +32,11 @@ pub struct KindKey<'a> {
 
 impl<'a> KindKey<'a> {
     /// Returns the key as a group key of a file.
-    pub(super) fn raw(self) -> RawKey<'a> {
+    pub(crate) fn raw(self) -> RawKey<'a> {
         ([self.service, self.operation], [0, 0])
     }
 
-    pub(super) fn decode(([service, operation], _): RawKey<'a>) -> Self {
+    pub(crate) fn decode(([service, operation], _): RawKey<'a>) -> Self {
         Self { service, operation }
     }
 }
@@ -50,7 +50,7 @@ pub fn transaction_place(trace_id: TraceId) -> u64 {
 
 /// Order of a trace's spans as candidates for the entry: the least is the entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Rank {
+pub(crate) struct Rank {
     names_parent: bool,
     has_no_start: bool,
     start: UnixNanos,
@@ -61,7 +61,7 @@ pub(super) struct Rank {
 
 impl Rank {
     /// Returns true if the row's span ranks before this one.
-    pub(super) fn is_after(&self, rows: &SpanRows, row: usize) -> bool {
+    pub(crate) fn is_after(&self, rows: &SpanRows, row: usize) -> bool {
         let start = rows.start(row);
         let leading = (rows.parent_span_id(row).is_some(), start.0 == 0, start);
         match leading.cmp(&(self.names_parent, self.has_no_start, self.start)) {
@@ -71,7 +71,7 @@ impl Rank {
         }
     }
 
-    pub(super) fn from_row(rows: &SpanRows, row: usize) -> Self {
+    pub(crate) fn from_row(rows: &SpanRows, row: usize) -> Self {
         let start = rows.start(row);
         Self {
             names_parent: rows.parent_span_id(row).is_some(),
@@ -85,10 +85,10 @@ impl Rank {
 
 /// Candidate for the entry span of a trace.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct EntrySpan {
-    pub(super) rank: Rank,
-    pub(super) kind: GroupNumber,
-    pub(super) call: Call,
+pub(crate) struct EntrySpan {
+    pub(crate) rank: Rank,
+    pub(crate) kind: GroupNumber,
+    pub(crate) call: Call,
 }
 
 /// Spans of a trace without a long silence between them.
@@ -116,13 +116,13 @@ impl TracePart {
 
 /// Traces whose spans arrive one by one, in any order and possibly repeated.
 #[derive(Debug, Default)]
-pub(super) struct EntryPool {
+pub(crate) struct EntryPool {
     traces: HashMap<TraceId, Vec<TracePart>, RandomState>,
 }
 
 impl EntryPool {
     /// Adds a span. `number` returns the number of its kind and is called only if it is needed.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         rows: &SpanRows,
         row: usize,
@@ -133,7 +133,7 @@ impl EntryPool {
     }
 
     /// Adds the spans of these rows that began in a range. The rows are of one trace.
-    pub(super) fn add_run(
+    pub(crate) fn add_run(
         &mut self,
         rows: &SpanRows,
         run: Range<usize>,
@@ -196,7 +196,7 @@ impl EntryPool {
     }
 
     /// Returns the number of traces.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.traces.len()
     }
 
@@ -206,12 +206,12 @@ impl EntryPool {
     }
 
     /// Returns the entries that began in this range.
-    pub(super) fn entries_in(&self, range: &Range<u64>) -> impl Iterator<Item = &EntrySpan> {
+    pub(crate) fn entries_in(&self, range: &Range<u64>) -> impl Iterator<Item = &EntrySpan> {
         self.entries().filter(|of| range.contains(&of.call.exemplar.start_unix_nano.0))
     }
 
     /// Returns the last halves of the ids of the traces that have a part in this range.
-    pub(super) fn low64s_in(&self, range: &Range<u64>) -> Vec<u64> {
+    pub(crate) fn low64s_in(&self, range: &Range<u64>) -> Vec<u64> {
         let is_in = |part: &TracePart| part.first < range.end && range.start <= part.last;
         let traces = self.traces.iter().filter(|(_, parts)| parts.iter().any(is_in));
         let mut low64s: Vec<u64> = traces.map(|(trace, _)| trace.low64()).collect();
@@ -223,8 +223,8 @@ impl EntryPool {
 
 /// Best entry span among some rows.
 #[derive(Debug)]
-pub(super) struct BestRow {
-    pub(super) row: usize,
+pub(crate) struct BestRow {
+    pub(crate) row: usize,
     rank: Rank,
 }
 
@@ -234,7 +234,7 @@ impl BestRow {
     }
 
     /// Returns the best of these rows. `None` without rows.
-    pub(super) fn among(rows: &SpanRows, mut run: Range<usize>) -> Option<Self> {
+    pub(crate) fn among(rows: &SpanRows, mut run: Range<usize>) -> Option<Self> {
         let mut best = Self::new(rows, run.next()?);
         run.for_each(|row| best.compare(rows, row));
         Some(best)
@@ -248,7 +248,7 @@ impl BestRow {
 }
 
 /// Returns the runs of consecutive rows of one trace.
-pub(super) fn trace_runs(rows: &SpanRows) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn trace_runs(rows: &SpanRows) -> impl Iterator<Item = Range<usize>> {
     let mut first = 0;
     std::iter::from_fn(move || {
         let trace = (first < rows.len()).then(|| rows.trace_id(first))?;
@@ -259,7 +259,7 @@ pub(super) fn trace_runs(rows: &SpanRows) -> impl Iterator<Item = Range<usize>> 
 }
 
 /// Returns the entry span that this row would be.
-pub(super) fn entry(
+pub(crate) fn entry(
     rows: &SpanRows,
     row: usize,
     number: impl FnOnce(KindKey<'_>) -> GroupNumber,
@@ -368,19 +368,19 @@ impl Transactions {
 
 /// Candidate traces, by number of the sample they are for.
 #[derive(Debug)]
-pub(super) struct Samples {
+pub(crate) struct Samples {
     of: Vec<Vec<(u64, TraceId)>>,
     /// Numbers of the wanted traces by kind, for kinds seen so far.
     numbers: HashMap<GroupNumber, Vec<usize>>,
 }
 
 impl Samples {
-    pub(super) fn new(wanted: &[SampleSpec]) -> Self {
+    pub(crate) fn new(wanted: &[SampleSpec]) -> Self {
         Self { of: vec![Vec::new(); wanted.len()], numbers: HashMap::new() }
     }
 
     /// Adds a transaction if a sample wants it. `names` has the names of the kinds.
-    pub(super) fn add(&mut self, names: &GroupNames, wanted: &[SampleSpec], entry: &EntrySpan) {
+    pub(crate) fn add(&mut self, names: &GroupNames, wanted: &[SampleSpec], entry: &EntrySpan) {
         let numbers = self.numbers.entry(entry.kind).or_insert_with(|| {
             let key = names.raw(entry.kind).map(KindKey::decode);
             let is_it = |wanted: &SampleSpec| key.is_some_and(|key| wanted.matches(key));
@@ -395,12 +395,12 @@ impl Samples {
 
     /// Returns the samples for the wanted traces with this number, with their positions. They have
     /// no order.
-    pub(super) fn get(&self, number: usize) -> &[(u64, TraceId)] {
+    pub(crate) fn get(&self, number: usize) -> &[(u64, TraceId)] {
         self.of.get(number).map_or(&[], Vec::as_slice)
     }
 
     /// Returns the requested number of traces of each sample.
-    pub(super) fn finish(self, wanted: &[SampleSpec]) -> Vec<Vec<TraceId>> {
+    pub(crate) fn finish(self, wanted: &[SampleSpec]) -> Vec<Vec<TraceId>> {
         let firsts = self.of.into_iter().zip(wanted).map(|(mut traces, wanted)| {
             traces.sort_unstable();
             traces.dedup();

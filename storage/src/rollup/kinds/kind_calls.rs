@@ -11,7 +11,7 @@ use crate::{
 /// Transactions aggregated by kind and time range.
 #[derive(Debug)]
 pub struct KindCalls {
-    pub(super) groups: GroupNames,
+    pub(crate) groups: GroupNames,
     calls: HashMap<(u32, GroupNumber), Calls>,
     kind_count: u64,
     others: OtherKinds,
@@ -37,7 +37,7 @@ pub struct ListedKind<'a> {
 
 impl KindCalls {
     /// Finishes the totals. `others_max` bounds the transactions of any kind that is only counted.
-    pub(super) fn from_totals(totals: QueryTotals, others_max: u64) -> Self {
+    pub(crate) fn from_totals(totals: QueryTotals, others_max: u64) -> Self {
         let count = totals.others();
         let others = OtherKinds { count, count_max: others_max.min(count) };
         let (groups, calls) = totals.finish();
@@ -48,7 +48,7 @@ impl KindCalls {
 
     /// Adds the kinds that are not listed. `kind_count` is the number of all kinds, and those in
     /// `self` are the most frequent.
-    pub(super) fn among(self, kind_count: u64) -> Self {
+    pub(crate) fn among(self, kind_count: u64) -> Self {
         Self { kind_count, ..self }
     }
 
@@ -92,7 +92,7 @@ impl KindCalls {
 }
 
 /// Like [`KindCalls::listed`], with the numbers of the kinds.
-pub(super) fn most_frequent(
+pub(crate) fn most_frequent(
     counts: HashMap<GroupNumber, u64>,
     names: &GroupNames,
     limit: usize,

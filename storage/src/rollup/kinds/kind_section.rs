@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::{
-    index::{Bytes, Fetch, push_varint},
+    index_bytes::{Fetch, Reader as Bytes, push_varint},
     rollup::{
         cells::{Directory, push_uncounted_rows, seal, take_uncounted_rows, unsealed},
         file_aggregate::GroupNumber,
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Minutes in an hour.
-pub(super) const HOUR_MINUTES: u64 = 60;
+pub(crate) const HOUR_MINUTES: u64 = 60;
 /// Number of summaries in a page; a multiple of 8.
 const PAGE_SUMMARIES: u64 = 8_192;
 const CRC_BYTES: u64 = 4;
@@ -24,53 +24,53 @@ const NO_KIND: u64 = 0;
 
 /// Summary of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Summary {
+pub(crate) struct Summary {
     /// Number of the trace's kind. `None` when the cells omit the trace.
-    pub(super) kind: Option<GroupNumber>,
+    pub(crate) kind: Option<GroupNumber>,
     /// Minute of the hour in which the entry span began.
-    pub(super) minute: u8,
+    pub(crate) minute: u8,
     /// Histogram bucket of the entry span's duration.
-    pub(super) bucket: u16,
+    pub(crate) bucket: u16,
     /// True if the trace failed.
-    pub(super) failed: bool,
+    pub(crate) failed: bool,
 }
 
 /// Location of the summaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SummaryLocation {
-    pub(super) offset: u64,
-    pub(super) count: u64,
+pub(crate) struct SummaryLocation {
+    pub(crate) offset: u64,
+    pub(crate) count: u64,
     /// Number of bits of a kind.
-    pub(super) bits: u32,
+    pub(crate) bits: u32,
 }
 
 /// Part of the section that stays in memory.
 #[derive(Debug)]
 pub(crate) struct KindSection {
     /// Hour in which all counted traces began. Hours are counted from 1970.
-    pub(in crate::rollup) hour: u64,
+    pub(crate) hour: u64,
     /// Rows that the cells omit, as ascending and disjoint ranges.
-    pub(in crate::rollup) left_out: Vec<Range<u64>>,
+    pub(crate) left_out: Vec<Range<u64>>,
     place: SummaryLocation,
     /// Locations of the cells.
-    pub(in crate::rollup) cells: Directory,
+    pub(crate) cells: Directory,
 }
 
 /// Encoded pages of summaries.
 #[derive(Debug)]
-pub(super) struct Summaries {
-    pub(super) pages: Vec<u8>,
-    pub(super) bits: u32,
+pub(crate) struct Summaries {
+    pub(crate) pages: Vec<u8>,
+    pub(crate) bits: u32,
 }
 
 /// Returns the section of a file without such rollups.
-pub(super) fn nothing(offset: u64) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn nothing(offset: u64) -> (Vec<u8>, Vec<u8>) {
     let place = SummaryLocation { offset, count: 0, bits: 0 };
     (encoded(0, &[], &place, &offset.to_le_bytes()), Vec::new())
 }
 
 /// Returns the section. `cells` is the encoded directory of the cells.
-pub(super) fn encoded(
+pub(crate) fn encoded(
     hour: u64,
     rows: &[Range<u64>],
     place: &SummaryLocation,
@@ -87,7 +87,7 @@ pub(super) fn encoded(
 }
 
 /// Encodes these summaries, whose kinds are below `kinds`.
-pub(super) fn summaries(each: impl Iterator<Item = Summary>, kinds: usize) -> Summaries {
+pub(crate) fn summaries(each: impl Iterator<Item = Summary>, kinds: usize) -> Summaries {
     let bits = usize::BITS - kinds.leading_zeros();
     let mut pages = Vec::new();
     let (mut start, mut count) = (0, 0);
@@ -162,7 +162,7 @@ impl KindSection {
 
     /// Passes each trace to `visit` by its number, in the order of the index's runs of traces.
     /// `None` when a page is missing or damaged, or when `visit` returns `None`.
-    pub(super) fn each(
+    pub(crate) fn each(
         &self,
         fetch: &mut Fetch<'_>,
         mut visit: impl FnMut(u64, Summary) -> Option<()>,

@@ -27,7 +27,7 @@ const FEWER: usize = 4;
 
 /// Kinds that a query lists separately.
 #[derive(Debug)]
-pub(super) enum KindSelection {
+pub(crate) enum KindSelection {
     /// All kinds.
     All,
     /// No kind. A pass counts kinds by their hashes.
@@ -39,7 +39,7 @@ pub(super) enum KindSelection {
 /// Upper bounds of the transaction counts by hash of the kind, and the hashes whose kinds are
 /// listed.
 #[derive(Debug)]
-pub(super) struct Frequent {
+pub(crate) struct Frequent {
     counts: Vec<u64>,
     is_apart: Vec<bool>,
     /// Number of hashes whose kinds are listed.
@@ -50,17 +50,17 @@ pub(super) struct Frequent {
 
 /// Aggregate of the transactions of a query by kind.
 #[derive(Debug)]
-pub(super) struct KindTotals<'a> {
-    pub(super) bounds: &'a KindBounds,
+pub(crate) struct KindTotals<'a> {
+    pub(crate) bounds: &'a KindBounds,
     /// Seeded hash function of kinds. Senders cannot predict it.
     hashing: &'a RandomState,
-    pub(super) apart: &'a KindSelection,
-    pub(super) totals: QueryTotals,
+    pub(crate) apart: &'a KindSelection,
+    pub(crate) totals: QueryTotals,
 }
 
 impl<'a> KindTotals<'a> {
     /// Creates totals without any kind.
-    pub(super) fn new(
+    pub(crate) fn new(
         bounds: &'a KindBounds,
         hashing: &'a RandomState,
         apart: &'a KindSelection,
@@ -69,7 +69,7 @@ impl<'a> KindTotals<'a> {
     }
 
     /// Returns the number of a kind. In a counting pass, this is its hash.
-    pub(super) fn number(&mut self, key: KindKey<'_>) -> GroupNumber {
+    pub(crate) fn number(&mut self, key: KindKey<'_>) -> GroupNumber {
         if !self.bounds.asks(key) {
             return UNASKED;
         }
@@ -89,19 +89,19 @@ impl<'a> KindTotals<'a> {
     }
 
     /// Adds a transaction of the kind with this number.
-    pub(super) fn add(&mut self, kind: GroupNumber, call: &Call) {
+    pub(crate) fn add(&mut self, kind: GroupNumber, call: &Call) {
         self.totals.add(kind, call);
     }
 
     /// Returns the number of listed kinds, if they exceed the memory bound.
-    pub(super) fn too_many(&self) -> Option<usize> {
+    pub(crate) fn too_many(&self) -> Option<usize> {
         (self.totals.bytes() > self.bounds.bytes_max).then(|| self.totals.group_count())
     }
 }
 
 impl Frequent {
     /// Returns zero counters for all hashes.
-    pub(super) fn counts() -> Vec<u64> {
+    pub(crate) fn counts() -> Vec<u64> {
         vec![0; HASHES]
     }
 
@@ -120,7 +120,7 @@ impl Frequent {
 impl KindSelection {
     /// Returns the selection for the next pass after this many kinds were too many. `None` when it
     /// cannot shrink.
-    pub(super) fn fewer(self, too_many: usize) -> Option<Self> {
+    pub(crate) fn fewer(self, too_many: usize) -> Option<Self> {
         match self {
             Self::All => Some(Self::None),
             // Several kinds may share a hash.
@@ -132,12 +132,12 @@ impl KindSelection {
     }
 
     /// Returns the selection by these counts, after this many kinds were too many.
-    pub(super) fn frequent(counts: Vec<u64>, too_many: usize) -> Self {
+    pub(crate) fn frequent(counts: Vec<u64>, too_many: usize) -> Self {
         Self::Some(Frequent::most_frequent(counts, fewer(too_many)))
     }
 
     /// Returns the maximum number of transactions of a kind that is only counted.
-    pub(super) fn others_max(&self) -> u64 {
+    pub(crate) fn others_max(&self) -> u64 {
         match self {
             Self::Some(frequent) => frequent.others_max,
             Self::All | Self::None => 0,

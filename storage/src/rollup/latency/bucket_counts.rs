@@ -13,7 +13,7 @@ const OCTAVES: usize = 59;
 
 /// Number of durations in each bucket.
 #[derive(Debug, Clone)]
-pub(in crate::rollup) struct BucketCounts {
+pub(crate) struct BucketCounts {
     /// Run of counts of each octave, from 1. 0 means that the octave has none.
     runs: [u8; OCTAVES],
     counts: Vec<u64>,
@@ -38,7 +38,7 @@ impl Eq for BucketCounts {}
 
 impl BucketCounts {
     /// Returns a filler that adds durations.
-    pub(in crate::rollup) fn filling(&mut self) -> BucketFiller<'_> {
+    pub(crate) fn filling(&mut self) -> BucketFiller<'_> {
         BucketFiller { divided: self, octave: OCTAVES, run: 0 }
     }
 
@@ -82,7 +82,7 @@ impl BucketCounts {
     }
 
     /// Returns the buckets that are not empty with their counts, ascending.
-    pub(in crate::rollup) fn buckets(&self) -> impl Iterator<Item = (u16, u64)> {
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = (u16, u64)> {
         let octaves = (0..OCTAVES).filter_map(|octave| Some((octave, self.run(octave)?)));
         octaves.flat_map(|(octave, counts)| {
             let first = u16::try_from(octave * PARTS).expect("invariant: all buckets fit 16 bits");
@@ -92,13 +92,13 @@ impl BucketCounts {
     }
 
     /// Returns true if a bound is in a bucket.
-    pub(in crate::rollup) fn holds_bound(bucket: u16) -> bool {
+    pub(crate) fn holds_bound(bucket: u16) -> bool {
         bound_in(bucket).is_some()
     }
 
     /// Returns the number of durations in a bucket up to the bound inside it; `None` when no bound
     /// is inside.
-    pub(in crate::rollup) fn within(&self, bucket: u16) -> Option<u64> {
+    pub(crate) fn within(&self, bucket: u16) -> Option<u64> {
         bound_in(bucket).map(|bound| self.within[bound])
     }
 
@@ -162,7 +162,7 @@ impl BucketCounts {
 
 /// Adds durations to a distribution. Durations are mostly ascending, so the last octave is cached.
 #[derive(Debug)]
-pub(in crate::rollup) struct BucketFiller<'a> {
+pub(crate) struct BucketFiller<'a> {
     divided: &'a mut BucketCounts,
     /// Octave of the last duration. `run` is the start of its counts.
     octave: usize,
@@ -181,12 +181,7 @@ impl BucketFiller<'_> {
 
     /// Adds durations to a bucket. If it contains a bound, `within` of them do not exceed the
     /// bound.
-    pub(in crate::rollup) fn add_bucket(
-        &mut self,
-        bucket: u16,
-        count: u64,
-        within: u64,
-    ) -> Option<()> {
+    pub(crate) fn add_bucket(&mut self, bucket: u16, count: u64, within: u64) -> Option<()> {
         if bucket > BUCKET_MAX || within > count {
             return None;
         }

@@ -101,7 +101,7 @@ pub struct CutServices {
 
 impl FormSummary {
     /// Adds other records.
-    pub(super) fn join(&mut self, other: Self) {
+    pub(crate) fn join(&mut self, other: Self) {
         self.count += other.count;
         self.severity_number = self.severity_number.max(other.severity_number);
         self.first = self.first.min(other.first);

@@ -15,6 +15,7 @@ use super::{
     MINUTE, MinuteTimes, SeverityGroup, log_count_section, log_form_builder::LogFormBuilder,
     log_form_section,
 };
+use crate::rollup::limit;
 
 /// Columns that the builder reads.
 const COLUMNS: [&str; 5] =
@@ -125,7 +126,8 @@ impl LogCountBuilder {
         self.group_bytes += group.service.len();
         let number = u32::try_from(self.groups.len()).ok();
         let number = number
-            .filter(|number| (*number as usize) < CELLS_MAX && self.group_bytes <= GROUP_BYTES_MAX);
+            .filter(|number| (*number as usize) < limit(CELLS_MAX))
+            .filter(|_| self.group_bytes <= GROUP_BYTES_MAX);
         let Some(number) = number else {
             *self = Self::nothing();
             return None;
@@ -145,7 +147,7 @@ impl LogCountBuilder {
             }
         }
         *self.cells.entry((minute, group)).or_default() += 1;
-        if self.cells.len() > CELLS_MAX {
+        if self.cells.len() > limit(CELLS_MAX) {
             *self = Self::nothing();
         }
     }

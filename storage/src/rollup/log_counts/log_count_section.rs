@@ -2,7 +2,7 @@
 
 use super::{GroupCount, MINUTE, MinuteTimes, SeverityGroup};
 use crate::{
-    index::{Bytes, Fetch, push_varint},
+    index_bytes::{Fetch, Reader as Bytes, push_varint},
     rollup::cells::{seal, unsealed},
 };
 
@@ -25,18 +25,18 @@ pub(crate) struct CountPages {
 
 /// Groups of a file, and the cells of each minute in the order of the minutes.
 pub(crate) struct CellPage {
-    pub(super) groups: Vec<SeverityGroup>,
-    pub(super) minutes: Vec<Vec<GroupCount>>,
+    pub(crate) groups: Vec<SeverityGroup>,
+    pub(crate) minutes: Vec<Vec<GroupCount>>,
 }
 
 /// Returns the section of a file without counts.
-pub(super) fn nothing() -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn nothing() -> (Vec<u8>, Vec<u8>) {
     (Vec::new(), Vec::new())
 }
 
 /// Returns the section and its pages, which start at this offset. Minutes are ascending. Cells are
 /// ascending by minute and group.
-pub(super) fn encode(
+pub(crate) fn encode(
     groups: &[SeverityGroup],
     minutes: &[MinuteTimes],
     cells: &[((u64, u32), u64)],
@@ -71,7 +71,7 @@ pub(super) fn encode(
 }
 
 /// Appends the groups in the order of their numbers.
-pub(super) fn push_groups(page: &mut Vec<u8>, groups: &[SeverityGroup]) {
+pub(crate) fn push_groups(page: &mut Vec<u8>, groups: &[SeverityGroup]) {
     push_varint(page, groups.len() as u64);
     for group in groups {
         push_varint(page, group.service.len() as u64);
@@ -81,7 +81,7 @@ pub(super) fn push_groups(page: &mut Vec<u8>, groups: &[SeverityGroup]) {
 }
 
 /// Reads the groups that [`push_groups`] wrote. `None` when they are damaged.
-pub(super) fn read_groups(bytes: &mut Bytes<'_>) -> Option<Vec<SeverityGroup>> {
+pub(crate) fn read_groups(bytes: &mut Bytes<'_>) -> Option<Vec<SeverityGroup>> {
     let mut groups = Vec::new();
     for _ in 0..bytes.varint()? {
         let length = usize::try_from(bytes.varint()?).ok()?;

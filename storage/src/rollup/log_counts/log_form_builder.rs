@@ -9,6 +9,7 @@ use super::{
     log_form_section::{FormSums, MessageGroup},
     message_form::FormWriter,
 };
+use crate::rollup::limit;
 
 /// Maximum number of forms. A file with more has no counts by form.
 const FORMS_MAX: usize = 4_096;
@@ -19,7 +20,7 @@ const CELLS_MAX: usize = 1 << 18;
 
 /// Takes the records of one data file, each once, and counts them by form.
 #[derive(Debug, Default)]
-pub(super) struct LogFormBuilder {
+pub(crate) struct LogFormBuilder {
     groups: Vec<MessageGroup>,
     /// Numbers of the groups by the number of their severity group and by form.
     numbers: Vec<HashMap<String, u32, RandomState>>,
@@ -32,12 +33,12 @@ pub(super) struct LogFormBuilder {
 
 impl LogFormBuilder {
     /// Returns a builder without counts.
-    pub(super) fn nothing() -> Self {
+    pub(crate) fn nothing() -> Self {
         Self { is_full: true, ..Self::default() }
     }
 
     /// Counts a record of this time and content hash in the severity group with this number.
-    pub(super) fn count(&mut self, (time, hash): (u64, u64), severity_group: u32, text: &str) {
+    pub(crate) fn count(&mut self, (time, hash): (u64, u64), severity_group: u32, text: &str) {
         if self.is_full {
             return;
         }
@@ -65,7 +66,7 @@ impl LogFormBuilder {
             return Some(*number);
         }
         self.form_bytes += form.len();
-        if self.groups.len() == FORMS_MAX || self.form_bytes > FORM_BYTES_MAX {
+        if self.groups.len() == limit(FORMS_MAX) || self.form_bytes > FORM_BYTES_MAX {
             return None;
         }
         let number = u32::try_from(self.groups.len()).ok()?;
@@ -75,7 +76,7 @@ impl LogFormBuilder {
     }
 
     /// Returns the bytes of the section and of its page, which starts at this offset of the file.
-    pub(super) fn finish(self, severities: &[SeverityGroup], offset: u64) -> (Vec<u8>, Vec<u8>) {
+    pub(crate) fn finish(self, severities: &[SeverityGroup], offset: u64) -> (Vec<u8>, Vec<u8>) {
         if self.is_full {
             return log_form_section::nothing();
         }

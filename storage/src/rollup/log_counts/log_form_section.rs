@@ -5,12 +5,15 @@ use super::{
     log_count_section::{push_groups, read_groups},
 };
 use crate::{
-    index::{Bytes, Fetch, push_varint},
-    rollup::cells::{seal, unsealed},
+    index_bytes::{Fetch, Reader as Bytes, push_varint},
+    rollup::{
+        cells::{seal, unsealed},
+        limit,
+    },
 };
 
 /// Maximum length of a page for any file.
-const PAGE_BYTES_MIN: u64 = 64 << 10;
+const PAGE_BYTES_MIN: usize = 64 << 10;
 /// Maximum length of a page in bytes for each record, if that is longer.
 const RECORD_BYTES: u64 = 4;
 
@@ -32,35 +35,35 @@ pub(crate) struct FormPage {
 
 /// Group key: the severity group and the form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct MessageGroup {
+pub(crate) struct MessageGroup {
     /// Number of the severity group.
-    pub(super) severity_group: u32,
-    pub(super) form: String,
+    pub(crate) severity_group: u32,
+    pub(crate) form: String,
 }
 
 /// Counts of a file.
-pub(super) struct FormSums<'a> {
-    pub(super) severities: &'a [SeverityGroup],
-    pub(super) groups: &'a [MessageGroup],
+pub(crate) struct FormSums<'a> {
+    pub(crate) severities: &'a [SeverityGroup],
+    pub(crate) groups: &'a [MessageGroup],
     /// Cells by minute and number of the group, ascending.
-    pub(super) cells: &'a [((u64, u32), FormCell)],
+    pub(crate) cells: &'a [((u64, u32), FormCell)],
 }
 
 /// Groups of a file, and the cells of each minute in the order of the minutes.
 pub(crate) struct FormCells {
-    pub(super) severities: Vec<SeverityGroup>,
-    pub(super) groups: Vec<MessageGroup>,
-    pub(super) minutes: Vec<Vec<(usize, FormCell)>>,
+    pub(crate) severities: Vec<SeverityGroup>,
+    pub(crate) groups: Vec<MessageGroup>,
+    pub(crate) minutes: Vec<Vec<(usize, FormCell)>>,
 }
 
 /// Returns the section of a file without counts.
-pub(super) fn nothing() -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn nothing() -> (Vec<u8>, Vec<u8>) {
     (Vec::new(), Vec::new())
 }
 
 /// Returns the section and its page, which starts at this offset. The section has no counts when
 /// the page would be too long for this number of records.
-pub(super) fn encode(sums: &FormSums<'_>, records: u64, offset: u64) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn encode(sums: &FormSums<'_>, records: u64, offset: u64) -> (Vec<u8>, Vec<u8>) {
     let mut page = Vec::new();
     push_groups(&mut page, sums.severities);
     push_varint(&mut page, sums.groups.len() as u64);
@@ -83,7 +86,7 @@ pub(super) fn encode(sums: &FormSums<'_>, records: u64, offset: u64) -> (Vec<u8>
     }
     seal(&mut page, 0);
     let bytes = page.len() as u64;
-    if bytes > PAGE_BYTES_MIN.max(records.saturating_mul(RECORD_BYTES)) {
+    if bytes > (limit(PAGE_BYTES_MIN) as u64).max(records.saturating_mul(RECORD_BYTES)) {
         return nothing();
     }
     let mut section = Vec::new();

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::{
-    index::{Bytes, Fetch, push_varint},
+    index_bytes::{Fetch, Reader as Bytes, push_varint},
     rollup::{
         cells::{Directory, LevelLimits, seal, unsealed},
         file_aggregate::FileAggregate,
@@ -13,7 +13,7 @@ use crate::{
 
 /// Maximum number of shared traces of two files. With more, the pair resolves none, because their
 /// page would be too large.
-pub(super) const TRACES_MAX: usize = 1 << 20;
+pub(crate) const TRACES_MAX: usize = 1 << 20;
 const LOW64_BYTES: usize = 8;
 /// The limit of the cells is that of a file with this many rows.
 const CELLS_OF_ROWS: usize = 1 << 17;
@@ -27,47 +27,47 @@ pub(crate) struct CorrectionSection {
     /// Start of its pages, which are the last of the index.
     offset: u64,
     /// Names of the files that it was compared with, ascending.
-    pub(super) compared: Box<[u64]>,
+    pub(crate) compared: Box<[u64]>,
     /// Corrections with the compared files that share some traces, ascending.
-    pub(super) pairs: Box<[Pair]>,
+    pub(crate) pairs: Box<[Pair]>,
 }
 
 /// Correction with another file that shares some traces.
 #[derive(Debug)]
-pub(in crate::rollup) struct Pair {
+pub(crate) struct Pair {
     /// Name of the other file.
-    pub(super) other: u64,
+    pub(crate) other: u64,
     settled: Range<u64>,
     apart: Range<u64>,
     /// Directory of the corrections of edges.
-    pub(in crate::rollup) graph: Directory,
+    pub(crate) graph: Directory,
     /// Directory of the corrections of transaction types.
-    pub(in crate::rollup) kinds: Directory,
+    pub(crate) kinds: Directory,
 }
 
 /// Traces that a pair resolves.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(in crate::rollup) struct ResolvedTraces {
+pub(crate) struct ResolvedTraces {
     /// Last halves of the trace ids, ascending.
-    pub(in crate::rollup) low64s: Vec<u64>,
+    pub(crate) low64s: Vec<u64>,
     /// File that has the entry span of each trace: 0 for the other file, 1 for this one.
-    pub(in crate::rollup) entries: Vec<u8>,
+    pub(crate) entries: Vec<u8>,
 }
 
 /// Pair under construction.
 #[derive(Debug, Default)]
-pub(super) struct PairBuilder {
-    pub(super) settled: ResolvedTraces,
+pub(crate) struct PairBuilder {
+    pub(crate) settled: ResolvedTraces,
     /// Last halves of the ids of shared traces that are not resolved, ascending.
-    pub(super) apart: Vec<u64>,
-    pub(super) graph: FileAggregate,
-    pub(super) kinds: FileAggregate,
+    pub(crate) apart: Vec<u64>,
+    pub(crate) graph: FileAggregate,
+    pub(crate) kinds: FileAggregate,
     /// Number of rows that the pair was made from.
-    pub(super) rows: usize,
+    pub(crate) rows: usize,
 }
 
 /// Returns the section of a file and its pages, which start at this offset.
-pub(super) fn encoded(
+pub(crate) fn encoded(
     mut compared: Vec<u64>,
     pairs: Vec<(u64, PairBuilder)>,
     offset: u64,
@@ -148,7 +148,7 @@ fn take_directory(section: &mut Bytes<'_>) -> Option<Directory> {
 
 impl Pair {
     /// Reads the traces that the pair resolves. `None` when the page is missing or damaged.
-    pub(super) fn resolved_traces(&self, fetch: &mut Fetch<'_>) -> Option<ResolvedTraces> {
+    pub(crate) fn resolved_traces(&self, fetch: &mut Fetch<'_>) -> Option<ResolvedTraces> {
         let page = fetch(self.settled.clone())?;
         let held = unsealed(&page)?;
         let (low64s, entries) = held.split_at(held.len() / (LOW64_BYTES + 1) * LOW64_BYTES);
@@ -157,7 +157,7 @@ impl Pair {
 
     /// Reads the shared traces that the pair does not resolve. `None` when the page is missing or
     /// damaged.
-    pub(super) fn apart(&self, fetch: &mut Fetch<'_>) -> Option<Vec<u64>> {
+    pub(crate) fn apart(&self, fetch: &mut Fetch<'_>) -> Option<Vec<u64>> {
         let page = fetch(self.apart.clone())?;
         unsealed(&page).map(numbers)
     }
@@ -170,7 +170,7 @@ fn numbers(bytes: &[u8]) -> Vec<u64> {
 
 impl ResolvedTraces {
     /// Returns the traces whose entry span is not in this file of the pair, 0 or 1.
-    pub(in crate::rollup) fn without_entry(&self, place: usize) -> Vec<u64> {
+    pub(crate) fn without_entry(&self, place: usize) -> Vec<u64> {
         let of_all = self.low64s.iter().zip(&self.entries);
         of_all.filter(|(_, entry)| usize::from(**entry) != place).map(|(low64, _)| *low64).collect()
     }

@@ -96,7 +96,7 @@ async fn files_say_once_what_they_say_together() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_anywhere_leaves_an_index_that_is_right() {
     for fault in [FaultRepeat::Once, FaultRepeat::Persistent] {
-        for nth in (1..).step_by(by_effort(5, 1)) {
+        for nth in (1..).step_by(by_effort(8, 1)) {
             let (root, hour) = (tempfile::tempdir().unwrap(), hour());
             let faulty = FaultyDisk::new(root.path());
             let disk: SharedDisk = Arc::new(faulty.clone());

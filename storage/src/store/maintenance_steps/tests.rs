@@ -27,9 +27,9 @@ use super::{MaintenanceState, MergePace, leave};
 use crate::{
     AttributeFilter, Clock, Detail, Erasure, Retention, RetentionCondition, RetentionRule, Scan,
     Snapshot, SpanFilter, StorageError, Store, StoreSettings, SystemClock, TelemetryBatch,
-    data_file::DataFile,
     store::tests::{contents, logs, open, open_with, settings, traces},
     table_change::CommitReason,
+    table_file::DataFile,
 };
 
 /// A clock that a test moves, evenly or by a jump.
@@ -174,7 +174,7 @@ async fn maintenance_that_fails_anywhere_loses_and_doubles_nothing() {
         // After a single fault, the same steps follow as after a persistent one, except for those
         // that clean up.
         let step = if fault == FaultRepeat::Once { 1 } else { 3 };
-        for nth in (1..).step_by(step * by_effort(4, 1)) {
+        for nth in (1..).step_by(step * by_effort(7, 1)) {
             let root = tempfile::tempdir().unwrap();
             let faulty = FaultyDisk::new(root.path());
             let disk: SharedDisk = Arc::new(faulty.clone());
@@ -326,11 +326,11 @@ async fn a_merge_ends_without_a_result_when_others_take_its_room_meanwhile() {
 
 /// Makes a batch of a trace with an error. Its data file has more than a hundred kilobytes.
 fn bulky(number: u64) -> TelemetryBatch {
-    let TelemetryBatch::Traces { mut request, .. } = traces(number, 2000) else { unreachable!() };
+    let TelemetryBatch::Traces { mut request, .. } = traces(number, 600) else { unreachable!() };
     let spans: &mut Vec<Span> = &mut request.resource_spans[0].scope_spans[0].spans;
     for (at, span) in spans.iter_mut().enumerate() {
         let word = |part: u64| xxh3_64(format!("{number} {at} {part}").as_bytes());
-        span.name = (0..8).map(|part| format!("{:016x}", word(part))).collect();
+        span.name = (0..32).map(|part| format!("{:016x}", word(part))).collect();
     }
     spans[0].status = Some(tidings_proto::otlp::Status { code: 2, ..Default::default() });
     TelemetryBatch::Traces { request, bytes: None }

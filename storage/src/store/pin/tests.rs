@@ -5,6 +5,7 @@ use std::{ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 use tidings_disk::{
     SharedDisk,
     faulty::{Dice, FaultRepeat, FaultyDisk},
+    test_effort::by_effort,
 };
 use tidings_proto::{Signal, TraceId};
 
@@ -173,7 +174,8 @@ async fn a_pin_that_comes_while_its_trace_is_being_removed_wins() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_acknowledged_about_pins_survives_faults_and_power_cuts() {
-    for nth in 1.. {
+    // The distance is odd, so that faults are single and persistent ones in turn.
+    for nth in (1..).step_by(by_effort(3, 1)) {
         let root = tempfile::tempdir().unwrap();
         let faulty = FaultyDisk::new(root.path());
         let disk: SharedDisk = Arc::new(faulty.clone());

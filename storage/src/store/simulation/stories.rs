@@ -531,14 +531,25 @@ fn find(
     sound: &SoundSeeds,
     tell: fn(u64, Option<Mistake>) -> Result<Vec<String>, String>,
 ) {
-    // The search begins with a seed that is known to find the mistake.
-    let first = if mistake == Mistake::ForgetLandedCommit { 41 } else { 0 };
-    let found = (0..SEEDS_MAX).map(|number| (first + number) % SEEDS_MAX).any(|place| {
-        let seed = u64::try_from(place).unwrap();
+    let first = first_seed(mistake);
+    let found = (0..SEEDS_MAX).map(|number| (first + number) % SEEDS_MAX).find(|place| {
+        let seed = u64::try_from(*place).unwrap();
         let passes = || tell(seed, None).is_ok();
-        tell(seed, Some(mistake)).is_err() && *sound[place].get_or_init(passes)
+        tell(seed, Some(mistake)).is_err() && *sound[*place].get_or_init(passes)
     });
-    assert!(found, "it was not found in {SEEDS_MAX} seeds");
+    assert!(found.is_some(), "it was not found in {SEEDS_MAX} seeds");
+    // It belongs into `first_seed` if it comes long after the first.
+    eprintln!("{mistake:?}: seed {found:?} after {first}");
+}
+
+/// Returns the seed that a search begins with: one that is known to find the mistake, if the first
+/// such seed has slow ones before it.
+fn first_seed(mistake: Mistake) -> usize {
+    match mistake {
+        Mistake::AcknowledgeRefused | Mistake::BelieveUpload | Mistake::PublishRefused => 1,
+        Mistake::ForgetLandedCommit => 41,
+        _ => 0,
+    }
 }
 
 macro_rules! mistakes {

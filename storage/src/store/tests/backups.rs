@@ -146,7 +146,7 @@ async fn history(seed: u64) {
         (Dice(seed + 1), numbers),
         Arc::clone(&stop),
     ));
-    for backup in 0..4 {
+    for backup in 0..by_effort(2, 4) {
         for _ in 0..dice.roll(200) {
             tokio::task::yield_now().await;
         }

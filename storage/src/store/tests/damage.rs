@@ -75,7 +75,7 @@ fn all() -> std::collections::BTreeMap<String, u64> {
 async fn a_checkpoint_that_cannot_be_used_costs_nothing() {
     let sound = tempfile::tempdir().unwrap();
     assert!(checkpointed(sound.path()).await > 0);
-    for damage in ["cut", "garbage", "gone", "pointer"] {
+    for damage in ["cut", "gone", "pointer", "garbage"].into_iter().take(by_effort(3, 4)) {
         let root = tempfile::tempdir().unwrap();
         copy_folder(sound.path(), root.path());
         let newest = log_files(root.path(), ".checkpoint").pop().unwrap();
@@ -159,7 +159,7 @@ async fn a_changed_bit_in_a_commit_is_never_silently_other_rows() {
     let (mut set_aside, mut partial) = (0, 0);
     for (version, commit) in commits.iter().enumerate().skip(1) {
         let sound = fs::read(commit).unwrap();
-        for at in (0..sound.len()).step_by(by_effort(65, 13)) {
+        for at in (0..sound.len()).step_by(by_effort(117, 13)) {
             let mut bytes = sound.clone();
             bytes[at] ^= 1 << (at % 7);
             // Opening moves and writes files, so each case uses a fresh copy of the directory.
@@ -188,7 +188,7 @@ async fn a_changed_bit_in_a_commit_is_never_silently_other_rows() {
     assert!(set_aside > few && partial > few, "{set_aside} {partial}");
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(super) fn copy_folder(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let to = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {

@@ -23,8 +23,8 @@ use super::{SCAN, contents, objects, open, resource};
 use crate::{
     AttributeFilter, Clock, ERASURES_MAX, Erasure, ErasureRecord, ErasureState, LogFilter,
     SpanFilter, StorageError, Store, SystemClock, TelemetryBatch, check,
-    data_file::DataFile,
     store::maintenance_steps::tests::{files, keep_up},
+    table_file::DataFile,
     table_store::unreliable::UnreliableStore,
 };
 

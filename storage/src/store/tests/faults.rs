@@ -142,7 +142,7 @@ fn every_operation_may_fail_in_every_way() {
     // An exhaustive run tests every way on every operation. The distance is odd, so that one thread
     // ends with power cuts and the other with kills.
     let all = is_exhaustive();
-    let distance = by_effort(41, 7);
+    let distance = by_effort(61, 7);
     let ways: Vec<(FaultRepeat, DiskFault)> = DiskFault::ALL
         .into_iter()
         .flat_map(|trouble| [(FaultRepeat::Once, trouble), (FaultRepeat::Persistent, trouble)])
@@ -155,7 +155,7 @@ fn every_operation_may_fail_in_every_way() {
             scope.spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let runtime = runtime.unwrap();
-                let mut untouched = 0;
+                let (mut untouched, mut faults) = (0, 0);
                 let step = if all { THREADS } else { THREADS * distance };
                 let mut nth = 1 + thread * step / THREADS;
                 while untouched < over {
@@ -170,9 +170,11 @@ fn every_operation_may_fail_in_every_way() {
                             panic!("{fault:?} {trouble:?} of operation {nth}: it hangs")
                         });
                         untouched = if failed { 0 } else { untouched + 1 };
+                        faults += u64::from(failed);
                     }
                     nth += step;
                 }
+                assert!(faults > 0, "no operation failed");
             });
         }
     });

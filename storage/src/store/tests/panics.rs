@@ -85,7 +85,7 @@ async fn panics(nth: u64) -> (Option<String>, bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_in_the_log_writer_or_a_flush_loses_nothing_and_ends_the_process() {
     let mut failures = BTreeSet::new();
-    for nth in (1..).step_by(by_effort(3, 1)) {
+    for nth in (1..).step_by(by_effort(5, 1)) {
         let (failure, reached) = panics(nth).await;
         failures.extend(failure.and_then(|text| text.split(" failed").next().map(str::to_owned)));
         if !reached {
@@ -182,7 +182,7 @@ async fn maintenance_that_panics_at_its_work_runs_again_and_merges_the_files() {
     undisturbed.store.close().await.unwrap();
 
     // The operations are the check of free space, and those that write the merged file.
-    for what in ["measure", "create", "append", "sync"] {
+    for what in ["measure", "append", "create", "sync"].into_iter().take(by_effort(2, 4)) {
         let first = work.iter().position(|words| words.starts_with(what));
         let first = first.unwrap_or_else(|| panic!("maintenance does not {what}: {work:?}"));
         let root = tempfile::tempdir().unwrap();

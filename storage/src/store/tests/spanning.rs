@@ -270,7 +270,8 @@ async fn answers_about_rows_over_a_year_are_those_of_the_rows() {
         let mut store = open_at(&clock, settings(root.path())).await;
         let (mut model, mut id) = (Model::default(), 0);
         let born = clock.now().0;
-        for _ in 0..30 {
+        // The first steps have all kinds.
+        for _ in 0..by_effort(21, 30) {
             let now = clock.now().0;
             match dice.roll(10) {
                 0..=4 => {
@@ -331,7 +332,7 @@ async fn rows_of_spanning_files_go_at_their_age_and_whole_traces_stay_by_rules()
     let store = open_at(&clock, settings).await;
     let begin = clock.now().0;
     let mut sent = Vec::new();
-    for day in 0..10 {
+    for day in 0..by_effort(6, 10) {
         let now = clock.now().0;
         // Trace 7 began in an hour with a file of its own and failed in an hour without one.
         let of_day: Vec<Sent> = (0..200_u64)

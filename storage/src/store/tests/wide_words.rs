@@ -1,7 +1,7 @@
 //! Long texts that thousands of rows share are stored once, by a flush and by a merge. Files with
 //! long texts in single rows are merged in portions that fit in memory.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::Mutex};
 
 use tidings_proto::{
     Signal,
@@ -22,6 +22,11 @@ const WORD_BYTES: u64 = 20_000;
 
 /// Returns a text that hardly compresses.
 fn word(number: u64) -> String {
+    static ALL: Mutex<BTreeMap<u64, String>> = Mutex::new(BTreeMap::new());
+    ALL.lock().unwrap().entry(number).or_insert_with(|| random_word(number)).clone()
+}
+
+fn random_word(number: u64) -> String {
     let mut state = number;
     let letter = |_| {
         state =

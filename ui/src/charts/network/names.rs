@@ -1,8 +1,9 @@
 //! Names and alarms of a picture that is too small for its cards, at one size on the screen.
 //!
-//! Owns the choice of the nodes with a name. Pointed and picked nodes come first, then the culprit,
-//! their neighbours, nodes with alarms, and nodes with most calls. A name that would cover an
-//! earlier one is left out until the picture is larger.
+//! Owns the choice of the nodes with a name. While cards have room for some letters, every card has
+//! its name, cut to the card. In a smaller picture, names are wider than cards, and one that would
+//! cover an earlier one is left out: pointed and picked nodes come first, then the culprit, their
+//! neighbours, nodes with alarms, and nodes with most calls.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -15,8 +16,19 @@ use crate::number_format;
 const LETTER: (f64, f64) = (12.0, 7.0);
 /// Height of a line in screen pixels.
 const LINE: f64 = 15.0;
-/// Maximum number of letters of a drawn name.
-const LETTERS_MAX: usize = 24;
+/// Scale from which every card has room for some letters of its name.
+const NAMED_FROM: f64 = 0.25;
+/// Part of a card's width that its name leaves free, in screen pixels.
+const CARD_MARGIN: f64 = 10.0;
+/// Room of a name in a smaller picture, in letters of average width.
+const SMALL_ROOM: f64 = 24.0;
+
+/// Returns a name as it is drawn at this scale.
+fn drawn_name(name: &str, scale: f64) -> String {
+    let room =
+        if scale < NAMED_FROM { SMALL_ROOM } else { (WIDTH * scale - CARD_MARGIN) / LETTER.1 };
+    number_format::truncate_to_width(name, room)
+}
 
 impl NetworkGraph {
     /// Returns the nodes whose names fit at this scale, the most important first.
@@ -64,7 +76,7 @@ impl NetworkGraph {
             let by_size = size(*other).total_cmp(&size(*one));
             Reverse(rank(*one)).cmp(&Reverse(rank(*other))).then(by_size)
         });
-        self.without_overlap(order, scale)
+        if scale < NAMED_FROM { self.without_overlap(order, scale) } else { order }
     }
 
     /// Leaves out nodes whose name would cover an earlier one.
@@ -76,7 +88,7 @@ impl NetworkGraph {
             else {
                 return false;
             };
-            let letters = card.name.chars().count().min(LETTERS_MAX) as f64;
+            let letters = number_format::width_in_letters(&drawn_name(&card.name, scale));
             let half = (letters + 1.0) * LETTER.1 / 2.0;
             let (x, y) = (x * scale, y * scale);
             let lies_over = |(other_x, other_y, other_half): &(f64, f64, f64)| {
@@ -90,30 +102,6 @@ impl NetworkGraph {
         };
         order.into_iter().filter(fits).collect()
     }
-}
-
-/// Returns the width of a letter in letters of average width.
-const fn width_of(letter: char) -> f64 {
-    match letter {
-        'i' | 'j' | 'l' | 't' | 'f' | 'r' | '.' | ',' | ':' | '\'' | '|' => 0.6,
-        'm' | 'w' | 'M' | 'W' | '@' => 1.6,
-        'A'..='Z' | '0'..='9' | '_' => 1.3,
-        '\u{1100}'.. => 2.0,
-        _ => 1.0,
-    }
-}
-
-/// Cuts a name to the room of a card, in letters of average width.
-pub(super) fn truncate_to_width(name: &str, room: f64) -> String {
-    let all: f64 = name.chars().map(width_of).sum();
-    // A cut name ends in an ellipsis.
-    let room = if all > room { room - 1.5 } else { room };
-    let mut width = 0.0;
-    let fits = |letter: &char| {
-        width += width_of(*letter);
-        width <= room + 1e-9
-    };
-    number_format::truncate(name, name.chars().take_while(fits).count())
 }
 
 /// The marks of alarms: a dot on the corner of each card. Its size is set by the stylesheet, in
@@ -145,7 +133,7 @@ pub(super) fn names_view(picture: NetworkState) -> impl IntoView {
         if scale < FAR_BELOW { picture.graph.with_value(named) } else { Vec::new() }
     });
     let size = move || format!("{:.2}px", LETTER.0 / scale.get());
-    let one = |graph: &NetworkGraph, node: u32| {
+    let one = |graph: &NetworkGraph, node: u32, scale: f64| {
         let card = graph.nodes.get(node as usize)?;
         let (x, y) = *graph.layout.nodes.get(node as usize)?;
         Some(view! {
@@ -157,14 +145,14 @@ pub(super) fn names_view(picture: NetworkState) -> impl IntoView {
                 x=format!("{x:.1}")
                 y=format!("{y:.1}")
             >
-                {number_format::truncate(&card.name, LETTERS_MAX)}
+                {drawn_name(&card.name, scale)}
             </text>
         })
     };
     let names = move || {
-        let named = named.get();
+        let (named, scale) = (named.get(), scale.get());
         picture.graph.with_value(|graph| {
-            named.into_iter().filter_map(|node| one(graph, node)).collect_view()
+            named.into_iter().filter_map(|node| one(graph, node, scale)).collect_view()
         })
     };
     let marks = picture.graph.with_value(|graph| marks_view(graph));
@@ -178,7 +166,10 @@ pub(super) fn names_view(picture: NetworkState) -> impl IntoView {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::{GraphSelection, NetworkGraph, truncate_to_width};
+    use super::{
+        CARD_MARGIN, GraphSelection, LETTER, NAMED_FROM, NetworkGraph, WIDTH, drawn_name,
+        number_format,
+    };
     use crate::charts::network::{NetworkEdge, NetworkNode, NodeIcon};
 
     pub(in crate::charts::network) fn node(name: &str) -> NetworkNode {
@@ -218,12 +209,35 @@ pub(super) mod tests {
         NetworkGraph::new(nodes, edges)
     }
 
+    /// Returns the width of the drawn name in screen pixels.
+    fn drawn_width(name: &str, scale: f64) -> f64 {
+        number_format::width_in_letters(&drawn_name(name, scale)) * LETTER.1
+    }
+
     #[test]
-    fn names_of_wide_letters_are_cut_earlier_than_those_of_narrow_ones() {
-        assert_eq!(truncate_to_width("web-gateway", 13.0), "web-gateway");
-        assert_eq!(truncate_to_width("MMMMMMMMMMMM", 8.5), "MMMM…");
-        assert_eq!(truncate_to_width("支払い支払い", 8.0), "支払い…");
-        assert_eq!(truncate_to_width("illillill", 5.6), "illillill");
+    fn every_card_with_room_for_letters_has_its_name_cut_to_the_card() {
+        let names = [
+            "recommendation-service-canary",
+            "customer-profile-aggregator",
+            "INVENTORY-RESERVATION-SVC",
+            "notification-dispatcher-eu",
+            "😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀",
+            "checkout",
+        ];
+        let nodes: Vec<_> = (0..44).map(|at| node(names[at % names.len()])).collect();
+        let edges = (1..44_u32).map(|to| edge(to / 2, to, 1.0)).collect();
+        let graph = NetworkGraph::new(nodes, edges);
+        for scale in [NAMED_FROM, 0.4, 0.61, 0.79] {
+            assert_eq!(graph.labelled_nodes(scale, None, None).len(), 44, "{scale}");
+            for name in names {
+                let (width, room) = (drawn_width(name, scale), WIDTH * scale - CARD_MARGIN);
+                // An ellipsis is a little wider than the room that is kept for it.
+                assert!(width <= room + LETTER.1, "{name} at {scale}: {width} px of {room}");
+                assert!(drawn_name(name, scale).chars().count() > 1, "{name} at {scale}");
+            }
+        }
+        assert_eq!(drawn_name("checkout", 0.61), "checkout");
+        assert_eq!(drawn_name("INVENTORY-RESERVATION-SVC", 0.61), "INVENTORY…");
     }
 
     #[test]

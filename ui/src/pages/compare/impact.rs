@@ -160,8 +160,8 @@ pub fn sentence(comparison: &Comparison, typical: bool) -> String {
     words
 }
 
-/// Returns the words for the greatest cause: its time, its number of calls, and the duration of
-/// each.
+/// Returns the words for the greatest cause: its time, its number of calls, and the mean of their
+/// durations.
 fn cause(call: &ComparedCall, impact: i64, whole: i64, typical: bool) -> String {
     let (usually, otherwise) =
         if typical { ("usually", "otherwise") } else { ("in the other", "in the other") };
@@ -202,7 +202,8 @@ fn cause(call: &ComparedCall, impact: i64, whole: i64, typical: bool) -> String 
         parts.push(if is_within_range {
             slow_mode_text(call)
         } else {
-            format!("each {factor} {size}, {now}, {usually} {was}")
+            let calls = call.left.median.call_count.max(call.right.median.call_count);
+            format!("{}{factor} {size}, {now}, {usually} {was}", mean_word(calls))
         });
     }
     let more = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", and ")) };
@@ -215,13 +216,19 @@ fn slow_mode_text(call: &ComparedCall) -> String {
     /// Minimum number of calls for which the 95th percentile is not the longest.
     const CALLS_MIN: u64 = 20;
     let (left, right) = (&call.left.median, &call.right);
-    let each = if left.call_count > 1 { "each " } else { "" };
+    let mean = mean_word(left.call_count);
     let slow = if right.call_count >= CALLS_MIN {
         format!("one call in twenty takes {} or more", right.duration.p95_nano)
     } else {
         format!("the longest takes {}", right.duration.max_nano)
     };
-    format!("{each}{}, the median is {}; {slow}", left.each_nano, right.median.each_nano)
+    format!("{mean}{}, the median is {}; {slow}", left.each_nano, right.median.each_nano)
+}
+
+/// Returns the words before a duration that is the mean of this number of calls. Empty for a single
+/// call.
+const fn mean_word(call_count: u64) -> &'static str {
+    if call_count > 1 { "on average " } else { "" }
 }
 
 #[cfg(test)]
@@ -329,7 +336,7 @@ mod tests {
         assert_eq!(
             sentence(&compared, true),
             "1.39 s longer in all than typical. 1.10 s of it is charge: called 3 times, usually \
-             once, and each 3.9× as long, 402 ms, usually 103 ms. 1 call did not happen."
+             once, and on average 3.9× as long, 402 ms, usually 103 ms. 1 call did not happen."
         );
     }
 
@@ -341,8 +348,8 @@ mod tests {
         ];
         assert_eq!(
             sentence(&comparison(-3_500, &[(1, -3_000)], calls), false),
-            "3.50 s shorter in all than the other. 3.00 s of it is rules: each 4.0× shorter, \
-             1.00 s, in the other 4.00 s."
+            "3.50 s shorter in all than the other. 3.00 s of it is rules: 4.0× shorter, 1.00 \
+             s, in the other 4.00 s."
         );
     }
 
@@ -351,8 +358,8 @@ mod tests {
         let found = call("load", stats(1, 1, 900), stats(200, 1, 300), &[Deviation::Slower]);
         assert_eq!(
             sentence(&comparison(400, &[(0, 600)], vec![found]), true),
-            "400 ms longer in all than typical. load alone takes 600 ms more: each 3.0× as long, \
-             900 ms, usually 300 ms."
+            "400 ms longer in all than typical. load alone takes 600 ms more: 3.0× as long, 900 \
+             ms, usually 300 ms."
         );
     }
 
@@ -421,7 +428,7 @@ mod tests {
         let more =
             ComparedCall { left: stats(1, 3, 792), ..rules(792, 763, &[Deviation::MoreCalls]) };
         assert!(words(more).contains(
-            "called 3 times, usually once, and each 792 ms, the median is 29.0 ms; one call"
+            "called 3 times, usually once, and on average 792 ms, the median is 29.0 ms; one call"
         ));
         let within = |call: &ComparedCall| within_range_text(call).map(|(words, _)| words);
         let all = [

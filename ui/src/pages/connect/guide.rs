@@ -118,7 +118,8 @@ management.otlp.metrics.export.enabled=false",
         name: "Spring Boot 3",
         words: "Spring Boot 3 with Micrometer Tracing and its OTLP exporter \
                 (micrometer-tracing-bridge-otel, opentelemetry-exporter-otlp), in \
-                application.properties.",
+                application.properties. Logs are sent from 3.4 on, and need OpenTelemetry's \
+                appender for Logback besides.",
         template: "\
 spring.application.name=my-service
 management.tracing.sampling.probability=1.0
@@ -292,6 +293,42 @@ mod tests {
             let text = format!("{} {}", guide.words, guide.text(&addresses));
             assert!(text.contains(wanted), "{name}: {wanted} is not in the guide");
             assert!(readme.contains(wanted), "{name}: {wanted} is not in the README");
+        }
+    }
+
+    /// Returns the settings of a setup: the lines of one name and one value. Names of services are
+    /// left out, which are each reader's own.
+    fn settings(text: &str) -> Vec<&str> {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        let lines = text.lines().map(|line| line.strip_prefix("export ").unwrap_or(line));
+        let set = lines
+            .filter(|line| line.split_once('=').is_some_and(|(name, _)| name.chars().all(is_name)));
+        set.filter(|line| !line.ends_with("=my-service")).collect()
+    }
+
+    #[test]
+    fn the_readme_has_every_setting_of_the_guides() {
+        let readme = include_str!("../../../../README.md");
+        let addresses = Addresses::from_receivers(&[]);
+        // Java takes the variables as properties, too: `otel.metrics.exporter`.
+        let properties = |text: &str| text.to_lowercase().replace('_', ".");
+        for (name, sender) in [
+            ("Java agent", "| **Java**, OpenTelemetry agent |"),
+            ("Spring Boot 4", "| **Spring Boot 4** (Micrometer Tracing) |"),
+            ("Spring Boot 3", "| **Spring Boot 3** (Micrometer Tracing) |"),
+            ("Spring Cloud Sleuth", "| **Spring Boot 2** (Sleuth) |"),
+            ("Python", "| **Python** |"),
+            ("Node", "| **Node** |"),
+        ] {
+            let guide = GUIDES.iter().find(|guide| guide.name == name).unwrap();
+            let row = readme.lines().find(|line| line.starts_with(sender)).unwrap();
+            let text = guide.text(&addresses);
+            let settings = settings(&text);
+            assert!(settings.len() > 1, "{name}: {settings:?}");
+            for setting in settings {
+                let is_there = properties(row).contains(&properties(setting));
+                assert!(is_there, "{name}: {setting} is not in the README");
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leptos::prelude::*;
+use leptos::{prelude::*, task::spawn_local};
 use tidings_proto::{
     TraceId,
     api::{Comparison, TraceSearchResult},
@@ -25,6 +25,9 @@ use crate::{
 const SAMPLE: u32 = 200;
 /// The parameter that opens the panel.
 pub(super) const OPEN: &str = "trees";
+
+/// Id of the panel.
+const PANEL_ID: &str = "compare-all";
 
 /// Reports whether the panel is open.
 fn use_open() -> Memo<bool> {
@@ -53,12 +56,41 @@ pub(super) fn compare_switch() -> impl IntoView {
     }
 }
 
-/// The panel, while there is a box and the panel is open.
+/// The panel, while there is a box and the panel is open. It takes the focus when it opens, so that
+/// it is in view.
 pub(super) fn compare_panel(page_state: ExplorePageState) -> impl IntoView {
     let open = use_open();
     let shown =
         Memo::new(move |_| open.get() && page_state.state.with(|state| state.chosen.is_some()));
-    view! { <Show when=move || shown.get()>{move || compared(page_state)}</Show> }
+    Effect::new(move |before: Option<bool>| {
+        let is_shown = shown.get();
+        if is_shown && before == Some(false) {
+            spawn_local(async {
+                browser::next_frame().await;
+                browser::focus(PANEL_ID);
+            });
+        }
+        is_shown
+    });
+    let panel = move || {
+        view! {
+            <div id=PANEL_ID role="group" aria-label="Compare with all" tabindex="-1">
+                {compared(page_state)}
+            </div>
+        }
+    };
+    view! { <Show when=move || shown.get()>{panel}</Show> }
+}
+
+/// The button of the panel that closes it.
+fn close_button() -> impl IntoView {
+    let edit = use_edit_query();
+    let close = move |_| edit(History::Replace, &|query| query.remove(OPEN));
+    view! {
+        <button class="button" type="button" on:click=close>
+            "Close"
+        </button>
+    }
 }
 
 fn compared(page_state: ExplorePageState) -> impl IntoView {
@@ -94,6 +126,7 @@ fn compared(page_state: ExplorePageState) -> impl IntoView {
         <Panel
             title="Where the time goes"
             note="mean time on the critical path: all traces, and those with a span in the box"
+            tools=ViewFn::from(close_button)
             state=answer
             is_empty=|comparison| comparison.calls.is_empty()
             missing=|comparison| {

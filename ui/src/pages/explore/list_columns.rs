@@ -100,7 +100,7 @@ pub(super) fn value_cell(
 
 /// Returns the title of the list.
 fn title(state: &ExploreState, total: Option<Total>) -> String {
-    if state.group.is_some() && state.query.is_none() {
+    if state.is_grouped() {
         return "Groups of spans".to_owned();
     }
     let traces = total.map_or("Traces".to_owned(), |total| format::total(total, "trace"));
@@ -127,7 +127,8 @@ pub(super) fn ListTools(
     /// The total that the search reported.
     total: Signal<Option<Total>>,
 ) -> impl IntoView {
-    let is_query = Memo::new(move |_| page_state.state.with(|state| state.query.is_some()));
+    let has_groups =
+        Memo::new(move |_| page_state.state.with(|state| state.group_filters().is_some()));
     let listed = Memo::new(move |_| {
         let lists_spans = page_state.state.with(|state| state.lists_spans);
         if lists_spans { "spans" } else { "traces" }.to_owned()
@@ -144,10 +145,13 @@ pub(super) fn ListTools(
             <h2>{move || page_state.state.with(|state| title(state, total.get()))}</h2>
             <Segments label="What is listed" segments=listings chosen=listed on_choose=list />
             <Show
-                when=move || !is_query.get()
+                when=move || has_groups.get()
                 fallback=|| {
                     view! {
-                        <span class="mute list-tool">"Groups are of spans that filters find"</span>
+                        <span class="mute list-tool">
+                            "To group, write the query as one { } of conditions with = and &&, or use "
+                            <a class="link" href="/sql">"SQL"</a>
+                        </span>
                     }
                 }
             >
@@ -265,5 +269,7 @@ mod tests {
         assert_eq!(title(&state, total), "Groups of spans");
         state.query = Some("{ } | count() > 1".to_owned());
         assert_eq!(title(&state, total), "Spans of 3 traces, longest traces first");
+        state.query = Some("{ status = error }".to_owned());
+        assert_eq!(title(&state, total), "Groups of spans");
     }
 }

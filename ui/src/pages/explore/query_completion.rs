@@ -1,20 +1,22 @@
 //! Completion of a TraceQL query: the kind of completion that the text before the caret allows, and
 //! the candidates.
 //!
-//! Owns the words of the language. Keys and values come from the data, and the page requests them.
+//! Owns the offered intrinsics and values. The functions come from the table that the parser reads,
+//! keys and values from the data, which the page requests.
 
 use std::collections::HashSet;
 
 use tidings_proto::{
     api::AttributeKey,
     otlp::{SpanKind, StatusCode},
+    traceql::SearchFunction,
 };
 
 /// Maximum number of candidates.
 const OFFERED_MAX: usize = 12;
 
-/// Intrinsics, aggregates and values of the language, with descriptions.
-const WORDS: [(&str, &str); 29] = [
+/// Intrinsics and values of the language, with descriptions.
+const WORDS: [(&str, &str); 23] = [
     ("resource.service.name", "service"),
     ("name", "operation"),
     ("duration", "of the span"),
@@ -38,12 +40,6 @@ const WORDS: [(&str, &str); 29] = [
     ("link:traceID", "of a link"),
     ("log:body", "message of a log record"),
     ("parent", "the parent's attributes"),
-    ("count()", "spans of a trace"),
-    ("avg(", "of a number"),
-    ("max(", "of a number"),
-    ("min(", "of a number"),
-    ("sum(", "of a number"),
-    ("select(", "attributes to show"),
 ];
 
 /// The kind of completion that the end of a text allows.
@@ -154,9 +150,8 @@ pub(super) fn word_completions(
     };
     let mut all: Vec<QueryCompletion> = match wanted {
         CompletionKind::Word(typed) => {
-            let words = fitting(&WORDS, typed, |(word, _)| word).map(|(word, hint)| {
-                QueryCompletion { text: (*word).to_owned(), hint: (*hint).to_owned() }
-            });
+            let words = language_words();
+            let words = fitting(&words, typed, |word| &word.text).cloned();
             let keys = if typed.is_empty() { &[] } else { keys };
             let keys = fitting(keys, typed, |one| &one.key).map(|one| key(None, one));
             words.chain(keys).collect()
@@ -172,6 +167,15 @@ pub(super) fn word_completions(
     all.retain(|one| offered.insert(one.text.clone()));
     all.truncate(OFFERED_MAX);
     all
+}
+
+/// Returns the words of the language: intrinsics and values, then functions.
+fn language_words() -> Vec<QueryCompletion> {
+    let completion = |text: String, hint: &str| QueryCompletion { text, hint: hint.to_owned() };
+    let words = WORDS.into_iter().map(|(word, hint)| completion(word.to_owned(), hint));
+    let functions =
+        SearchFunction::all().map(|function| completion(function.opening(), function.hint));
+    words.chain(functions).collect()
 }
 
 /// Filters by a part of the name, ignoring case. Names that begin with it come first.
@@ -200,7 +204,10 @@ pub(super) fn value_completions(
 
 #[cfg(test)]
 mod tests {
-    use super::{AttributeKey, CompletionKind, completion_at, value_completions, word_completions};
+    use super::{
+        AttributeKey, CompletionKind, SearchFunction, completion_at, value_completions,
+        word_completions,
+    };
 
     fn key(scope: &str, key: &str) -> AttributeKey {
         AttributeKey { key: key.to_owned(), scope: scope.to_owned(), count: 7 }
@@ -245,6 +252,15 @@ mod tests {
             texts(CompletionKind::Key { scope: None, typed: "a b".into() }),
             ["span.\"a b\""]
         );
+    }
+
+    #[test]
+    fn every_function_of_a_search_is_offered() {
+        for function in SearchFunction::all() {
+            let typed = CompletionKind::Word(function.word.to_owned());
+            let offered = word_completions(&typed, &[]);
+            assert!(offered.iter().any(|one| one.text == function.opening()), "{function:?}");
+        }
     }
 
     #[test]

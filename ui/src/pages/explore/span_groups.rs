@@ -18,7 +18,7 @@ use crate::{
     number_format,
     page_time::{partial_answer_text, use_page_time},
     request_state::RequestState,
-    url::{AttributeFilter, TraceFilters},
+    url::{AttributeFilter, ExploreState, TraceFilters, TraceListQuery, traceql::write_traceql},
 };
 
 /// The keys that spans are grouped by, as the API names them, with their words.
@@ -129,7 +129,8 @@ pub(super) fn group_panel(page_state: ExplorePageState) -> impl IntoView {
     let time = use_page_time();
     let asked = Memo::new(move |_| {
         page_state.state.with(|state| {
-            let list_query = state.list_query();
+            let filters = state.group_filters()?;
+            let list_query = TraceListQuery { filters, ..state.list_query() };
             Some((list_query.narrowed(), state.chosen, state.group.clone()?))
         })
     });
@@ -211,14 +212,7 @@ fn row(
     let lacked = attribute.filter(|_| group.attribute.is_none()).map(str::to_owned);
     let open = move |_| {
         page_state.edit(|state| {
-            apply(&mut state.filters, &filters);
-            if let Some(key) = lacked.clone() {
-                let filter = AttributeFilter { key, value: None };
-                if !state.filters.without.contains(&filter) {
-                    state.filters.without.push(filter);
-                }
-            }
-            state.group = None;
+            open_group(state, &filters, lacked.clone());
         });
     };
     let service = group.service.clone().map(|service| view! { <ServiceName service /> });
@@ -276,17 +270,34 @@ fn group_filters(group: &RedGroup, attribute: Option<&str>) -> Vec<(Field, Strin
     all.into_iter().filter_map(|(field, value)| Some((field, value?))).collect()
 }
 
-fn apply(filters: &mut TraceFilters, group: &[(Field, String)]) {
-    for (field, value) in group.iter().filter(|(_, value)| !value.is_empty()) {
-        let _known_words = set(filters, field, Some(value));
+/// Lists the traces with spans of a group, which lack this attribute. Filters of an address cannot
+/// express an empty name, so that a query does.
+fn open_group(state: &mut ExploreState, group: &[(Field, String)], lacked: Option<String>) {
+    let mut filters: TraceFilters = state.group_filters().unwrap_or_default();
+    for (field, value) in group {
+        let _known_words = set(&mut filters, field, Some(value));
     }
+    if let Some(key) = lacked {
+        let filter = AttributeFilter { key, value: None };
+        if !filters.without.contains(&filter) {
+            filters.without.push(filter);
+        }
+    }
+    let has_empty = [&filters.service, &filters.operation]
+        .into_iter()
+        .any(|name| name.as_ref().is_some_and(String::is_empty));
+    (state.filters, state.query) = match has_empty {
+        true => (TraceFilters::default(), Some(write_traceql(&filters))),
+        false => (filters, None),
+    };
+    state.group = None;
 }
 
 #[cfg(test)]
 mod tests {
     use tidings_proto::api::RedGroup;
 
-    use super::{Field, attribute_key, attribute_of, group_filters};
+    use super::{ExploreState, Field, attribute_key, attribute_of, group_filters, open_group};
 
     #[test]
     fn an_attribute_is_a_key_of_groups() {
@@ -294,6 +305,30 @@ mod tests {
         assert_eq!((attribute_key(" "), attribute_key("a,b")), (None, None));
         assert_eq!(attribute_of("service,attribute:http.route"), Some("http.route"));
         assert_eq!(attribute_of("service,operation"), None);
+    }
+
+    #[test]
+    fn a_group_is_opened_with_the_conditions_of_a_query_and_with_empty_names() {
+        let opened = |query: &str, name: &str| {
+            let mut state = ExploreState {
+                query: Some(query.to_owned()),
+                group: Some("operation".to_owned()),
+                ..ExploreState::default()
+            };
+            assert!(state.is_grouped());
+            open_group(&mut state, &[(Field::Operation, name.to_owned())], None);
+            state.write().to_string()
+        };
+        assert_eq!(opened("{ status = error }", "GET"), "operation=GET&status=error");
+        let unnamed = opened("{ status = error }", "");
+        assert_eq!(unnamed, "q=%7B%20name%20%3D%20%22%22%20%26%26%20status%20%3D%20error%20%7D");
+        let state = |query: &str| ExploreState {
+            query: Some(query.to_owned()),
+            group: Some("service".to_owned()),
+            ..ExploreState::default()
+        };
+        assert!(!state("{ } >> { status = error }").is_grouped());
+        assert!(!state("{ .a != 1 }").is_grouped(), "groups exclude nothing");
     }
 
     #[test]

@@ -133,7 +133,7 @@ fn drawing(
                 <span class="log-read mono" role="status">{move || walk.label(&read)}</span>
                 {move || drag.part().or_else(|| walk.part(start, end)).map(band)}
             </div>
-            <div class="heat-times mono">{time_axis(start, end)}</div>
+            {time_axis(start, end)}
         </div>
     }
 }

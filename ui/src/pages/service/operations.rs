@@ -6,7 +6,7 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos,
-    api::{CallsInStep, RedGroup, RedResult, SpanKindName},
+    api::{CallsBefore, CallsInStep, RedGroup, RedResult, SpanKindName},
 };
 
 use super::{ChosenOperation, NO_OPERATION, ServiceView};
@@ -71,10 +71,15 @@ impl Row {
         self.group.slower_factor.is_some()
     }
 
+    fn has_slower_p50(&self) -> bool {
+        self.group.p50_slower_factor.is_some()
+    }
+
     /// Returns the measure of the default order: a change for the worse, then the time of all its
     /// calls.
     fn weight(&self) -> (bool, DurationNanos) {
-        (self.fails_more() || self.is_slower(), self.group.duration.sum_nano)
+        let is_worse = self.fails_more() || self.is_slower() || self.has_slower_p50();
+        (is_worse, self.group.duration.sum_nano)
     }
 }
 
@@ -136,6 +141,9 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
                             <span class="hidden">"Failures over time"</span>
                         </th>
                         <SortHead column="p50" label="p50" order numeric=true />
+                        <th scope="col" class="num" title="In as long a time before">
+                            "p50 was"
+                        </th>
                         <SortHead column="p95" label="p95" order numeric=true />
                         <th scope="col" class="num" title="In as long a time before">
                             "p95 was"
@@ -215,8 +223,12 @@ fn operation_row(
     let calls = buckets.rates(&row.group.steps, begin, |step| step.count);
     let shown = row.words();
     let (fails_more, is_slower) = (row.fails_more(), row.is_slower());
+    let has_slower_p50 = row.has_slower_p50();
     let before = row.group.before;
-    let was = before.map_or("–".to_owned(), |was| format::duration_or_none(was.p95_nano));
+    let was = |nanos: fn(CallsBefore) -> DurationNanos| {
+        before.map_or("–".to_owned(), |was| format::duration_or_none(nanos(was)))
+    };
+    let (p50_was, p95_was) = (was(|was| was.p50_nano), was(|was| was.p95_nano));
     let failed_before = before.map(|was| rates::percent(was.error_share));
     let failed_title = before_title(failed_before, row.group.may_fail_more);
     let p95_title = before_title(None, row.group.may_be_slower);
@@ -246,11 +258,14 @@ fn operation_row(
                     label=format!("Failures of {shown} over time")
                 />
             </td>
-            <td class="num">{format::duration_or_none(row.group.duration.p50_nano)}</td>
+            <td class="num" class:is-worse=has_slower_p50>
+                {format::duration_or_none(row.group.duration.p50_nano)}
+            </td>
+            <td class="num mute">{p50_was}</td>
             <td class="num" class:is-worse=is_slower title=p95_title>
                 {format::duration_or_none(row.group.duration.p95_nano)}
             </td>
-            <td class="num mute">{was}</td>
+            <td class="num mute">{p95_was}</td>
         </tr>
     }
 }
@@ -305,6 +320,7 @@ mod tests {
             duration: LatencyStats::default(),
             before: None,
             slower_factor: None,
+            p50_slower_factor: None,
             may_be_slower: false,
             fails_more: None,
             may_fail_more: false,
@@ -345,5 +361,8 @@ mod tests {
         };
         let (slower, long, brief) = (row(Some(3.0), 1), row(None, 9), row(None, 5));
         assert!(slower.weight() > long.weight() && long.weight() > brief.weight());
+        let mut median = row(None, 1);
+        median.group.p50_slower_factor = Some(3.0);
+        assert!(median.weight() > long.weight() && !median.is_slower());
     }
 }

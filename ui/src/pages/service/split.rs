@@ -365,6 +365,7 @@ mod tests {
             duration: LatencyStats { p95_nano: DurationNanos(p95), ..LatencyStats::default() },
             before: None,
             slower_factor: None,
+            p50_slower_factor: None,
             may_be_slower: false,
             fails_more: None,
             may_fail_more: false,

@@ -99,6 +99,7 @@ mod tests {
             duration: LatencyStats { p95_nano: DurationNanos(9), ..LatencyStats::default() },
             before,
             slower_factor: None,
+            p50_slower_factor: None,
             may_be_slower: false,
             fails_more: None,
             may_fail_more: false,

@@ -275,7 +275,7 @@ fn own_row(
     let time = longest.map_or(DurationNanos(0), |row| DurationNanos(model.duration(row)));
     let typical = usual.get(&service, &operation);
     let median = typical.map(|stats| stats.p50_nano);
-    let against = AgainstUsual::new(time, typical);
+    let against = AgainstUsual::new(group.quantiles(model)[0], typical);
     let width = format!("{:.1}%", number_format::ratio(group.self_nano, most) * 100.0);
     let failed = group.errors > 0;
     let go = move |_| longest.into_iter().for_each(|row| page.go_to(row));

@@ -121,6 +121,7 @@ fn run_line(page: PageSignals, place: LinePosition, first: u32, open: bool) -> i
         format::duration(DurationNanos(facts.p99_nano)),
         format::duration(DurationNanos(facts.total_nano))
     );
+    let title = format!("The same call, repeated: {figures}. Open it to see each.");
     let times = format!("×{}", format::count(facts.count.into()));
     let toggle = move |event: web_sys::MouseEvent| {
         event.stop_propagation();
@@ -148,7 +149,7 @@ fn run_line(page: PageSignals, place: LinePosition, first: u32, open: bool) -> i
             on:click=move |_| page.select_clicked(first)
             on:dblclick=move |_| page.set_run_open(first, !open)
         >
-            <div class="wf-name" role="gridcell" title="The same call, repeated. Open it to see each.">
+            <div class="wf-name" role="gridcell" title=title>
                 {indent(model.depth(first))} {twisty(true, !open, toggle)}
                 <span class="dot" aria-hidden="true"></span>
                 {call_name(&model, first, Some(times))}
@@ -426,8 +427,7 @@ fn hidden_note(below: u32, errors: u32) -> impl IntoView {
 }
 
 fn is_in_run(page: PageSignals, first: u32) -> bool {
-    let run = |model: &TraceModel| first..model.repeats_from(first).unwrap_or(first);
-    page.selected.get().is_some_and(|row| page.model.with(|model| run(model).contains(&row)))
+    page.selected.get().is_some_and(|row| page.model.with(|model| model.is_in_run(first, row)))
 }
 
 /// Zooms to the row's time range with a small margin on both sides.

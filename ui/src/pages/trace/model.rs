@@ -390,9 +390,10 @@ impl TraceModel {
         rows.iter().position(|&other| other == row).unwrap_or(0)
     }
 
-    /// Returns the row after the run of repeated calls that begins at `row`.
-    pub(crate) fn repeats_from(&self, row: u32) -> Option<u32> {
-        self.repeats.runs.get(&row).copied()
+    /// Reports whether `row` is a call of the run that begins at `first`, or below one.
+    pub(crate) fn is_in_run(&self, first: u32, row: u32) -> bool {
+        let mut around = std::iter::successors(Some(row), |&row| self.parent(row));
+        around.any(|row| self.repeats_first(row) == Some(first))
     }
 
     /// Returns the first row of the run of repeated calls that has `row`.
@@ -408,20 +409,13 @@ impl TraceModel {
 
     /// Returns the calls of the run that begins at `first`.
     pub(crate) fn repeated_calls(&self, first: u32) -> impl Iterator<Item = u32> + '_ {
-        let end = self.repeats_from(first).unwrap_or(first);
-        let mut next = first;
-        std::iter::from_fn(move || {
-            let call = (next < end).then_some(next)?;
-            next = self.after(call);
-            Some(call)
-        })
+        self.repeats.runs.get(&first).into_iter().flatten().copied()
     }
 
     /// Returns the statistics of the run that begins at `first`.
     pub(crate) fn repeat_facts(&self, first: u32) -> RepeatFacts {
         let mut durations: Vec<u64> =
             self.repeated_calls(first).map(|call| self.duration(call)).collect();
-        let end = self.repeats_from(first).unwrap_or(first);
         durations.sort_unstable();
         let at = |percent: usize| {
             let rank = (durations.len() * percent).div_ceil(100).max(1);
@@ -437,9 +431,14 @@ impl TraceModel {
             total_nano: durations.iter().fold(0, |sum, nanos| sum.saturating_add(*nanos)),
             p50_nano: at(50),
             p99_nano: at(99),
-            errors: self.error_sums[end as usize] - self.error_sums[first as usize],
+            errors: self
+                .repeated_calls(first)
+                .map(|call| {
+                    self.errors_below(call) + u32::from(self.has_flag(call, SpanFlags::ERROR))
+                })
+                .sum(),
             stretch,
-            critical: self.critical_sums[end as usize] > self.critical_sums[first as usize],
+            critical: self.repeated_calls(first).any(|call| self.critical_with_below(call) > 0),
         }
     }
 

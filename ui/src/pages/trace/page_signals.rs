@@ -415,8 +415,8 @@ impl PageSignals {
     /// Moves the selection by this number of lines.
     pub(crate) fn move_by(self, lines: isize) {
         let selected = self.selected.get_untracked();
+        let at = selected.and_then(|row| self.position_of(row));
         let next = self.lines.with_untracked(|all| {
-            let at = selected.and_then(|row| visible_rows::position(all, row));
             let mut at = match at {
                 Some(at) => {
                     at.checked_add_signed(lines).unwrap_or(0).min(all.len().checked_sub(1)?)
@@ -457,6 +457,14 @@ impl PageSignals {
     }
 
     fn line_of(self, row: u32) -> Option<Row> {
-        self.lines.with_untracked(|lines| Some(lines[visible_rows::position(lines, row)?]))
+        let at = self.position_of(row)?;
+        self.lines.with_untracked(|lines| lines.get(at).copied())
+    }
+
+    /// Returns the index of the line of a span, or of the line that hides it.
+    pub(crate) fn position_of(self, row: u32) -> Option<usize> {
+        self.lines.with_untracked(|lines| {
+            self.model.with_untracked(|model| visible_rows::position(model, lines, row))
+        })
     }
 }

@@ -5,6 +5,14 @@
 
 use std::fmt::Write as _;
 
+/// Width of a letter of the axis, in pixels.
+const LETTER_PX: f64 = 6.6;
+/// Width of the line of a label and the room after it, in pixels.
+const BEFORE_LABEL_PX: f64 = 6.0;
+/// Minimum room between two labels of the axis, in pixels.
+const BETWEEN_LABELS_PX: f64 = 16.0;
+/// Minimum distance between two labels in pixels: none has fewer than three letters.
+const LABEL_STEP_PX_MIN: f64 = BEFORE_LABEL_PX + 3.0 * LETTER_PX + BETWEEN_LABELS_PX;
 /// Minimum length of a window. A shorter one shows nothing more.
 const WINDOW_NANOS_MIN: i64 = 100;
 /// Maximum number of parts of a bar. Finer ones are merged.
@@ -188,8 +196,31 @@ pub(crate) fn stripes(parts: &[(f64, f64)], on: &str, off: &str) -> String {
     css
 }
 
+/// Returns the moments of an axis `width_px` wide, and their step: the shortest round one by which
+/// their labels have room between them.
+pub(crate) fn labelled_ticks(window: OffsetRange, width_px: f64) -> (Vec<i64>, i64) {
+    let most = pixel(width_px / LABEL_STEP_PX_MIN / 64.0, 64);
+    let mut count = u32::try_from(most).unwrap_or(1);
+    loop {
+        let (at, step) = ticks(window, count);
+        let label_px = |at: &i64| axis_label_px(&axis_label(*at, step, window.to));
+        let widest = [at.first(), at.last()].into_iter().flatten().map(label_px);
+        let needed = widest.fold(0.0, f64::max) + BETWEEN_LABELS_PX;
+        let step_px = step as f64 / window.nanos().max(1) as f64 * width_px;
+        if count <= 1 || step_px >= needed {
+            return (at, step);
+        }
+        count -= 1;
+    }
+}
+
+/// Returns the width of a label of the axis with its line, in pixels.
+pub(crate) fn axis_label_px(label: &str) -> f64 {
+    BEFORE_LABEL_PX + label.chars().count() as f64 * LETTER_PX
+}
+
 /// Returns the labelled moments of an axis: multiples of a round step, at most `count_max` of them.
-pub(crate) fn ticks(window: OffsetRange, count_max: u32) -> (Vec<i64>, i64) {
+fn ticks(window: OffsetRange, count_max: u32) -> (Vec<i64>, i64) {
     let step = round_step(window.nanos() / u64::from(count_max.max(1)));
     let mut at = window.from.div_euclid(step).saturating_mul(step);
     if at < window.from {

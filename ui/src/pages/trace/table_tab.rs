@@ -62,9 +62,14 @@ impl TableLine {
         Self { calls, service, operation, kind, quantiles, usual }
     }
 
-    /// Returns the longest call against the typical ones.
+    /// Returns the median of the calls against the typical one.
     fn against(&self) -> Option<AgainstUsual> {
-        AgainstUsual::new(self.quantiles[2], self.usual)
+        AgainstUsual::new(self.quantiles[0], self.usual)
+    }
+
+    /// Reports whether any call is slower than usual.
+    fn has_slower(&self) -> bool {
+        AgainstUsual::new(self.quantiles[2], self.usual).is_some_and(AgainstUsual::is_slower)
     }
 
     fn key(&self, column: &str) -> f64 {
@@ -103,7 +108,7 @@ fn lines_of(model: &TraceModel, usual: &Usual, by: GroupBy, spans: &str) -> Vec<
     let mut lines: Vec<TableLine> =
         groups.into_iter().map(|calls| TableLine::new(model, usual, by, calls)).collect();
     if spans == "slow" {
-        lines.retain(|line| line.against().is_some_and(AgainstUsual::is_slower));
+        lines.retain(TableLine::has_slower);
     }
     lines
 }
@@ -257,5 +262,29 @@ fn row(
             <td class="num was">{usually}</td>
             {usual::factor_cell(line.against())}
         </tr>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tidings_proto::{DurationNanos, api::LatencyStats};
+
+    use super::{super::samples, GroupBy, Usual, lines_of};
+
+    #[test]
+    fn a_line_compares_medians_and_is_slower_when_one_call_is() {
+        let mut calls = vec![(0, 0, 0, 0, 1_000)];
+        calls.extend((0..10).map(|call| (1, 1, 1, call * 50, if call == 9 { 68 } else { 10 })));
+        let model = samples::model(&calls);
+        let [p50_nano, p95_nano, max_nano] = [10_000, 20_000, 90_000].map(DurationNanos);
+        let stats = LatencyStats { p50_nano, p95_nano, max_nano, ..LatencyStats::default() };
+        let operation = ("service-1".to_owned(), "operation-1".to_owned());
+        let usual = Usual::Known(HashMap::from([(operation, stats)]));
+        let lines = lines_of(&model, &usual, GroupBy::Operation, "slow");
+        let factors: Vec<Option<f64>> =
+            lines.iter().map(|line| line.against().map(|against| against.times)).collect();
+        assert_eq!(factors, [Some(1.0)], "the longest call is 6.8 times as long as usual");
     }
 }

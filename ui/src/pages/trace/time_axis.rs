@@ -5,12 +5,9 @@ use leptos::{html, prelude::*};
 
 use super::{
     page_signals::PageSignals,
-    scale::{OffsetRange, axis_label, ticks},
+    scale::{OffsetRange, axis_label, axis_label_px, labelled_ticks},
 };
 use crate::charts::brush::{Brush, band};
-
-/// Approximate width of a label in pixels.
-const LABEL_PX: f64 = 110.0;
 
 /// A layer over `area`, which shows `scope`. A drag zooms, and a double click shows the whole
 /// trace.
@@ -41,12 +38,6 @@ pub(crate) fn brush(
     }
 }
 
-/// Returns the round moments of the window that have room for a label, and their step.
-fn moments(window: OffsetRange, width_px: f64) -> (Vec<i64>, i64) {
-    let count = super::scale::pixel(width_px / LABEL_PX / 64.0, 64);
-    ticks(window, u32::try_from(count.max(2)).unwrap_or(2))
-}
-
 /// Lines from the moments of the axis down behind the bars.
 pub(crate) fn grid(page: PageSignals, width_px: Signal<f64>) -> impl IntoView {
     let lines = move || {
@@ -55,7 +46,7 @@ pub(crate) fn grid(page: PageSignals, width_px: Signal<f64>) -> impl IntoView {
             let left = format!("{:.3}%", window.fraction(at) * 100.0);
             view! { <span class="wf-grid-line" style=("left", left)></span> }
         };
-        moments(window, width_px.get()).0.into_iter().map(line).collect_view()
+        labelled_ticks(window, width_px.get()).0.into_iter().map(line).collect_view()
     };
     view! {
         <div class="wf-grid" aria-hidden="true">
@@ -64,24 +55,32 @@ pub(crate) fn grid(page: PageSignals, width_px: Signal<f64>) -> impl IntoView {
     }
 }
 
-/// Round moments of the window. A drag over them zooms in.
-pub(crate) fn axis(page: PageSignals, width_px: Signal<f64>) -> impl IntoView {
+/// Round moments of the window. A drag over them zooms in. The last label may reach over the room
+/// of a scrollbar after the axis.
+pub(crate) fn axis(
+    page: PageSignals,
+    width_px: Signal<f64>,
+    scrollbar_px: Memo<i32>,
+) -> impl IntoView {
     let area = NodeRef::<html::Div>::new();
     let marks = move || {
         let window = page.window.get();
-        let (at, step) = moments(window, width_px.get());
+        let width_px = width_px.get();
+        let end_px = width_px + f64::from(scrollbar_px.get());
+        let (at, step) = labelled_ticks(window, width_px);
         let mark = |at: i64| {
-            let left = format!("{:.3}%", window.fraction(at) * 100.0);
+            let fraction = window.fraction(at);
             let words = axis_label(at, step, window.to);
-            view! {
-                <span class="axis-mark" style=("left", left)>
-                    {words}
-                </span>
-            }
+            // A label that does not fit would reach over the edge.
+            (fraction * width_px + axis_label_px(&words) <= end_px).then(|| {
+                view! {
+                    <span class="axis-mark" style=("left", format!("{:.3}%", fraction * 100.0))>
+                        {words}
+                    </span>
+                }
+            })
         };
-        // The last label would be cut at the edge.
-        let fits = move |at: &i64| window.fraction(*at) < 1.0 - 60.0 / width_px.get().max(61.0);
-        at.into_iter().filter(fits).map(mark).collect_view()
+        at.into_iter().map(mark).collect_view()
     };
     view! {
         <div class="axis" node_ref=area title="Drag to zoom, double-click for the whole trace">

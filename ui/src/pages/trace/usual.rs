@@ -26,8 +26,8 @@ const RED_FROM: f64 = 2.0;
 /// Title of the column of the typical durations.
 pub(crate) const MEDIAN: &str = "The median of this operation in the day before";
 /// Title of the column of the factors.
-pub(crate) const AGAINST: &str = "The longest call against the median of this operation in the day \
-                                  before: red from twice that, where it is beyond the p95 too";
+pub(crate) const AGAINST: &str = "The median of the calls against that of this operation in the \
+                                  day before: red from twice that, where it is beyond the p95 too";
 
 /// The typical durations.
 #[derive(Debug, PartialEq)]

@@ -31,7 +31,8 @@ pub(crate) fn row_px() -> f64 {
 pub(crate) enum Row {
     /// A span, by its row in the model.
     Span(u32),
-    /// A run of repeated calls, by its first one. It is open when the calls follow.
+    /// A run of repeated calls, by its first one. It is open when its calls have their own lines,
+    /// among those of their siblings.
     Run { first: u32, open: bool },
     /// A log record, by its index in the [`LogIndex`], under its span.
     Log { span: u32, log: u32 },
@@ -77,11 +78,13 @@ pub(crate) fn visible_rows(
     let mut rows = Vec::new();
     let mut row = 0;
     while row < end {
-        if let Some(after) = model.repeats_from(row).filter(|_| group_repeats) {
-            let open = folds.is_run_open(model, row);
-            rows.push(Row::Run { first: row, open });
+        if let Some(first) = model.repeats_first(row).filter(|_| group_repeats) {
+            let open = folds.is_run_open(model, first);
+            if row == first {
+                rows.push(Row::Run { first, open });
+            }
             if !open {
-                row = after;
+                row = model.after(row);
                 continue;
             }
         }
@@ -130,7 +133,20 @@ pub(crate) fn without_orphans(model: &TraceModel, rows: Vec<Row>) -> Vec<Row> {
 
 /// Returns the index of a span's line: its own, else that of the run or of the nearest folded row
 /// that hides it.
-pub(crate) fn position(rows: &[Row], span: u32) -> Option<usize> {
+pub(crate) fn position(model: &TraceModel, rows: &[Row], span: u32) -> Option<usize> {
+    // Siblings of other runs may stand between a call and the line of its run.
+    let known = Some(span).filter(|&row| model.has_repeats() && (row as usize) < model.len());
+    let mut around = std::iter::successors(known, |&row| model.parent(row));
+    let run = around.find_map(|row| {
+        let first = model.repeats_first(row)?;
+        let at = shown_position(rows, first)?;
+        (rows[at] == Row::Run { first, open: false }).then_some(at)
+    });
+    run.or_else(|| shown_position(rows, span))
+}
+
+/// Returns the index of the line of a span that no run hides.
+pub(crate) fn shown_position(rows: &[Row], span: u32) -> Option<usize> {
     let mut at = rows.partition_point(|row| row.span() <= span).checked_sub(1)?;
     // Records and events follow their span.
     while matches!(rows[at], Row::Log { .. } | Row::Event { .. }) {

@@ -53,7 +53,10 @@ pub(crate) fn waterfall(page: PageSignals) -> impl IntoView {
     };
     let active = move || {
         let row = page.selected.get()?;
-        page.lines.with(|lines| visible_rows::position(lines, row)).map(line_id)
+        let line = page
+            .lines
+            .with(|lines| page.model.with(|model| visible_rows::position(model, lines, row)));
+        line.map(line_id)
     };
     view! {
         <div
@@ -69,7 +72,7 @@ pub(crate) fn waterfall(page: PageSignals) -> impl IntoView {
                     <FoldButtons page=page />
                 </div>
                 <div class="wf-head-bars" node_ref=bars>
-                    {axis(page, bars_px)}
+                    {axis(page, bars_px, scrollbar_px)}
                 </div>
                 <Divider names=names head=head />
             </div>
@@ -155,7 +158,7 @@ fn PathAbove(
                 let mut above: Vec<u32> =
                     std::iter::successors(model.parent(row), |&row| model.parent(row)).collect();
                 above.retain(|&row| {
-                    visible_rows::position(lines, row).is_some_and(|line| line < first)
+                    visible_rows::shown_position(lines, row).is_some_and(|line| line < first)
                 });
                 above.truncate(PATH_MAX);
                 above.reverse();
@@ -166,7 +169,7 @@ fn PathAbove(
     });
     let show = move |row: u32| {
         page.select(row);
-        let line = page.lines.with_untracked(|lines| visible_rows::position(lines, row));
+        let line = page.position_of(row);
         if let (Some(line), Some(scroller)) = (line, scroller.get_untracked())
             && let Some(top) = scroll.get_untracked().to_show(line)
         {
@@ -290,10 +293,7 @@ fn follow_selection(page: PageSignals, scroller: NodeRef<html::Div>, scroll: Mem
     let laid_out = Memo::new(move |_| scroll.get().view_px > 0.0);
     Effect::new(move |_| {
         let (Some(row), true) = (page.selected.get(), laid_out.get()) else { return };
-        let Some(line) = page.lines.with_untracked(|lines| visible_rows::position(lines, row))
-        else {
-            return;
-        };
+        let Some(line) = page.position_of(row) else { return };
         if let (Some(top), Some(scroller)) =
             (scroll.get_untracked().to_show(line), scroller.get_untracked())
         {

@@ -1,28 +1,36 @@
 //! Plain words in the box: services, transaction types, operations and attribute values with that
-//! prefix, log patterns with the words, and a copied log line.
+//! prefix, names that have all words (operations, versions, exceptions, peers), log patterns with
+//! the words, and a copied log line.
 //!
 //! A pause in typing sends one request for each of these. A request for earlier words is cancelled.
+//! Enter sends the same requests and awaits them, so that its page does not depend on the pause.
 
-use std::time::Duration;
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
 use leptos::prelude::*;
+use serde::de::DeserializeOwned;
 use tidings_proto::api::{
-    AttributeKeyList, LogPatternList, LogSearchResult, LogView, NameList, TransactionKindList,
+    AttributeKeyList, FoundName, FoundNameKind, FoundNameList, LogPatternList, LogSearchResult,
+    LogView, NameList, NodeKind, TransactionKind, TransactionKindList,
 };
+use wasm_bindgen::JsValue;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 use crate::{
-    api,
-    api::analysis::{self, Analysis},
+    api::{
+        self, ApiError,
+        analysis::{self, Analysis},
+    },
     browser,
     links::Links,
     number_format,
     request_state::RequestState,
-    shell::use_server,
+    shell::{server_watch::ServerWatch, use_server},
     url::{LogState, TimeRange, UrlQuery, phrase},
 };
 
 /// Maximum number of offered names.
-const OFFERED_MAX: usize = 10;
+const OFFERED_MAX: usize = 12;
 /// Maximum number of offered names of one kind, where there are others.
 const OF_KIND_MAX: usize = 4;
 /// Number of transaction types that are completed: the maximum that the API lists.
@@ -62,7 +70,8 @@ const HEAD_MAX: usize = 4;
 pub(super) struct PageMatch {
     /// The name.
     pub(super) name: String,
-    /// Its kind: `service`, `transaction of web`, `operation`, `order.id`, `log pattern`.
+    /// Its kind: `service`, `transaction of web`, `operation`, `order.id`, `version of web`,
+    /// `log pattern`.
     pub(super) kind: String,
     /// Its address.
     pub(super) address: String,
@@ -125,17 +134,86 @@ fn types() -> api::Request<TransactionKindList> {
     analysis::transaction_types(&analysis.with("than", 0).with("limit", TYPES_MAX))
 }
 
+/// Requests the names that have all these words.
+fn found_names(words: &str) -> api::Request<FoundNameList> {
+    let analysis = Analysis::within(TimeRange::default(), browser::now());
+    analysis::names(&analysis.with("limit", OF_KIND_MAX), words)
+}
+
+/// Requests the log patterns with these words, unless the words are too short.
+fn patterns_with(words: &str) -> Option<api::Request<LogPatternList>> {
+    (words.chars().count() >= PATTERN_MIN).then(|| {
+        let analysis = Analysis::within(TimeRange::default(), browser::now());
+        let analysis = analysis.with("text", words).with("limit", PATTERNS_ASKED);
+        analysis::log_patterns(&analysis)
+    })
+}
+
 /// Answers of the requests for names so far.
 #[derive(Debug, Default, Clone, Copy)]
 struct NameAnswers<'a> {
     services: Option<&'a NameList>,
     types: Option<&'a TransactionKindList>,
     operations: Option<&'a NameList>,
+    found: Option<&'a FoundNameList>,
 }
 
-/// Returns the pages that the text may mean, best first: services, transaction types, operations,
-/// values of attributes, log patterns.
-pub(super) fn use_names(text: Memo<String>) -> Memo<Vec<PageMatch>> {
+/// The suggestions while one types.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NameSuggestions {
+    /// The pages that the text may mean, best first: names that are the text, services,
+    /// transaction types, operations, values of attributes, names with all words, log patterns.
+    pub(super) pages: Memo<Vec<PageMatch>>,
+    server: ServerWatch,
+    stored: RequestState<AttributeKeyList>,
+}
+
+/// The keys whose values are completed, as far as they have arrived.
+#[derive(Debug, Clone)]
+pub(super) struct ArrivedKeys {
+    own: Option<Vec<String>>,
+    stored: Option<Arc<AttributeKeyList>>,
+}
+
+impl NameSuggestions {
+    /// Returns the keys whose values are completed, as far as they have arrived.
+    pub(super) fn arrived_keys(self) -> ArrivedKeys {
+        untrack(|| ArrivedKeys {
+            own: self.server.status().map(|status| status.transaction_keys.clone()),
+            stored: self.stored.value(),
+        })
+    }
+}
+
+impl ArrivedKeys {
+    /// Returns the keys, and requests those that have not arrived.
+    async fn completed(self) -> Vec<String> {
+        let own = match self.own {
+            Some(own) => own,
+            None => api::status()
+                .send(None)
+                .await
+                .map(|status| status.transaction_keys)
+                .unwrap_or_default(),
+        };
+        let stored = match self.stored {
+            Some(stored) => Some(stored),
+            None => api::all_attribute_keys().send(None).await.ok().map(Arc::new),
+        };
+        completed_keys(own, stored.as_deref())
+    }
+}
+
+/// Values of an attribute that begin so.
+#[derive(Debug, Clone)]
+struct ValueAnswer {
+    key: String,
+    begin: String,
+    values: Arc<NameList>,
+}
+
+/// Returns the suggestions for a text.
+pub(super) fn use_names(text: Memo<String>) -> NameSuggestions {
     let server = use_server();
     let paused = debounced(text);
     let wanted = Memo::new(move |_| paused.with(|text| are_words(text).then(|| text.clone())));
@@ -145,6 +223,7 @@ pub(super) fn use_names(text: Memo<String>) -> Memo<Vec<PageMatch>> {
     let kinds = RequestState::new(move || has_words.get().then(types));
     let operations: RequestState<NameList> =
         RequestState::new(move || wanted.get().map(|words| api::operations(None, &words)));
+    let found = RequestState::new(move || wanted.get().map(|words| found_names(&words)));
     let stored: RequestState<AttributeKeyList> =
         RequestState::new(move || has_words.get().then(api::all_attribute_keys));
     let keys = Memo::new(move |_| {
@@ -158,37 +237,102 @@ pub(super) fn use_names(text: Memo<String>) -> Memo<Vec<PageMatch>> {
             asked.get().map(|(key, value)| api::attribute_values(&key, &value))
         })
     });
-    let patterns: RequestState<LogPatternList> = RequestState::new(move || {
-        let words = wanted.get().filter(|words| words.chars().count() >= PATTERN_MIN)?;
-        let analysis = Analysis::within(TimeRange::default(), browser::now());
-        let analysis = analysis.with("text", words).with("limit", PATTERNS_ASKED);
-        Some(analysis::log_patterns(&analysis))
-    });
-    Memo::new(move |_| {
+    let patterns: RequestState<LogPatternList> =
+        RequestState::new(move || wanted.get().and_then(|words| patterns_with(&words)));
+    let pages = Memo::new(move |_| {
         let typed = text.get();
-        let mut pages = Vec::new();
-        if are_words(&typed) {
-            let (services, types, operations) =
-                (services.value(), kinds.value(), operations.value());
-            let answers = NameAnswers {
-                services: services.as_deref(),
-                types: types.as_deref(),
-                operations: operations.as_deref(),
-            };
-            pages.extend(name_matches(&typed, answers));
-        }
-        for (at, values) in values.into_iter().enumerate() {
-            let Some((key, value)) = value_asked(at, &typed, &keys.get()) else { continue };
-            pages.extend(
-                values.value().map(|list| values_of(&key, &value, &list)).into_iter().flatten(),
-            );
-        }
+        let (services, types, operations, found) =
+            (services.value(), kinds.value(), operations.value(), found.value());
+        let answers = NameAnswers {
+            services: services.as_deref(),
+            types: types.as_deref(),
+            operations: operations.as_deref(),
+            found: found.as_deref(),
+        };
+        let with_values = values.into_iter().enumerate().filter_map(|(at, values)| {
+            let (key, begin) = value_asked(at, &typed, &keys.get())?;
+            Some(ValueAnswer { key, begin, values: values.value()? })
+        });
+        let mut pages = pages_of(&typed, answers, &with_values.collect::<Vec<_>>());
         if wanted.get().is_some_and(|words| words == typed) {
             pages.extend(patterns.value().map(|list| patterns_of(&list)).into_iter().flatten());
         }
         pages.truncate(OFFERED_MAX);
         pages
-    })
+    });
+    NameSuggestions { pages, server, stored }
+}
+
+/// Returns the pages of names that the text may mean, those whose name is the text first.
+fn pages_of(text: &str, answers: NameAnswers<'_>, values: &[ValueAnswer]) -> Vec<PageMatch> {
+    let has_words = are_words(text);
+    let mut pages = if has_words { name_matches(text, answers) } else { Vec::new() };
+    for ValueAnswer { key, begin, values } in values {
+        pages.extend(values_of(key, begin, values));
+    }
+    if let Some(found) = answers.found.filter(|_| has_words) {
+        add_found(&mut pages, text, found);
+    }
+    let whole = attribute_in(text).map_or(text, |(_, value)| value).to_lowercase();
+    // The sort is stable.
+    pages.sort_by_key(|page| page.name.to_lowercase() != whole);
+    pages
+}
+
+/// Adds names with all words, except those that the pages have. An answer to earlier words is
+/// matched with the present ones.
+fn add_found(pages: &mut Vec<PageMatch>, words: &str, found: &FoundNameList) {
+    let links = Links::within(TimeRange::default());
+    for one in &found.names {
+        let service = one.service.as_deref().unwrap_or_default();
+        let is_listed = pages.iter().any(|page| {
+            let is_of_type = page.kind == type_kind(service) || page.kind == OPERATION;
+            is_of_type && page.name == one.name
+        });
+        let fits = match &one.system {
+            // A word of the system alone is enough.
+            Some(system) => has_all_words("", &format!("{} {system}", one.name), words),
+            None => has_all_words(service, &one.name, words),
+        };
+        if fits && !(one.kind == FoundNameKind::Operation && is_listed) {
+            pages.push(found_page(links, one, service));
+        }
+    }
+}
+
+/// Returns the page of a found name.
+fn found_page(links: Links, found: &FoundName, service: &str) -> PageMatch {
+    let name = found.name.as_str();
+    let (kind, address) = match found.kind {
+        FoundNameKind::Operation if service.is_empty() => {
+            (OPERATION.to_owned(), links.explore(&[("operation", name)]))
+        }
+        FoundNameKind::Operation => {
+            (format!("operation of {service}"), links.operation(service, name))
+        }
+        FoundNameKind::Version => {
+            let attribute = format!("service.version={name}");
+            let filters = [("service", service), ("attr", attribute.as_str())];
+            (format!("version of {service}"), links.explore(&filters))
+        }
+        FoundNameKind::Exception => {
+            let filters = [("service", service), ("type", name)];
+            (format!("exception of {service}"), links.errors(&filters))
+        }
+        FoundNameKind::Peer => {
+            let kind = found.peer_kind.map_or("peer", NodeKind::word);
+            (format!("{kind} on the map"), links.map(Some(name)))
+        }
+    };
+    PageMatch { name: found.name.clone(), kind, address }
+}
+
+/// Kind of an operation without a service.
+const OPERATION: &str = "operation";
+
+/// Kind of a transaction type that enters this service.
+fn type_kind(service: &str) -> String {
+    format!("transaction of {service}")
 }
 
 /// Returns the keys whose values are completed: the first transaction keys, and well-known ones
@@ -220,6 +364,15 @@ fn fits(name: &str, lower: &str) -> bool {
     name.to_lowercase().starts_with(lower)
 }
 
+/// Reports whether each word is a part of the name or of the service, and one is a part of the
+/// name.
+fn has_all_words(service: &str, name: &str, words: &str) -> bool {
+    let (service, name, words) =
+        (service.to_lowercase(), name.to_lowercase(), words.to_lowercase());
+    words.split_whitespace().all(|word| name.contains(word) || service.contains(word))
+        && words.split_whitespace().any(|word| name.contains(word))
+}
+
 /// Returns services first, then transaction types, then other operations. An answer to earlier
 /// words is matched with the present ones.
 fn name_matches(words: &str, answers: NameAnswers<'_>) -> Vec<PageMatch> {
@@ -235,16 +388,21 @@ fn name_matches(words: &str, answers: NameAnswers<'_>) -> Vec<PageMatch> {
         name,
     });
     let kinds = answers.types.map(|list| list.kinds.as_slice()).unwrap_or_default();
-    let types = kinds.iter().filter(|kind| fits(&kind.operation, &lower)).map(|kind| PageMatch {
+    let begins = |kind: &&TransactionKind| fits(&kind.operation, &lower);
+    let has_words = |kind: &&TransactionKind| {
+        !begins(kind) && has_all_words(&kind.service, &kind.operation, &lower)
+    };
+    let types = kinds.iter().filter(begins).chain(kinds.iter().filter(has_words));
+    let types = types.map(|kind| PageMatch {
         name: kind.operation.clone(),
-        kind: format!("transaction of {}", kind.service),
+        kind: type_kind(&kind.service),
         address: links.transaction_type(&kind.service, &kind.operation),
     });
     let is_type = |name: &String| kinds.iter().any(|kind| kind.operation == *name);
     let operations = names(answers.operations).into_iter().filter(|name| !is_type(name));
     let operations = operations.map(|name| PageMatch {
         address: links.explore(&[("operation", &name)]),
-        kind: "operation".to_owned(),
+        kind: OPERATION.to_owned(),
         name,
     });
     let mut pages: Vec<_> = services.take(OF_KIND_MAX).collect();
@@ -281,20 +439,76 @@ fn patterns_of(list: &LogPatternList) -> Vec<PageMatch> {
     list.patterns.iter().map(page).collect()
 }
 
-/// Returns the best page for words whose names have not loaded yet.
-pub(super) async fn best_name(words: &str) -> Option<PageMatch> {
-    if !are_words(words) {
-        return None;
+/// A request whose answer is awaited later.
+pub(super) struct StartedRequest<T> {
+    answer: Rc<Cell<Option<Result<T, ApiError>>>>,
+    ended: js_sys::Promise,
+}
+
+impl<T: DeserializeOwned + 'static> StartedRequest<T> {
+    /// Sends a request.
+    pub(super) fn new(request: api::Request<T>) -> Self {
+        let answer = Rc::new(Cell::new(None));
+        let written = Rc::clone(&answer);
+        let ended = future_to_promise(async move {
+            written.set(Some(request.send(None).await));
+            Ok(JsValue::UNDEFINED)
+        });
+        Self { answer, ended }
     }
-    let services = api::services(words).send(None).await.ok();
-    let types = types().send(None).await.ok();
-    let operations = api::operations(None, words).send(None).await.ok();
+
+    /// Returns the answer.
+    pub(super) async fn answer(self) -> Result<T, ApiError> {
+        let _never_fails = JsFuture::from(self.ended).await;
+        self.answer.take().unwrap_or(Err(ApiError::Aborted))
+    }
+}
+
+/// Reports whether a text may be a name, or begin a value of an attribute.
+pub(super) fn may_be_name(text: &str) -> bool {
+    are_words(text) || attribute_in(text).is_some()
+}
+
+/// Returns the first page that the list of suggestions has when every answer has arrived.
+pub(super) async fn best_page(text: &str, arrived: ArrivedKeys) -> Option<PageMatch> {
+    let has_words = are_words(text);
+    let named = has_words.then(|| {
+        (
+            StartedRequest::new(api::services(text)),
+            StartedRequest::new(types()),
+            StartedRequest::new(api::operations(None, text)),
+            StartedRequest::new(found_names(text)),
+        )
+    });
+    let keys = if has_words { arrived.completed().await } else { Vec::new() };
+    let asked = (0..KEYS_MAX).filter_map(|at| value_asked(at, text, &keys));
+    let asked = asked.map(|(key, begin)| {
+        let request = StartedRequest::new(api::attribute_values(&key, &begin));
+        (key, begin, request)
+    });
+    let asked: Vec<_> = asked.collect();
+    let mut values = Vec::new();
+    for (key, begin, request) in asked {
+        if let Ok(list) = request.answer().await {
+            values.push(ValueAnswer { key, begin, values: Arc::new(list) });
+        }
+    }
+    let Some((services, types, operations, found)) = named else {
+        return pages_of(text, NameAnswers::default(), &values).into_iter().next();
+    };
+    let (services, types) = (services.answer().await.ok(), types.answer().await.ok());
+    let (operations, found) = (operations.answer().await.ok(), found.answer().await.ok());
     let answers = NameAnswers {
         services: services.as_ref(),
         types: types.as_ref(),
         operations: operations.as_ref(),
+        found: found.as_ref(),
     };
-    name_matches(words, answers).into_iter().next()
+    if let Some(best) = pages_of(text, answers, &values).into_iter().next() {
+        return Some(best);
+    }
+    let patterns = patterns_with(text)?.send(None).await.ok()?;
+    patterns_of(&patterns).into_iter().next()
 }
 
 /// Returns the records with this line. The time, severity and service before a line that was copied
@@ -330,17 +544,20 @@ fn parts_of(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tidings_proto::{
         DurationNanos, UnixNanos,
         api::{
-            AttributeKey, AttributeKeyList, LatencyStats, NameCount, NameList, Searched,
-            TimeWindow, TransactionKind, TransactionKindList,
+            AttributeKey, AttributeKeyList, FoundName, FoundNameKind, FoundNameList, LatencyStats,
+            NameCount, NameList, NodeKind, Searched, TimeWindow, TransactionKind,
+            TransactionKindList,
         },
     };
 
     use super::{
-        NameAnswers, are_words, attribute_in, completed_keys, name_matches, parts_of,
-        traceql_address, value_asked, values_of,
+        NameAnswers, ValueAnswer, are_words, attribute_in, completed_keys, name_matches, pages_of,
+        parts_of, traceql_address, value_asked, values_of,
     };
 
     #[test]
@@ -405,6 +622,7 @@ mod tests {
             services: Some(&services),
             types: Some(&types),
             operations: Some(&operations),
+            found: None,
         };
         let pages = name_matches("Pay", answers);
         let seen: Vec<_> =
@@ -418,6 +636,70 @@ mod tests {
             ]
         );
         assert!(name_matches("x", NameAnswers::default()).is_empty());
+    }
+
+    #[test]
+    fn a_name_that_is_the_text_comes_first() {
+        let services = list(&["node-41"]);
+        let answers = NameAnswers { services: Some(&services), ..NameAnswers::default() };
+        let values = Arc::new(list(&["node-40", "node-4"]));
+        let host = |begin: &str| ValueAnswer {
+            key: "host.name".to_owned(),
+            begin: begin.to_owned(),
+            values: Arc::clone(&values),
+        };
+        for text in ["Node-4", "host.name=node-4"] {
+            let pages = pages_of(text, answers, &[host("node-4")]);
+            assert_eq!(pages[0].address, "/explore?attr=host.name%3Dnode-4", "{text}");
+        }
+    }
+
+    #[test]
+    fn names_with_all_words_lead_to_their_pages() {
+        let name = |kind, name: &str, service: Option<&str>| FoundName {
+            kind,
+            name: name.to_owned(),
+            service: service.map(str::to_owned),
+            peer_kind: service.is_none().then_some(NodeKind::Database),
+            system: service.is_none().then(|| "postgresql".to_owned()),
+            count: 1,
+        };
+        let page = |text: &str, found: FoundName| {
+            let found = FoundNameList { names: vec![found], truncated: false };
+            let types = types(&[("web", "POST /pay")]);
+            let answers =
+                NameAnswers { types: Some(&types), found: Some(&found), ..NameAnswers::default() };
+            let pages = pages_of(text, answers, &[]);
+            pages.into_iter().map(|page| (page.kind, page.address)).collect::<Vec<_>>()
+        };
+        let single = |kind: &str, address: &str| vec![(kind.to_owned(), address.to_owned())];
+        let version = name(FoundNameKind::Version, "2.14.0", Some("payment"));
+        assert_eq!(
+            page("payment 2.14.0", version),
+            single("version of payment", "/explore?service=payment&attr=service.version%3D2.14.0")
+        );
+        let exception = name(FoundNameKind::Exception, "CurrencyMissing", Some("payment"));
+        assert_eq!(
+            page("currencym", exception),
+            single("exception of payment", "/errors?service=payment&type=CurrencyMissing")
+        );
+        let peer = name(FoundNameKind::Peer, "rules-db", None);
+        assert_eq!(
+            page("postgresql", peer),
+            single("database on the map", "/map?focus=rules-db&node=rules-db")
+        );
+        let inner = name(FoundNameKind::Operation, "Charge", Some("payment"));
+        assert_eq!(
+            page("charge payment", inner.clone()),
+            single("operation of payment", "/services/payment?operation=Charge")
+        );
+        assert!(page("charge bank", inner).is_empty(), "an answer to other words");
+        // A transaction type is offered once.
+        let operation = name(FoundNameKind::Operation, "POST /pay", Some("web"));
+        assert_eq!(
+            page("web post /pay", operation),
+            single("transaction of web", "/transactions/web/POST%20%2Fpay")
+        );
     }
 
     #[test]

@@ -13,6 +13,12 @@ const NUMBERS_MAX: usize = 20;
 const ID_VALUES_PERCENT: u64 = 50;
 /// An attribute on fewer spans than this is no id.
 const ID_SPANS_MIN: u64 = 20;
+/// An attribute with at least this many values is an id, too, when each is on few spans. The spans
+/// of a trace often share an id.
+const ID_VALUES_MIN: u64 = 100;
+/// Few spans of a side are this part of those that have the attribute, or this many.
+const FEW_SPANS_PERCENT: u64 = 1;
+const FEW_SPANS: u64 = 5;
 
 /// Numbers of spans on either side, in all and by value.
 #[derive(Debug, Default)]
@@ -91,7 +97,18 @@ impl ComparedSpans {
                 continue;
             }
             let different = values.len() as u64 + overflowed;
-            if spans >= ID_SPANS_MIN && different * 100 > spans * ID_VALUES_PERCENT {
+            let is_of_few = |count: u64, of_side: u64| {
+                count <= FEW_SPANS || count * 100 <= of_side * FEW_SPANS_PERCENT
+            };
+            let are_of_few = || {
+                values.iter().all(|value| {
+                    is_of_few(value.selected, selected + selected_more)
+                        && is_of_few(value.rest, rest + rest_more)
+                })
+            };
+            let is_id = different * 100 > spans * ID_VALUES_PERCENT
+                || different >= ID_VALUES_MIN && are_of_few();
+            if spans >= ID_SPANS_MIN && is_id {
                 counts.ids.push(name.clone());
                 continue;
             }

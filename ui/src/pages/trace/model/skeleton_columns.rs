@@ -7,7 +7,7 @@ use tidings_proto::api::SpanColumns;
 
 use super::{NO_ROW, rows_of};
 
-/// Minimum number of successive calls of the same operation that are drawn as one row.
+/// Minimum number of calls of the same operation by one span that are drawn as one row.
 const REPEATS_MIN: u32 = 5;
 
 /// Returns columns of equal length whose rows refer only to existing rows. Parents come before
@@ -85,49 +85,47 @@ impl<T> RetainLast<T> for Vec<T> {
     }
 }
 
-/// Runs of adjacent siblings with the same service and operation.
+/// Runs of siblings with the same service and operation. Other siblings may stand between them.
 #[derive(Debug, PartialEq, Eq, Default)]
 pub(super) struct Repeats {
     /// For each row, the first row of its run, or [`NO_ROW`].
     pub(super) first: Vec<u32>,
-    /// For the first row of a run, the row after its last call.
-    pub(super) runs: HashMap<u32, u32>,
+    /// The calls of each run in order, by the first one.
+    pub(super) runs: HashMap<u32, Vec<u32>>,
 }
 
 impl Repeats {
     pub(super) fn from_columns(columns: &SpanColumns) -> Self {
         let len = columns.span_id.len();
         let mut repeats = Self { first: vec![NO_ROW; len], runs: HashMap::new() };
-        let mut seen = vec![false; len];
-        for start in columns.parent.iter().enumerate().filter_map(|(row, _)| row.try_into().ok()) {
-            repeats.run_from(columns, &mut seen, start);
+        for (above, descendants) in (0..).zip(&columns.descendant_count) {
+            if *descendants >= REPEATS_MIN {
+                repeats.add_calls_of(columns, above);
+            }
         }
         repeats
     }
 
-    /// Follows the siblings of `start` while they are the same call. Each sibling is visited once:
-    /// a member of a run never starts another.
-    fn run_from(&mut self, columns: &SpanColumns, seen: &mut [bool], start: u32) {
-        let len = columns.span_id.len();
-        let call = |row: usize| (columns.parent[row], columns.service[row], columns.operation[row]);
-        let start_row = start as usize;
-        if seen[start_row] {
-            return;
+    /// Adds the runs among the calls of a row.
+    fn add_calls_of(&mut self, columns: &SpanColumns, above: u32) {
+        let mut calls: HashMap<(u32, u32), Vec<u32>> = HashMap::new();
+        let end = above + 1 + columns.descendant_count[above as usize];
+        let mut row = above + 1;
+        while row < end {
+            let at = row as usize;
+            if u32::try_from(columns.parent[at]) == Ok(above) {
+                let call = (columns.service[at], columns.operation[at]);
+                calls.entry(call).or_default().push(row);
+            }
+            row += 1 + columns.descendant_count[at];
         }
-        let (mut count, mut row) = (0_u32, start_row);
-        while row < len && call(row) == call(start_row) {
-            seen[row] = true;
-            count += 1;
-            row += 1 + columns.descendant_count[row] as usize;
-        }
-        if count < REPEATS_MIN || columns.parent[start_row] < 0 {
-            return;
-        }
-        self.runs.insert(start, rows_of(row));
-        let mut member = start_row;
-        while member < row {
-            self.first[member] = start;
-            member += 1 + columns.descendant_count[member] as usize;
+        for members in calls.into_values() {
+            if rows_of(members.len()) >= REPEATS_MIN {
+                for member in &members {
+                    self.first[*member as usize] = members[0];
+                }
+                self.runs.insert(members[0], members);
+            }
         }
     }
 }

@@ -28,7 +28,8 @@ fn a_row_has_its_own_critical_stretches_and_the_reach_of_those_below() {
 #[test]
 fn five_equal_calls_in_a_row_are_a_run_with_figures() {
     let shop = TraceModel::new(samples::shop());
-    assert_eq!(shop.repeats_from(3), Some(9));
+    assert_eq!((shop.repeats_first(3), shop.repeats_first(4)), (Some(3), Some(3)));
+    assert_eq!(shop.repeated_calls(3).collect::<Vec<_>>(), [3, 4, 5, 6, 7, 8]);
     assert_eq!((shop.repeats_first(5), shop.repeats_first(9)), (Some(3), None));
     let facts = shop.repeat_facts(3);
     assert_eq!((facts.count, facts.p50_nano, facts.total_nano), (6, 15_000, 90_000));
@@ -74,8 +75,33 @@ fn a_run_counts_calls_and_not_what_they_call() {
     let mut calls = vec![(0, 0, 0, 0, 10)];
     calls.extend([(1, 1, 1, 0, 1), (2, 2, 2, 0, 1)].repeat(5));
     let model = samples::model(&calls);
-    assert_eq!((model.repeats_from(1), model.repeat_facts(1).count), (Some(11), 5));
+    assert_eq!(model.repeat_facts(1).count, 5);
+    assert!(model.is_in_run(1, 10) && !model.is_in_run(1, 0));
     assert_eq!((model.repeats_first(2), model.repeats_first(9)), (None, Some(1)));
+}
+
+#[test]
+fn calls_in_rotation_are_one_run_for_each_operation() {
+    // Five operations take turns, and each call has one of its own. The second one fails.
+    let mut calls = vec![(0, 0, 0, 0, 1_000)];
+    calls.extend((0..50).flat_map(|turn: u32| {
+        let at = i64::from(turn) * 10;
+        [(1, 1, 1 + turn % 5, at, 4), (2, 2, 6, at + 1, 2)]
+    }));
+    let mut skeleton = samples::skeleton(&calls);
+    skeleton.spans.flags[3] = tidings_proto::api::SpanFlags::ERROR;
+    let model = TraceModel::new(skeleton);
+    let runs: Vec<u32> =
+        model.rows().filter(|&row| model.repeats_first(row) == Some(row)).collect();
+    assert_eq!(runs, [1, 3, 5, 7, 9], "in order of their first calls");
+    for first in runs {
+        let expected: Vec<u32> = (0..10).map(|turn| first + 10 * turn).collect();
+        assert_eq!(model.repeated_calls(first).collect::<Vec<_>>(), expected);
+        let facts = model.repeat_facts(first);
+        assert_eq!((facts.count, facts.total_nano), (10, 40_000));
+        assert_eq!(facts.errors, u32::from(first == 3), "only those of its own calls");
+    }
+    assert!(model.is_in_run(1, 12) && !model.is_in_run(1, 14));
 }
 
 #[test]
@@ -139,7 +165,7 @@ proptest! {
             model.rows().filter(|&row| model.repeats_first(row).is_some()).collect();
         let by_run: BTreeSet<u32> = model
             .rows()
-            .filter(|&row| model.repeats_from(row).is_some())
+            .filter(|&row| model.repeats_first(row) == Some(row))
             .flat_map(|first| model.repeated_calls(first))
             .collect();
         prop_assert_eq!(by_member, by_run);
@@ -154,7 +180,7 @@ proptest! {
             let _ = (model.service(row), model.operation(row), model.stretch(row));
             let _ = (model.critical(row), model.critical_with_below(row), model.errors_below(row));
             let _ = model.children(row).count();
-            if model.repeats_from(row).is_some() {
+            if model.repeats_first(row) == Some(row) {
                 prop_assert!(model.repeat_facts(row).count >= 5);
             }
         }

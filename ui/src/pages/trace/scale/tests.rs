@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
 use super::{
-    LabelSide, OffsetRange, axis_label, label_side, parts_of, pixel, stripes, ticks, uncovered,
+    LabelSide, OffsetRange, axis_label, label_side, labelled_ticks, parts_of, pixel, stripes,
+    ticks, uncovered,
 };
 
 const DAY: OffsetRange = OffsetRange { from: 0, to: 86_400_000_000_000 };
@@ -22,6 +23,24 @@ fn an_axis_names_round_moments_in_one_unit() {
         labels(window(1_331_000_000, 1_331_002_500), 3),
         ["1.331000 s", "1.331001 s", "1.331002 s"]
     );
+}
+
+#[test]
+fn an_axis_has_as_many_labels_as_have_room_between_them() {
+    let shown = |window: OffsetRange, width_px| {
+        let (at, step) = labelled_ticks(window, width_px);
+        at.into_iter().map(|at| axis_label(at, step, window.to)).collect::<Vec<_>>()
+    };
+    let window = |from, to| OffsetRange::new(from, to);
+    assert_eq!(shown(window(0, 2_700_000_000), 167.0), ["0 s", "1 s", "2 s"]);
+    assert_eq!(shown(window(0, 1_280_000_000), 167.0), ["0.0 s", "0.5 s", "1.0 s"]);
+    assert_eq!(
+        shown(window(0, 1_280_000_000), 600.0),
+        ["0.0 s", "0.2 s", "0.4 s", "0.6 s", "0.8 s", "1.0 s", "1.2 s"]
+    );
+    // Long labels have fewer moments.
+    assert_eq!(shown(window(1_331_000_000, 1_331_002_500), 167.0), ["1.331000 s", "1.331002 s"]);
+    assert_eq!(shown(window(0, 1_280_000_000), 0.0), ["0 s"], "not laid out");
 }
 
 #[test]

@@ -37,6 +37,25 @@ fn repeated_calls_are_one_line_until_it_is_opened() {
 }
 
 #[test]
+fn calls_in_rotation_are_a_line_for_each_run_and_stand_in_their_order_when_it_is_open() {
+    let mut calls = vec![(0, 0, 0, 0, 1_000)];
+    calls.extend((0..15).map(|turn: u32| (1, 1, 1 + turn % 3, i64::from(turn) * 10, 4)));
+    calls.push((1, 2, 4, 500, 4));
+    let model = samples::model(&calls);
+    let mut folds = Folds::default();
+    let rows = visible_rows(&model, &folds, true, None);
+    let run = |first| Row::Run { first, open: false };
+    assert_eq!(rows, [Row::Span(0), run(1), run(2), run(3), Row::Span(16)]);
+    let places: Vec<usize> =
+        model.rows().map(|row| position(&model, &rows, row).unwrap()).collect();
+    assert_eq!(places, [0, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3, 4]);
+    folds.set_run_open(&model, 2, true);
+    let rows = visible_rows(&model, &folds, true, None);
+    assert_eq!(spans(&rows), [0, 1, 2, 2, 3, 5, 8, 11, 14, 16]);
+    assert_eq!((position(&model, &rows, 8), position(&model, &rows, 9)), (Some(6), Some(4)));
+}
+
+#[test]
 fn chosen_spans_are_listed_with_those_above_them() {
     let shop = TraceModel::new(samples::shop());
     assert_eq!(spans(&rows_of(&shop, &[5, 10], None)), [0, 1, 5, 9, 10]);
@@ -85,9 +104,9 @@ fn log_records_follow_their_span_in_order_of_time() {
     let log = |span, log| Row::Log { span, log };
     let expected = [Row::Span(0), log(0, 2), Row::Span(1), Row::Span(9), log(9, 0), log(9, 1)];
     assert_eq!(rows, expected);
-    assert_eq!(position(&rows, 9), Some(3));
-    assert_eq!(position(&rows, 10), Some(3), "hidden in the folded row 9");
-    assert_eq!(position(&rows, 0), Some(0));
+    assert_eq!(position(&shop, &rows, 9), Some(3));
+    assert_eq!(position(&shop, &rows, 10), Some(3), "hidden in the folded row 9");
+    assert_eq!(position(&shop, &rows, 0), Some(0));
 }
 
 #[test]
@@ -106,7 +125,7 @@ fn events_stand_between_the_records_of_their_span() {
         Row::Log { span: 9, log: 1 },
     ];
     assert_eq!(rows[2..], under);
-    assert_eq!(position(&rows, 10), Some(2), "hidden in the folded row 9");
+    assert_eq!(position(&shop, &rows, 10), Some(2), "hidden in the folded row 9");
     assert_eq!(rows_of(&shop, &[9], Some(&logs))[1..], under);
     assert_eq!(rows_of(&shop, &[9], None).len(), 2, "nothing is in line");
 }
@@ -168,10 +187,10 @@ proptest! {
         let rows = visible_rows(&model, &folds, group, None);
         prop_assert!(spans(&rows).is_sorted());
         for row in model.rows() {
-            let at = position(&rows, row).unwrap();
+            let at = position(&model, &rows, row).unwrap();
             let shown_at = rows[at].span();
             prop_assert!(shown_at <= row);
-            let hides = model.after(shown_at) > row || model.repeats_from(shown_at).is_some_and(|after| after > row);
+            let hides = model.after(shown_at) > row || model.is_in_run(shown_at, row);
             prop_assert!(hides);
         }
     }
@@ -184,7 +203,7 @@ proptest! {
             let mut folds = Folds::from_depth(depth);
             folds.reveal(&model, row);
             let rows = visible_rows(&model, &folds, true, None);
-            prop_assert_eq!(rows[position(&rows, row).unwrap()], Row::Span(row));
+            prop_assert_eq!(rows[position(&model, &rows, row).unwrap()], Row::Span(row));
         }
     }
 }

@@ -1,0 +1,280 @@
+//! Data file whose rollups answer a part of a query for root operations.
+
+use std::{
+    collections::HashSet,
+    ops::{ControlFlow, Range, RangeInclusive},
+    sync::Arc,
+};
+
+use tidings_disk::ranges::{merged, without};
+
+use crate::{
+    index::{HashedRun, Indexes, RUNS_PAGE, RolledUp},
+    rollup::{
+        HOUR, LEVELS,
+        cells::GroupNames,
+        file_aggregate::GroupNumber,
+        kinds::{
+            KindKey, KindSection,
+            kind_section::{HOUR_MINUTES, Summary},
+            kind_selection::KindTotals,
+        },
+        retraction::Remainder,
+        splits::RowRanges,
+    },
+    rollup_query::{
+        call_query::common,
+        file_buckets::{self, Added, PairRetractions, PendingBucket, RetractedCalls},
+        query_failure::QueryFailure,
+        split_corrections::{Pairs, RollupFile, UsedPair},
+    },
+    table_file::DataFile,
+};
+
+/// Set of minutes of an hour, as one bit each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct MinuteSet(u64);
+
+impl MinuteSet {
+    fn matching(is_in: impl Fn(u64) -> bool) -> Self {
+        Self((0..HOUR_MINUTES).filter(|minute| is_in(*minute)).fold(0, |all, at| all | 1 << at))
+    }
+
+    pub(crate) fn contains(self, minute: u8) -> bool {
+        self.0 >> minute & 1 > 0
+    }
+
+    fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// File whose rollups answer a part of a query.
+#[derive(Debug)]
+pub(crate) struct KindRollupFile<'a> {
+    pub(crate) file: &'a Arc<DataFile>,
+    rollup: RolledUp,
+    /// Time ranges of the query that the rollups cover, at most one between two bounds; ascending.
+    pub(crate) covered: Vec<Range<u64>>,
+    /// Minutes that the rollups cover.
+    pub(crate) whole_minutes: MinuteSet,
+    /// Minutes that are only partly inside the query's range.
+    cut: MinuteSet,
+    /// Rows of traces that are joined with their parts elsewhere.
+    pub(crate) joined: RowRanges,
+    /// Last halves of the ids of traces whose entry span is in another file, according to a pair.
+    pub(crate) elsewhere: HashSet<u64>,
+}
+
+impl RollupFile for KindRollupFile<'_> {
+    fn file(&self) -> &Arc<DataFile> {
+        self.file
+    }
+
+    fn rollup(&self) -> &RolledUp {
+        &self.rollup
+    }
+
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    fn joined(&self) -> &RowRanges {
+        &self.joined
+    }
+
+    fn join(&mut self, rows: RowRanges) {
+        let all = self.joined.drain(..).chain(rows).collect();
+        self.joined = without(&merged(all), self.left_out());
+    }
+}
+
+impl<'a> KindRollupFile<'a> {
+    /// Returns the file if its rollups can be used for the ranges between these bounds.
+    pub(crate) fn new(file: &'a Arc<DataFile>, rollup: RolledUp, bounds: &[u64]) -> Option<Self> {
+        let section = rollup.kinds();
+        let finest = section.cells.finest()?;
+        if u64::try_from(file.hour).ok()? != section.hour {
+            return None;
+        }
+        let covered = file_buckets::covered(file.hour, finest, bounds);
+        let minute = |minute: u64| {
+            let start = section.hour.saturating_mul(HOUR).saturating_add(minute * LEVELS[0]);
+            start..start.saturating_add(LEVELS[0])
+        };
+        let whole_minutes = MinuteSet::matching(|at| {
+            let minute = minute(at);
+            covered.iter().any(|part| part.start <= minute.start && minute.end <= part.end)
+        });
+        let asked = *bounds.first()?..*bounds.last()?;
+        let cut = MinuteSet::matching(|at| {
+            let at = minute(at);
+            !common(&at, &asked).is_empty()
+        });
+        let cut = MinuteSet(cut.0 & !whole_minutes.0);
+        let (joined, elsewhere) = (RowRanges::new(), HashSet::new());
+        Some(Self { file, rollup, covered, whole_minutes, cut, joined, elsewhere })
+    }
+
+    fn section(&self) -> &KindSection {
+        self.rollup.kinds()
+    }
+
+    /// Returns true if transactions of the file can be in the answer.
+    pub(crate) fn is_asked(&self) -> bool {
+        !self.whole_minutes.is_empty() || !self.cut.is_empty()
+    }
+
+    /// Returns the rows that no cell counts.
+    pub(crate) fn left_out(&self) -> &RowRanges {
+        &self.section().left_out
+    }
+
+    /// Joins the traces that began in a minute that the query covers only in part. `None` when the
+    /// file's index is damaged.
+    pub(crate) fn join_cut(&mut self) -> Option<()> {
+        if !self.cut.is_empty() {
+            let is_cut = |of: Summary| Some(of.kind.is_some() && self.cut.contains(of.minute));
+            let rows = self.rows_of(is_cut)?;
+            self.join(rows);
+        }
+        Some(())
+    }
+
+    /// Returns the rows of the traces that began in one of these buckets, if their kind is among
+    /// the bucket's groups. Joined rows are excluded. `None` when the file's index is damaged.
+    pub(crate) fn own_rows(
+        &self,
+        open: &[PendingBucket],
+        kind_totals: &mut KindTotals<'_>,
+    ) -> Option<RowRanges> {
+        let (kinds, start) = (self.numbers(kind_totals)?, self.section().hour.saturating_mul(HOUR));
+        let minutes = (0..HOUR_MINUTES).map(|minute| {
+            let at = start.saturating_add(minute * LEVELS[0]);
+            open.iter().filter(|open| open.range().contains(&at)).collect()
+        });
+        let minutes: Vec<Vec<&PendingBucket>> = minutes.collect();
+        let rows = self.rows_of(|summary| {
+            let Some(kind) = summary.kind else { return Some(false) };
+            let kind = *kinds.get(kind as usize)?;
+            Some(minutes.get(usize::from(summary.minute))?.iter().any(|open| open.includes(kind)))
+        })?;
+        Some(without(&rows, &self.joined))
+    }
+
+    /// Returns the rows of the wanted traces. `None` when the file's index is damaged.
+    fn rows_of(&self, is_wanted: impl Fn(Summary) -> Option<bool>) -> Option<RowRanges> {
+        let mut numbers = Vec::new();
+        self.each(|number, summary| {
+            if is_wanted(summary)? {
+                numbers.push(number);
+            }
+            Some(())
+        })?;
+        let runs = self.runs(&numbers)?;
+        Some(merged(runs.into_iter().map(|(_, rows)| rows).collect()))
+    }
+
+    /// Passes each trace to `visit` by its number. `None` when the file's index is damaged.
+    pub(crate) fn each(&self, visit: impl FnMut(u64, Summary) -> Option<()>) -> Option<()> {
+        self.section().each(&mut |range| self.rollup.page(range), visit)
+    }
+
+    /// Returns the hash ranges and the rows of the traces with these numbers, which are ascending.
+    /// The order of the hashes is the order of a sample. `None` when the file's index is damaged.
+    pub(crate) fn runs(&self, numbers: &[u64]) -> Option<Vec<HashedRun>> {
+        let mut found = Vec::with_capacity(numbers.len());
+        for of_page in numbers.chunk_by(|left, right| left / RUNS_PAGE == right / RUNS_PAGE) {
+            let runs = self.rollup.trace_runs(of_page.first()? / RUNS_PAGE)?;
+            for number in of_page {
+                let at = usize::try_from(number % RUNS_PAGE).ok()?;
+                found.push(runs.get(at)?.clone());
+            }
+        }
+        Some(found)
+    }
+
+    /// Returns the range of positions that the trace with this number can have in the order of a
+    /// sample. `None` when the file's index is damaged.
+    pub(crate) fn places(&self, number: u64) -> Option<RangeInclusive<u64>> {
+        self.rollup.trace_places(number / RUNS_PAGE)
+    }
+
+    /// Returns true if the trace with these rows is assembled with its parts elsewhere.
+    pub(crate) fn is_joined(&self, rows: &Range<u64>) -> bool {
+        let after = self.joined.partition_point(|joined| joined.end <= rows.start);
+        self.joined.get(after).is_some_and(|joined| joined.start < rows.end)
+    }
+
+    /// Returns the names of the kinds, by number. `None` when the file's index is damaged.
+    pub(crate) fn kinds(&self) -> Option<GroupNames> {
+        self.section().cells.groups(&mut |range| self.rollup.page(range))
+    }
+
+    /// Adds the covered buckets to `kind_totals`, without the retractions.
+    pub(crate) fn add(
+        &self,
+        (less, taken): (&[PairRetractions<'_>], &RetractedCalls),
+        kind_totals: &mut KindTotals<'_>,
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Added {
+        let Some(kinds) = self.numbers(kind_totals) else { return Added::Damaged };
+        let cells = &self.section().cells;
+        let KindTotals { bounds, totals, .. } = kind_totals;
+        file_buckets::add(
+            (cells, &self.rollup),
+            file_buckets::all(cells, &self.covered),
+            &kinds,
+            (less, taken, Remainder::Exact),
+            totals,
+            &mut |totals| {
+                if totals.bytes() > bounds.bytes_max { ControlFlow::Break(()) } else { go_on() }
+            },
+        )
+    }
+
+    /// Passes the number of transactions of each kind in the covered buckets to `visit`.
+    pub(crate) fn count(
+        &self,
+        kind_totals: &mut KindTotals<'_>,
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
+        mut visit: impl FnMut(GroupNumber, u64),
+    ) -> Added {
+        let Some(kinds) = self.numbers(kind_totals) else { return Added::Damaged };
+        let cells = (&self.section().cells, &self.rollup);
+        file_buckets::count(cells, &self.covered, go_on, |kind, count| {
+            if let Some(kind) = kinds.get(kind as usize) {
+                visit(*kind, count);
+            }
+        })
+    }
+
+    /// Returns the numbers of the file's kinds in the answer. `None` when the file's index is
+    /// damaged.
+    fn numbers(&self, kind_totals: &mut KindTotals<'_>) -> Option<Vec<GroupNumber>> {
+        if self.covered.is_empty() {
+            return Some(Vec::new());
+        }
+        let names = self.kinds()?;
+        let numbers = 0..GroupNumber::try_from(names.len()).unwrap_or(GroupNumber::MAX);
+        let keys = numbers.map_while(|kind| names.raw(kind)).map(KindKey::decode);
+        Some(keys.map(|key| kind_totals.number(key)).collect())
+    }
+}
+
+/// Determines the traces of these files whose entry span is in another file, according to pairs.
+pub(crate) fn find_split_entries(
+    indexes: &Indexes,
+    files: &mut [KindRollupFile<'_>],
+    pairs: &Pairs,
+) -> Result<(), QueryFailure> {
+    let is_asked = |used: &&UsedPair| used.files.iter().any(|file| files[*file].is_asked());
+    let asked: Vec<&UsedPair> = pairs.used.iter().filter(is_asked).collect();
+    for used in asked {
+        let settled = used.resolved_traces(files).ok_or_else(|| used.damaged(indexes, files))?;
+        for (place, file) in used.files.into_iter().enumerate() {
+            files[file].elsewhere.extend(settled.without_entry(place));
+        }
+    }
+    Ok(())
+}
