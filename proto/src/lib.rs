@@ -3,7 +3,7 @@
 //! Owns OTLP's messages ([`otlp`]), translations of other formats into them ([`zipkin`],
 //! [`jaeger`]; [`import`] finds the format of a file), [`tid`] for pasted ids, the newtypes that
 //! every crate shares ([`TraceId`], [`SpanId`], [`UnixNanos`], [`DurationNanos`]), the two signals
-//! ([`Signal`]), the names of TraceQL's functions ([`traceql`]) and the types of the HTTP API
+//! ([`Signal`]), the names of TraceQL's functions ([`traceql_words`]) and the types of the HTTP API
 //! ([`api`]), which the UI shares. Compiles to WebAssembly. Does no I/O and knows nothing of Arrow,
 //! storage or HTTP.
 
@@ -16,7 +16,7 @@ pub mod jaeger;
 pub mod otlp;
 pub mod tid;
 mod time;
-pub mod traceql;
+pub mod traceql_words;
 pub mod zipkin;
 
 pub use calendar::{CivilDate, rfc_3339};

@@ -35,10 +35,13 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
 use bytes::Bytes;
-use tidings_columns::attribute_column::{AttributeColumn, DeclaredColumns};
+use tidings_columns::{
+    attribute_column::{AttributeColumn, DeclaredColumns},
+    rows::project,
+};
 use tidings_proto::{Signal, UnixNanos};
 
-use crate::{StorageError, memory::Chunk, projection::project};
+use crate::{StorageError, memory::Chunk};
 
 pub(crate) use column_reader::{attributes_of, columns, whole_columns};
 pub(crate) use footer::set_metadata_bytes_max;

@@ -27,7 +27,6 @@ mod maintenance;
 mod memory;
 mod metrics;
 mod pins;
-mod projection;
 mod rollup;
 mod rollup_query;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use tidings_columns::schema::SignalSchema;
+use tidings_columns::{rows::project, schema::SignalSchema};
 use tidings_proto::UnixNanos;
 
 use crate::{
@@ -19,7 +19,6 @@ use crate::{
     filter::{Bound, Matcher, TimeOrder},
     index::Indexes,
     memory::Chunk,
-    projection::project,
     scan::{DynamicFilter, PORTION_ROWS, Progress, Visit, select},
     table_file::DataFile,
 };

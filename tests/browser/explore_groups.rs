@@ -63,6 +63,45 @@ fn spans_are_grouped_by_an_attribute_that_the_data_has() {
 }
 
 #[test]
+fn spans_of_a_structural_query_are_grouped_and_a_group_narrows_the_query() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    // Each third of nine requests asks another shard.
+    let requests = (1..=9_u64).flat_map(|number| {
+        let start = now() - 5 * MINUTE + number * 1_000_000;
+        let of = |id: u64, parent: u64, name: &str| Span {
+            start_time_unix_nano: start,
+            end_time_unix_nano: start + 20_000_000,
+            ..span(u128::from(number), id, parent, name)
+        };
+        let shard = if number.is_multiple_of(3) { "east" } else { "west" };
+        let attributes = vec![KeyValue::new("shard", shard)];
+        [of(1, 0, "POST /pay"), Span { attributes, ..of(2, 1, "SELECT cards") }]
+    });
+    let request = traces("payment", requests.collect()).encode_to_vec();
+    let sent = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", request);
+    assert_eq!(sent.status, 200);
+    let query = "q=%7B+name+%3D+%22POST+%2Fpay%22+%7D+%3E%3E+%7B+%7D";
+    browser.open(&format!("http://{}/explore?live=off&range=15m&{query}", server.http));
+    browser.wait_for("document.querySelectorAll('.traces-row').length === 9");
+    browser.wait_for("document.querySelector('.list-tools select')");
+    browser.open(&format!(
+        "http://{}/explore?live=off&range=15m&group=attribute:shard&{query}",
+        server.http
+    ));
+    let rows = "[...document.querySelectorAll('.groups tbody tr')]";
+    browser.wait_for(&format!(
+        "{rows}.map(e => e.cells[0].innerText.trim() + e.cells[1].innerText).join() === 'west6,east3'"
+    ));
+    click_text(&mut browser, "east");
+    browser.wait_for("document.querySelectorAll('.traces-row').length === 3");
+    browser.wait_for(
+        "new URLSearchParams(location.search).get('q') \
+         === '{ name = \"POST /pay\" } >> { } | { .shard = \"east\" }'",
+    );
+}
+
+#[test]
 fn a_query_in_traceql_is_completed_from_the_data() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };

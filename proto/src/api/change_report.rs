@@ -334,8 +334,8 @@ pub struct Change {
     pub is_worse: bool,
     /// The value in the baseline.
     pub before: f64,
-    /// The value in the window. Of `latency` with the begin of its group's `since`, it is the
-    /// quantile since then.
+    /// The value in the window. Of `latency` and `errors` with the begin of its group's `since`, it
+    /// is the quantile or the share since then.
     pub now: f64,
     /// `now / before`; absent where `before` is 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,9 +1,9 @@
 //! Rate, errors and duration of spans by service, operation, kind, status, an attribute, and by
 //! serving a call.
 //!
-//! Rollups answer for all keys except attributes. Grouping by an attribute reads spans. On request,
-//! groups are compared with those of as long a time before. Groups by an attribute are compared
-//! with the other values of it.
+//! Rollups answer for all keys except attributes. Grouping by an attribute reads spans, and so does
+//! a query that finds them. On request, groups are compared with those of as long a time before.
+//! Groups by an attribute are compared with the other values of it.
 
 mod by_attribute;
 mod earlier_groups;
@@ -50,6 +50,9 @@ pub struct RedKeys {
 pub struct RedSearch {
     /// Filter of the spans; their start is in the window.
     pub filter: SpanFilter,
+    /// A TraceQL query that finds the spans. It replaces all filters except the start, and its
+    /// groups are not compared with those of before.
+    pub query: Option<String>,
     /// The length of a step.
     pub step: Option<DurationNanos>,
     /// Keys to group the spans by.
@@ -77,9 +80,8 @@ struct RedScan {
 /// The calls by group.
 pub(crate) fn red(reader: &Reader, search: &RedSearch) -> Result<RedResult, QueryError> {
     let window = Window::new(reader, search.filter.start, search.step)?;
-    if let Some(key) = &search.by.attribute {
-        let filter = SpanFilter { start: window.range(), ..search.filter.clone() };
-        return by_attribute::red(reader, search, (window, &filter), key);
+    if search.query.is_some() || search.by.attribute.is_some() {
+        return by_attribute::red(reader, search, window);
     }
     let RedScan { groups, mut scan, mut repeats_counted } = RedScan::read(reader, search, window)?;
     let before = match search.compare {

@@ -30,6 +30,7 @@ impl HasParameters for Red {
         WINDOW,
         &[
             STEP,
+            SPAN_QUERY,
             query(
                 "by",
                 Keys,
@@ -39,7 +40,7 @@ impl HasParameters for Red {
             query(
                 "compare",
                 Flag,
-                "`true`: with the calls of each group in as long a time before the window, and whether they are slower or fail more. Not by an attribute",
+                "`true`: with the calls of each group in as long a time before the window, and whether they are slower or fail more. Not by an attribute, and not with `q`",
             ),
             query(
                 "beforeSteps",
@@ -53,10 +54,11 @@ impl HasParameters for Red {
 
 /// Rate, errors and duration of spans.
 ///
-/// Counts every span once that matches the filters and starts in the window, by group and step.
-/// Histograms have the same buckets everywhere (below 64 ns one for each nanosecond, from there on
-/// 64 for each power of two), so they can be added up. With `compare`, the groups are compared by
-/// the rule of the service graph. By an attribute, each value is compared with all others.
+/// Counts every span once that matches the filters, or that the query finds, and starts in the
+/// window, by group and step. A query is evaluated as for a heatmap. Histograms have the same
+/// buckets everywhere (below 64 ns one for each nanosecond, from there on 64 for each power of two),
+/// so they can be added up. With `compare`, the groups are compared by the rule of the service
+/// graph. By an attribute, each value is compared with all others.
 #[utoipa::path(
     get,
     path = "/api/v1/red",
@@ -71,13 +73,18 @@ async fn red(State(service): State<QueryService>, uri: Uri) -> Result<Response, 
         params.keys()?.unwrap_or_else(|| RedKeys { keys: vec![RedKey::Service], attribute: None });
     let before_steps = params.flag("beforeSteps");
     let compare = before_steps || params.flag("compare");
-    if compare && by.attribute.is_some() {
+    let query = span_query(&params)?;
+    if compare && (query.is_some() || by.attribute.is_some()) {
         let name = if before_steps { "beforeSteps" } else { "compare" };
-        let reason = "calls by an attribute are not compared with the time before";
+        let reason = match query {
+            Some(_) => format!("`{name}` does not go with `q`"),
+            None => "calls by an attribute are not compared with the time before".to_owned(),
+        };
         return Err(QueryError::parameter(name, reason));
     }
     let search = RedSearch {
         filter: span_filter(&params)?,
+        query,
         step: params.step()?,
         by,
         histogram: params.flag("histogram"),

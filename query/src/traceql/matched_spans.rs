@@ -1,4 +1,4 @@
-//! The distinct spans that a pipeline finds in a time range, for metrics, heatmaps and
+//! The distinct spans that a pipeline finds in a time range, for metrics, heatmaps, groups and
 //! explanations.
 //!
 //! Owns the way in which the spans are found: by a scan when single rows decide, otherwise trace by

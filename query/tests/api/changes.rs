@@ -148,6 +148,9 @@ async fn a_report_has_calls_that_fail() {
         let change = &group["changes"][0];
         assert_eq!((&change["isWorse"], &change["before"]), (&json!(true), &json!(0.0)));
         assert!((0.1..0.4).contains(&change["now"].as_f64().unwrap()), "{change}");
+        let since = &group["since"];
+        assert_eq!(since["startUnixNano"], change["sinceUnixNano"]);
+        assert_eq!(since["errorShare"], change["now"], "one number for the calls since then");
         assert_eq!(change.get("factor"), None, "nothing failed before");
         assert_eq!(change.get("worseQuantiles"), None, "only durations have quantiles");
         let failure = json!({ "service": "orders", "message": "no", "share": 1.0 });

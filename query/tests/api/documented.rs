@@ -8,7 +8,9 @@ use serde_json::Value as Json;
 use tidings_proto::otlp::{KeyValue, SpanKind, StatusCode};
 use tower::ServiceExt;
 
-use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, checkout, record, request, span, text};
+use crate::harness::{
+    BEGIN, Harness, MILLI, SpanBuilder, checkout, encoded, record, request, span, text,
+};
 
 const PAGES: [(&str, &str); 3] = [
     ("api.md", include_str!("../../../docs/api.md")),
@@ -71,14 +73,6 @@ fn words(line: &str) -> Vec<String> {
     words.push(word);
     words.retain(|word| !word.is_empty());
     words
-}
-
-fn encoded(text: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(byte).collect()
 }
 
 /// Returns the path of a line without the host, and its `Accept`.

@@ -11,7 +11,9 @@ use serde_json::{Value as Json, json};
 use tidings_proto::otlp::{KeyValue, SpanKind, StatusCode};
 use tidings_query::QueryLimits;
 
-use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, checkout, record, span, text, trace_id};
+use crate::harness::{
+    BEGIN, Harness, MILLI, SpanBuilder, checkout, encoded, record, span, text, trace_id,
+};
 
 fn number(json: &Json) -> u64 {
     json.as_u64().unwrap()
@@ -421,12 +423,8 @@ fn steps(answer: &Json) -> Vec<(u64, (u64, u64))> {
 
 /// Path of a heatmap of the spans that a query finds, second by second.
 fn heatmap_of(query: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    let query: String = query.bytes().map(byte).collect();
-    format!("/heatmap?step=1s&start={BEGIN}&end={}&q={query}", BEGIN + 60_000 * MILLI)
+    let end = BEGIN + 60_000 * MILLI;
+    format!("/heatmap?step=1s&start={BEGIN}&end={end}&q={}", encoded(query))
 }
 
 /// Calls of payment by shop in each of seven seconds, and one without a caller. The third and the

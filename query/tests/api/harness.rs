@@ -206,6 +206,15 @@ pub fn text(json: &Json) -> String {
     json.as_str().unwrap_or_else(|| panic!("not a string: {json}")).to_owned()
 }
 
+/// Encodes a text for the query of an address.
+pub fn encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
 /// The `n`th trace id.
 pub fn trace_id(n: u64) -> String {
     format!("{:032x}", trace_number(n))

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_assert_eq, proptest};
 use serde_json::{Value as Json, json};
 use tidings_proto::otlp::{SpanKind, StatusCode};
+use tidings_query::QueryLimits;
 
-use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, span, text, trace_id};
+use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, checkout, encoded, span, text, trace_id};
 
 const SERVICES: [&str; 3] = ["shop", "payment", "stock"];
 const OPERATIONS: [&str; 2] = ["get", "put"];
@@ -536,5 +537,121 @@ async fn a_value_is_compared_with_calls_of_the_same_service_and_kind_only() {
         let red = harness.get(&path).await;
         let failing = red["groups"].as_array().unwrap().iter().find(|of| of["attribute"] == "a");
         assert_eq!(failing.unwrap()["failsMoreThanOthers"], expected, "{by}");
+    }
+}
+
+/// A request to one of three services, and its call of a database of two shards.
+fn request(n: u64) -> [SpanBuilder; 2] {
+    let place = |count: u64| usize::try_from(n % count).unwrap();
+    let status = if n.is_multiple_of(4) { StatusCode::Error } else { StatusCode::Ok };
+    let served = span(n, 1, SERVICES[place(3)], OPERATIONS[place(2)])
+        .at(n * 100, n * 100 + n)
+        .kind(SpanKind::Server)
+        .status(status, "");
+    let served = match n % 5 {
+        0 => served,
+        tier => served.attribute("tier", format!("t{tier}")),
+    };
+    let called = span(n, 2, "db", "SELECT")
+        .parent(1)
+        .at(n * 100, n * 100 + 5)
+        .kind(SpanKind::Client)
+        .status(status, "")
+        .attribute("shard", format!("s{}", n % 2));
+    [served, called]
+}
+
+/// Sixty requests, one in each tenth of a second, of which the first ten are sent twice.
+async fn requests() -> Harness {
+    let harness = Harness::new().await;
+    harness.send((1..=60).flat_map(request)).await;
+    harness.send((1..=10).flat_map(request)).await;
+    harness
+}
+
+#[tokio::test]
+async fn groups_of_a_query_that_filters_can_say_are_theirs() {
+    let harness = requests().await;
+    let window = format!("start={BEGIN}&end={}&step=1s", BEGIN + 5_050 * MILLI);
+    for is_flushed in [false, true] {
+        if is_flushed {
+            harness.store.flush().await.unwrap();
+        }
+        for (query, filter) in [
+            ("{ }", ""),
+            ("{ status = error }", "&status=error"),
+            (
+                "{ resource.service.name = \"shop\" && duration >= 20ms }",
+                "&service=shop&minDuration=20ms",
+            ),
+            ("{ kind = server && .tier = \"t1\" }", "&kind=server&attribute=tier%3Dt1"),
+        ] {
+            for by in ["service,operation", "served", "attribute:tier", "service,attribute:tier"] {
+                let path = format!("/red?{window}&histogram=true&by={by}");
+                let mut asked = harness.get(&format!("{path}&q={}", encoded(query))).await;
+                let mut filtered = harness.get(&format!("{path}{filter}")).await;
+                for answer in [&mut asked, &mut filtered] {
+                    assert_eq!(answer["searched"]["complete"], true);
+                    answer.as_object_mut().unwrap().remove("searched");
+                }
+                assert_ne!(asked["groups"], json!([]), "{query} by {by}");
+                assert_eq!(asked, filtered, "{query} by {by}, flushed: {is_flushed}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn spans_that_a_query_finds_by_their_callers_are_grouped() {
+    let harness = requests().await;
+    let window = format!("start={BEGIN}&end={}&step=1s", BEGIN + 3_000 * MILLI);
+    let query = encoded("{ resource.service.name = \"shop\" } >> { name = \"SELECT\" }");
+    // The shop serves each third request. Those before the end of the window count.
+    let counts = |shard: u64| {
+        let found: Vec<u64> =
+            (1..30).filter(|n: &u64| n.is_multiple_of(3) && n % 2 == shard).collect();
+        (found.len(), found.iter().filter(|n| n.is_multiple_of(4)).count())
+    };
+    let [(even, even_failed), (odd, odd_failed)] = [counts(0), counts(1)];
+    let expected = [json!(["s1", odd, odd_failed]), json!(["s0", even, even_failed])];
+    assert_eq!((even, odd), (4, 5), "the larger group comes first");
+    for is_flushed in [false, true] {
+        if is_flushed {
+            harness.store.flush().await.unwrap();
+        }
+        let red = harness.get(&format!("/red?{window}&by=attribute:shard&q={query}")).await;
+        let groups = red["groups"].as_array().unwrap().iter();
+        let groups: Vec<Json> =
+            groups.map(|of| json!([of["attribute"], of["count"], of["errorCount"]])).collect();
+        assert_eq!(groups, expected, "flushed: {is_flushed}");
+        assert_eq!((&red["groupCount"], &red["repeatsCounted"]), (&json!(2), &json!(false)));
+        let first = format!("/red?{window}&by=attribute:shard&limit=1&q={query}");
+        let first = harness.get(&first).await;
+        assert_eq!((&first["groups"][0], &first["groupCount"]), (&red["groups"][0], &json!(2)));
+        let plain = harness.get(&format!("/red?{window}&q={query}")).await;
+        let group = &plain["groups"][0];
+        assert_eq!((&group["service"], &group["count"]), (&json!("db"), &json!(even + odd)));
+    }
+}
+
+#[tokio::test]
+async fn groups_of_a_query_say_what_a_bound_left_out_and_what_does_not_go_with_it() {
+    let harness = Harness::with(QueryLimits::default(), 3).await;
+    harness.send(checkout(1)).await;
+    for query in ["{ }", "{ } >> { }"] {
+        let red = harness.get(&format!("/red?q={}", encoded(query))).await;
+        assert_eq!(red["searched"]["complete"], false, "{query}");
+    }
+    let wrong = encoded("{ durration > 1s }");
+    for (asked, parameter, reason) in [
+        (format!("q={wrong}"), "q", "at line 1, column 3: unknown intrinsic"),
+        (format!("q={}", encoded("{ } | rate()")), "q", "this computes a metric"),
+        ("q=%7B%7D&service=shop".to_owned(), "service", "does not go with `q`"),
+        ("q=%7B%7D&compare=true".to_owned(), "compare", "does not go with `q`"),
+        ("q=%7B%7D&beforeSteps=true".to_owned(), "beforeSteps", "does not go with `q`"),
+    ] {
+        let (status, problem) = harness.problem(&format!("/red?{asked}")).await;
+        assert_eq!((status, &problem["parameter"]), (400, &json!(parameter)), "{problem}");
+        assert!(text(&problem["detail"]).contains(reason), "{problem}");
     }
 }

@@ -7,10 +7,10 @@
 use std::fmt;
 
 use tidings_pattern::Pattern;
-pub use tidings_proto::traceql::Fold;
+pub use tidings_proto::traceql_words::Fold;
 use tidings_proto::{
     otlp::{Severity, SpanKind, StatusCode},
-    traceql::SearchFunction,
+    traceql_words::SearchFunction,
 };
 
 use super::{operator::Operator, types::Type};

@@ -1,7 +1,7 @@
 //! Valid and invalid queries, and the errors of invalid ones.
 
 use proptest::{collection::vec, prelude::*, sample::select};
-use tidings_proto::traceql::STAGES;
+use tidings_proto::traceql_words::STAGES;
 
 use super::{
     DEPTH_MAX, TEXT_BYTES_MAX, parse,

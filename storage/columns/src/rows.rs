@@ -26,6 +26,19 @@ pub use logs::LogRows;
 pub use spans::SpanRows;
 pub use texts::AttributeTexts;
 
+/// Selects the columns with these names. Names of columns that the batch lacks are ignored.
+///
+/// # Errors
+/// When a column cannot be selected. Columns that the batch has can be.
+pub fn project(
+    batch: &RecordBatch,
+    names: impl Iterator<Item = &'static str>,
+) -> Result<RecordBatch, ArrowError> {
+    let schema = batch.schema_ref();
+    let indices: Vec<usize> = names.filter_map(|name| schema.index_of(name).ok()).collect();
+    batch.project(&indices)
+}
+
 const END: &str = "end_unix_nanos";
 const OBSERVED: &str = "observed_unix_nanos";
 

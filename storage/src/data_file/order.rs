@@ -280,11 +280,11 @@ mod tests {
     use proptest::prelude::*;
     use tidings_columns::{
         conversion::{log_rows, span_rows},
-        rows::column::word,
+        rows::{column::word, project},
     };
 
     use super::*;
-    use crate::{projection::project, samples};
+    use crate::samples;
 
     /// Returns the hours with files of their own in a flush at hour 1000, given the rows of each
     /// hour.

@@ -24,7 +24,7 @@ use parquet::arrow::{
     },
 };
 
-use tidings_columns::schema::SignalSchema;
+use tidings_columns::{rows::project, schema::SignalSchema};
 use tidings_disk::ranges::intersection;
 use tidings_proto::{Signal, UnixNanos};
 
@@ -41,7 +41,6 @@ use crate::{
     error::failed,
     filter::{Bound, Matcher, TimeOrder},
     index::{CandidateRows, IndexBuilder, Sums},
-    projection::project,
     scan::{Progress, Visit, select},
     table_file::DataFile,
     table_store::Readable,

@@ -2,13 +2,14 @@
 
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
+use tidings_columns::rows::project;
 
 use super::{
     ExceptionBuilder, GraphBuilder, KindBuilder,
     build::{self, RollupBuilder},
     exceptions, graph, kinds,
 };
-use crate::{SpanRows, projection::project};
+use crate::SpanRows;
 
 /// Takes the rows of one data file and returns all of its rollups. A trace must be one run of rows.
 #[derive(Debug, Default)]

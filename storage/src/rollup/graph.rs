@@ -7,15 +7,19 @@
 //!
 //! `trace_calls` extracts the calls of a trace, for rollups and for rows. `key` is their group key,
 //! and `peers` names uninstrumented peers. `build` aggregates while a file is written, and
-//! `graph_section` is the index section. `peer_keys` caches where the files have the names of
-//! peers. `crate::rollup_query` answers queries.
+//! `GraphSection` is the index section. `peer_keys` caches where the files have the names of peers.
+//! `crate::rollup_query` answers queries.
 
 pub(crate) mod build;
-mod graph_section;
 pub(crate) mod key;
 pub(crate) mod peer_keys;
 pub(crate) mod peers;
 pub(crate) mod trace_calls;
+
+use std::ops::Range;
+
+use super::cells::{Directory, push_uncounted_rows, take_uncounted_rows};
+use crate::index_bytes::Reader as Bytes;
 
 pub use key::GraphKey;
 pub use peers::Peer;
@@ -23,6 +27,42 @@ pub use trace_calls::{GraphCall, GraphPart, GraphSpan, graph_calls, split_at_gap
 
 pub(super) use build::COLUMNS;
 pub(crate) use build::GraphBuilder;
-pub(crate) use graph_section::GraphSection;
 pub(super) use key::{LIMITS, NameTable};
 pub(crate) use peer_keys::PeerKeys;
+
+/// Part of the index section that stays in memory. It locates a file's calls between services, and
+/// lists the omitted rows: no cell counts the calls of their traces.
+#[derive(Debug)]
+pub(crate) struct GraphSection {
+    /// Rows that the cells omit, as ascending and disjoint ranges.
+    pub(crate) left_out: Vec<Range<u64>>,
+    /// Locations of the cells.
+    pub(crate) cells: Directory,
+}
+
+/// Returns the section of a file without such rollups.
+fn nothing(offset: u64) -> (Vec<u8>, Vec<u8>) {
+    (encoded(&[], &offset.to_le_bytes()), Vec::new())
+}
+
+/// Returns the section. `cells` is the encoded directory of the cells.
+fn encoded(rows: &[Range<u64>], cells: &[u8]) -> Vec<u8> {
+    let mut section = Vec::new();
+    push_uncounted_rows(&mut section, rows);
+    section.extend(cells);
+    section
+}
+
+impl GraphSection {
+    /// Decodes the section. `None` when the bytes are not such a section.
+    pub(crate) fn decode(section: &[u8]) -> Option<Self> {
+        let mut section = Bytes::new(section);
+        let left_out = take_uncounted_rows(&mut section)?;
+        Some(Self { left_out, cells: Directory::decode(section.rest())? })
+    }
+
+    /// Returns its heap memory in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.left_out.len() * size_of::<Range<u64>>() + self.cells.bytes()
+    }
+}

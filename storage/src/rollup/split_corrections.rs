@@ -4,20 +4,29 @@
 //! [`super::kinds`]). Without corrections, a query has to read the rows of all split traces. Files
 //! that are not merged any more get a section with the corrections against each other such file of
 //! their hour. It lists the traces that exactly these two files have, and the change of both files'
-//! rollups. `pair_section` encodes it, and `crate::rollup_query` computes and uses it. A cell's
-//! [`CorrectionRole`] is the effect of its calls.
+//! rollups. `docs/formats/index.md` describes it, and `crate::rollup_query` computes and uses it. A
+//! cell's [`CorrectionRole`] is the effect of its calls.
 //!
 //! A section is valid while both files exist. Pairs without a section are compared during the
 //! query. Corrections change no answer.
 
-pub(crate) mod pair_section;
+use std::ops::Range;
 
-pub(crate) use pair_section::{CorrectionBytes, CorrectionSection};
-
-use super::cells::RawKey;
+use super::{
+    cells::{Directory, LevelLimits, RawKey, seal, unsealed},
+    file_aggregate::FileAggregate,
+    graph::LIMITS,
+};
+use crate::index_bytes::{Fetch, Reader as Bytes, push_varint};
 
 /// Bits of a group's last number below the role.
 const SHIFT: u32 = 16;
+/// Maximum number of shared traces of two files. With more, the pair resolves none, because their
+/// page would be too large.
+pub(crate) const TRACES_MAX: usize = 1 << 20;
+const LOW64_BYTES: usize = 8;
+/// The limit of the cells is that of a file with this many rows.
+const CELLS_OF_ROWS: usize = 1 << 17;
 
 /// Effect of the calls in a correction cell of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,5 +54,163 @@ impl CorrectionRole {
     pub(crate) fn decode((texts, [part, detail]): RawKey<'_>) -> Option<(Self, RawKey<'_>)> {
         let role = *Self::ALL.get(usize::try_from(detail >> SHIFT).ok()?)?;
         Some((role, (texts, [part, detail & ((1 << SHIFT) - 1)])))
+    }
+}
+
+/// Section and its pages.
+pub(crate) type CorrectionBytes = (Vec<u8>, Vec<u8>);
+
+/// Part of the section that stays in memory.
+#[derive(Debug)]
+pub(crate) struct CorrectionSection {
+    /// Start of its pages, which are the last of the index.
+    offset: u64,
+    /// Names of the files that it was compared with, ascending.
+    pub(crate) compared: Box<[u64]>,
+    /// Corrections with the compared files that share some traces, ascending.
+    pub(crate) pairs: Box<[Pair]>,
+}
+
+/// Correction with another file that shares some traces.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    /// Name of the other file.
+    pub(crate) other: u64,
+    settled: Range<u64>,
+    apart: Range<u64>,
+    /// Directory of the corrections of edges.
+    pub(crate) graph: Directory,
+    /// Directory of the corrections of transaction types.
+    pub(crate) kinds: Directory,
+}
+
+/// Traces that a pair resolves.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct ResolvedTraces {
+    /// Last halves of the trace ids, ascending.
+    pub(crate) low64s: Vec<u64>,
+    /// File that has the entry span of each trace: 0 for the other file, 1 for this one.
+    pub(crate) entries: Vec<u8>,
+}
+
+/// Pair under construction.
+#[derive(Debug, Default)]
+pub(crate) struct PairBuilder {
+    pub(crate) settled: ResolvedTraces,
+    /// Last halves of the ids of shared traces that are not resolved, ascending.
+    pub(crate) apart: Vec<u64>,
+    pub(crate) graph: FileAggregate,
+    pub(crate) kinds: FileAggregate,
+    /// Number of rows that the pair was made from.
+    pub(crate) rows: usize,
+}
+
+/// Returns the section of a file and its pages, which start at this offset.
+pub(crate) fn encoded(
+    mut compared: Vec<u64>,
+    pairs: Vec<(u64, PairBuilder)>,
+    offset: u64,
+) -> CorrectionBytes {
+    let (mut section, mut pages) = (Vec::new(), Vec::new());
+    push_varint(&mut section, offset);
+    compared.sort_unstable();
+    push_varint(&mut section, compared.len() as u64);
+    section.extend(compared.iter().flat_map(|name| name.to_le_bytes()));
+    push_varint(&mut section, pairs.len() as u64);
+    for (other, PairBuilder { settled, apart, graph, kinds, rows }) in pairs {
+        section.extend(other.to_le_bytes());
+        let mut push_page = |bytes: &mut dyn Iterator<Item = u8>| {
+            let start = pages.len();
+            pages.extend(bytes);
+            seal(&mut pages, start);
+            push_varint(&mut section, offset + start as u64);
+            push_varint(&mut section, (pages.len() - start) as u64);
+        };
+        let low64s = settled.low64s.iter().flat_map(|low64| low64.to_le_bytes());
+        push_page(&mut low64s.chain(settled.entries));
+        push_page(&mut apart.iter().flat_map(|low64| low64.to_le_bytes()));
+        let rows = rows.max(CELLS_OF_ROWS);
+        for (file_aggregate, keep) in [(graph, LIMITS), (kinds, LevelLimits::ALL)] {
+            let (directory, cells) = file_aggregate.finish(rows, keep, offset + pages.len() as u64);
+            pages.extend(cells);
+            push_varint(&mut section, directory.len() as u64);
+            section.extend(directory);
+        }
+    }
+    (section, pages)
+}
+
+impl CorrectionSection {
+    /// Decodes the section. `None` when the bytes are not such a section.
+    pub(crate) fn decode(section: &[u8]) -> Option<Self> {
+        let mut section = Bytes::new(section);
+        let offset = section.varint()?;
+        let (mut compared, mut pairs) = (Vec::new(), Vec::new());
+        for _ in 0..section.varint()? {
+            compared.push(section.u64()?);
+        }
+        for _ in 0..section.varint()? {
+            pairs.push(Pair {
+                other: section.u64()?,
+                settled: take_page(&mut section)?,
+                apart: take_page(&mut section)?,
+                graph: take_directory(&mut section)?,
+                kinds: take_directory(&mut section)?,
+            });
+        }
+        let is_sorted = compared.is_sorted() && pairs.is_sorted_by_key(|pair| pair.other);
+        let is_whole = section.is_empty() && is_sorted;
+        is_whole.then(|| Self { offset, compared: compared.into(), pairs: pairs.into() })
+    }
+
+    /// Returns the start of its pages among those of an index.
+    pub(crate) fn offset(&self) -> Option<usize> {
+        usize::try_from(self.offset).ok()
+    }
+
+    /// Returns its heap memory in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let cells = |pair: &Pair| size_of::<Pair>() + pair.graph.bytes() + pair.kinds.bytes();
+        size_of_val(&*self.compared) + self.pairs.iter().map(cells).sum::<usize>()
+    }
+}
+
+fn take_page(section: &mut Bytes<'_>) -> Option<Range<u64>> {
+    let start = section.varint()?;
+    Some(start..start.checked_add(section.varint()?)?)
+}
+
+fn take_directory(section: &mut Bytes<'_>) -> Option<Directory> {
+    let length = usize::try_from(section.varint()?).ok()?;
+    Directory::decode(section.take(length)?)
+}
+
+impl Pair {
+    /// Reads the traces that the pair resolves. `None` when the page is missing or damaged.
+    pub(crate) fn resolved_traces(&self, fetch: &mut Fetch<'_>) -> Option<ResolvedTraces> {
+        let page = fetch(self.settled.clone())?;
+        let held = unsealed(&page)?;
+        let (low64s, entries) = held.split_at(held.len() / (LOW64_BYTES + 1) * LOW64_BYTES);
+        Some(ResolvedTraces { low64s: numbers(low64s), entries: entries.to_vec() })
+    }
+
+    /// Reads the shared traces that the pair does not resolve. `None` when the page is missing or
+    /// damaged.
+    pub(crate) fn apart(&self, fetch: &mut Fetch<'_>) -> Option<Vec<u64>> {
+        let page = fetch(self.apart.clone())?;
+        unsealed(&page).map(numbers)
+    }
+}
+
+fn numbers(bytes: &[u8]) -> Vec<u64> {
+    let (numbers, _) = bytes.as_chunks::<LOW64_BYTES>();
+    numbers.iter().map(|number| u64::from_le_bytes(*number)).collect()
+}
+
+impl ResolvedTraces {
+    /// Returns the traces whose entry span is not in this file of the pair, 0 or 1.
+    pub(crate) fn without_entry(&self, place: usize) -> Vec<u64> {
+        let of_all = self.low64s.iter().zip(&self.entries);
+        of_all.filter(|(_, entry)| usize::from(**entry) != place).map(|(low64, _)| *low64).collect()
     }
 }

@@ -32,7 +32,7 @@ use crate::{
         },
         limit,
     },
-    rollup_query::{call_query::of_hour, query_failure::CancellationCheck},
+    rollup_query::{CancellationCheck, call_query::of_hour},
     scan::PORTION_ROWS,
     snapshot::SPANS,
     table_file::DataFile,

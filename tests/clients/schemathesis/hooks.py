@@ -42,6 +42,8 @@ REASONS = {
     "selectMaxDuration": r"must not be less than",
     "selectMinDuration": r"one of the `select…` parameters must say",
     "step": r"must be at least 1 ms|steps",
+    "compare": r"by an attribute are not compared",
+    "beforeSteps": r"by an attribute are not compared",
     "wait": r"must be at most 60 s",
     "cursor": r"must be the `nextCursor`|is of a search with other filters",
     "Last-Event-ID": r"must be the `id` of an event",

@@ -89,6 +89,20 @@ impl ExplorePageState {
     }
 }
 
+/// Returns the listed traces. Their services have colours before the rows are drawn, which do not
+/// depend on the order of rows.
+fn coloured_traces(
+    paged: PagedList<ExploredTraces, TraceListQuery>,
+) -> Memo<Arc<Vec<ExploredTrace>>> {
+    let traces = paged.items();
+    Memo::new(move |_| {
+        let traces = traces.get();
+        let services = traces.iter().flat_map(|found| &found.trace.services);
+        colour::assign_shades(services.map(|one| one.service.as_str()));
+        traces
+    })
+}
+
 /// The page.
 #[component]
 #[must_use]
@@ -104,15 +118,7 @@ pub fn ExplorePage() -> impl IntoView {
     let is_grouped = Memo::new(move |_| state.with(ExploreState::is_grouped));
     let paged: PagedList<ExploredTraces, TraceListQuery> =
         PagedList::new(list_query, api::explored_traces);
-    let traces = paged.items();
-    // Colours are assigned before the rows are drawn, so that they do not depend on the order of
-    // rows.
-    let traces = Memo::new(move |_| {
-        let traces = traces.get();
-        let services = traces.iter().flat_map(|found| &found.trace.services);
-        colour::assign_shades(services.map(|one| one.service.as_str()));
-        traces
-    });
+    let traces = coloured_traces(paged);
     let heatmap = HeatmapState::default();
     let pointed = RwSignal::new(false);
     let held = Memo::new(move |_| {
@@ -158,7 +164,9 @@ pub fn ExplorePage() -> impl IntoView {
                 </div>
             </Show>
             <ListTools page_state total=Signal::derive(move || paged.total()) />
-            <Show when=move || is_grouped.get()>{group_panel(page_state)}</Show>
+            <Show when=move || is_grouped.get() && !is_refused.get()>
+                {group_panel(page_state)}
+            </Show>
             <Show when=move || !is_grouped.get()>
                 <ListNotices paged />
                 <TraceList traces page_state paged pointed on_open=open />

@@ -4,7 +4,7 @@ use std::fmt;
 
 use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos};
 
-use super::{TimeRange, UrlQuery, traceql::read_traceql};
+use super::{TimeRange, UrlQuery};
 use crate::links::HeatmapBox;
 
 /// An attribute that a span must have, with this value or with any.
@@ -301,21 +301,10 @@ impl ExploreState {
         self.range = self.range_before.take().unwrap_or(self.range);
     }
 
-    /// Returns the filters whose spans can be grouped: those of the state, or those that say the
-    /// same as its query. `None` for a query that filters cannot say, and for one that excludes
-    /// values, which groups do not do.
-    #[must_use]
-    pub fn group_filters(&self) -> Option<TraceFilters> {
-        match &self.query {
-            None => Some(self.filters.clone()),
-            Some(query) => read_traceql(query).filter(|filters| filters.without.is_empty()),
-        }
-    }
-
     /// Reports whether groups of spans are shown in place of traces.
     #[must_use]
     pub fn is_grouped(&self) -> bool {
-        self.group.is_some() && self.group_filters().is_some()
+        self.group.is_some()
     }
 
     /// Returns the query of the list.

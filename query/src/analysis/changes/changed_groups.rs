@@ -233,27 +233,34 @@ pub(super) fn judge(groups: Vec<ComparedGroup<'_>>, stretches: Stretches) -> Vec
     judged
 }
 
-/// Replaces the present value of a change of durations by that of the calls since its begin, which
-/// the group states as its own. The part of the window that was tested may begin earlier.
+/// Replaces the present value of a change of durations or failures by that of the calls since its
+/// begin, which the group states as its own. The part of the window that was tested may begin
+/// earlier.
 fn set_value_since(change: &mut Change, since: &StatsSince) {
-    let begin = Some(since.start_unix_nano);
-    if change.kind != ChangeKind::Latency || change.since_unix_nano != begin {
+    if change.since_unix_nano != Some(since.start_unix_nano) {
         return;
     }
-    let nanos = match change.quantile {
-        Some(50) => since.stats.p50_nano,
-        Some(95) => since.stats.p95_nano,
-        Some(99) => since.stats.p99_nano,
-        _ => return,
-    };
-    let now = float(nanos.0);
+    let Some(now) = value_in(&since.stats, change) else { return };
     let difference = now - change.before;
-    // A few calls since the begin may take as long as before. They do not reverse the change.
-    if nanos.0 > 0 && difference * change.difference > 0.0 {
+    // A few calls since the begin may take as long, or fail as often, as before. They do not
+    // reverse the change.
+    if difference * change.difference > 0.0 {
         change.now = now;
         change.difference = difference;
         change.factor = (change.before > 0.0).then(|| now / change.before);
     }
+}
+
+/// Returns the value of a change's aspect in these numbers. `None` where they do not have it.
+fn value_in(stats: &GroupStats, change: &Change) -> Option<f64> {
+    let nanos = match (change.kind, change.quantile) {
+        (ChangeKind::Errors, _) => return (stats.count > 0).then_some(stats.error_share),
+        (ChangeKind::Latency, Some(50)) => stats.p50_nano,
+        (ChangeKind::Latency, Some(95)) => stats.p95_nano,
+        (ChangeKind::Latency, Some(99)) => stats.p99_nano,
+        _ => return None,
+    };
+    (nanos.0 > 0).then(|| float(nanos.0))
 }
 
 /// Puts the most changed first.
@@ -597,5 +604,26 @@ mod tests {
         let mut unchanged = other.clone();
         set_value_since(&mut unchanged, &since);
         assert_eq!(unchanged, other, "it has no begin");
+    }
+
+    #[test]
+    fn a_change_of_failures_states_the_share_since_its_begin() {
+        let begin = UnixNanos(40);
+        let stated = |before: f64, now: f64, (errors, count): (u64, u64)| {
+            let part = PartCalls { count, errors, durations: Vec::new() };
+            let since = StatsSince { start_unix_nano: begin, stats: part.stats(60.0) };
+            let mut stated = Change {
+                since_unix_nano: Some(begin),
+                ..change(ChangeKind::Errors, before, now, now > before)
+            };
+            set_value_since(&mut stated, &since);
+            (stated.now, stated.difference, stated.factor)
+        };
+        assert_eq!(stated(0.25, 0.75, (2, 4)), (0.5, 0.25, Some(2.0)));
+        assert_eq!(stated(0.0, 0.75, (2, 4)), (0.5, 0.5, None), "nothing failed before");
+        assert_eq!(stated(0.5, 0.25, (0, 4)), (0.0, -0.5, Some(0.0)), "nothing fails now");
+        let reversed = stated(0.5, 0.75, (1, 4));
+        assert_eq!(reversed, (0.75, 0.25, Some(1.5)), "it does not turn into the contrary");
+        assert_eq!(stated(0.5, 0.25, (0, 0)), (0.25, -0.25, Some(0.5)), "no call since");
     }
 }

@@ -135,6 +135,7 @@ impl ServiceCalls {
     ) -> Result<(), QueryError> {
         let search = RedSearch {
             filter: SpanFilter { start, ..SpanFilter::default() },
+            query: None,
             step: Some(window.step()),
             by: RedKeys { keys: vec![RedKey::Service, RedKey::Served], attribute: None },
             histogram: true,

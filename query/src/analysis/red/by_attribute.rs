@@ -1,4 +1,5 @@
-//! Calls by the value of an attribute: read from spans, since rollups have no attributes.
+//! Calls by the value of an attribute, and calls that a query finds: read from spans, since rollups
+//! have no attributes and answer no query.
 //!
 //! Owns the comparison of a value with all other values of the answer. The rule by which calls are
 //! slower or fail more is that of the service graph.
@@ -10,7 +11,9 @@ use tidings_proto::{
     api::{RedGroup, RedResult, SpanKindName, StatusName},
     otlp::{KeyValue, SpanKind, StatusCode},
 };
-use tidings_storage::{Call, Calls, DeduplicationSet, Detail, Scan, SpanFilter, SpanRows};
+use tidings_storage::{
+    Call, Calls, DeduplicationSet, Detail, Scan, ScanStats, SpanFilter, SpanRows,
+};
 
 use super::{RedKey, RedSearch};
 use crate::{
@@ -23,6 +26,7 @@ use crate::{
     execution::{Reader, search_stats},
     name_search::value_text,
     trace::trace_rows::Names,
+    traceql::{ReadBudget, matched_spans::spans_by_portion},
 };
 
 /// Maximum number of groups; calls of further groups count as others.
@@ -52,7 +56,7 @@ struct AttributeGroup {
 #[derive(Debug)]
 struct AttributeGroups<'a> {
     by: &'a [RedKey],
-    attribute: &'a str,
+    attribute: Option<&'a str>,
     window: Window,
     names: Names,
     of: HashMap<AttributeGroupKey, AttributeGroup, RandomState>,
@@ -64,24 +68,21 @@ struct AttributeGroups<'a> {
 pub(super) fn red(
     reader: &Reader,
     search: &RedSearch,
-    (window, filter): (Window, &SpanFilter),
-    attribute: &str,
+    window: Window,
 ) -> Result<RedResult, QueryError> {
     let mut groups = AttributeGroups {
         by: &search.by.keys,
-        attribute,
+        attribute: search.by.attribute.as_deref(),
         window,
         names: Names::default(),
         of: HashMap::default(),
         steps: 0,
         other: 0,
     };
-    let mut seen = DeduplicationSet::new(reader.limits.counted_max);
-    let scan = Scan { detail: Detail::Attributes, rows_max: reader.settings.search_rows_max };
-    let stats = reader.spans(filter, scan, |rows| {
-        groups.add(rows, &mut seen);
-        Ok(ControlFlow::Continue(()))
-    })?;
+    let (stats, repeats_counted) = match &search.query {
+        Some(query) => (groups.add_of_query(reader, query)?, false),
+        None => groups.add_of_filter(reader, &search.filter)?,
+    };
     let (group_count, other_count) = (groups.of.len() as u64, groups.other);
     Ok(RedResult {
         window: window.view(),
@@ -89,21 +90,45 @@ pub(super) fn red(
         groups: groups.views(search),
         group_count,
         other_count,
-        repeats_counted: stats.rows > reader.limits.counted_max as u64,
+        repeats_counted,
         searched: search_stats(reader, stats),
     })
 }
 
 impl AttributeGroups<'_> {
-    fn add(&mut self, rows: &SpanRows, seen: &mut DeduplicationSet) {
+    /// Adds the spans that a query finds, each once.
+    fn add_of_query(&mut self, reader: &Reader, query: &str) -> Result<ScanStats, QueryError> {
+        let detail = if self.attribute.is_some() { Detail::Attributes } else { Detail::Facts };
+        let of = (reader, ReadBudget::whole(reader));
+        spans_by_portion(of, query, self.window.range(), detail, |rows, found| {
+            self.add(rows, found.iter().copied());
+        })
+    }
+
+    /// Adds the spans that a filter finds. Returns whether some may be added twice, too.
+    fn add_of_filter(
+        &mut self,
+        reader: &Reader,
+        filter: &SpanFilter,
+    ) -> Result<(ScanStats, bool), QueryError> {
+        let filter = SpanFilter { start: self.window.range(), ..filter.clone() };
+        let mut seen = DeduplicationSet::new(reader.limits.counted_max);
+        let scan = Scan { detail: Detail::Attributes, rows_max: reader.settings.search_rows_max };
+        let stats = reader.spans(&filter, scan, |rows| {
+            self.add(rows, (0..rows.len()).filter(|row| seen.is_new(rows.content_hash(*row))));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok((stats, stats.rows > reader.limits.counted_max as u64))
+    }
+
+    fn add(&mut self, rows: &SpanRows, found: impl Iterator<Item = usize>) {
         let mut of_resources: HashMap<Option<usize>, Option<u32>, RandomState> = HashMap::default();
-        for row in 0..rows.len() {
-            if !seen.is_new(rows.content_hash(row)) {
-                continue;
-            }
-            let value = self.own_value(rows, row).or_else(|| {
-                let known = of_resources.entry(rows.resource_number(row));
-                *known.or_insert_with(|| self.value_of_resource(rows, row))
+        for row in found {
+            let value = self.attribute.and_then(|attribute| {
+                self.own_value(rows, row, attribute).or_else(|| {
+                    let known = of_resources.entry(rows.resource_number(row));
+                    *known.or_insert_with(|| self.value_of_resource(rows, row, attribute))
+                })
             });
             let by = |wanted| self.by.contains(&wanted);
             let (by_service, by_operation) = (by(RedKey::Service), by(RedKey::Operation));
@@ -139,19 +164,19 @@ impl AttributeGroups<'_> {
         self.names.number_within(self.of.len() < GROUPS_MAX, name)
     }
 
-    fn own_value(&mut self, rows: &SpanRows, row: usize) -> Option<u32> {
+    fn own_value(&mut self, rows: &SpanRows, row: usize, wanted: &str) -> Option<u32> {
         let mut value = None;
         rows.each_scalar(row, |key, scalar| {
-            if key == self.attribute && value.is_none() {
+            if key == wanted && value.is_none() {
                 value = Some(self.number(cut(&scalar.to_text())));
             }
         });
         value
     }
 
-    fn value_of_resource(&mut self, rows: &SpanRows, row: usize) -> Option<u32> {
+    fn value_of_resource(&mut self, rows: &SpanRows, row: usize, wanted: &str) -> Option<u32> {
         let attributes = rows.resource(row).unwrap_or_default().attributes;
-        let found = attributes.iter().find(|attribute| attribute.key == self.attribute);
+        let found = attributes.iter().find(|attribute| attribute.key == wanted);
         let text = found.and_then(KeyValue::value).and_then(value_text)?;
         Some(self.number(cut(&text)))
     }

@@ -8,10 +8,10 @@ use std::{
 use ahash::RandomState;
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_schema::ArrowError;
-use tidings_columns::rows::column::OptionalColumn;
+use tidings_columns::rows::{column::OptionalColumn, project};
 
 use super::{ExceptionAttributes, ExceptionKey, List, ListedException, exception_section};
-use crate::{SpanRows, projection::project, rollup::limit};
+use crate::{SpanRows, rollup::limit};
 
 /// Columns that the builder reads.
 pub(crate) const COLUMNS: [&str; 6] =

@@ -13,8 +13,9 @@ use tidings_proto::{
 };
 
 use super::{
-    GraphCall, GraphKey, GraphPart, GraphSpan, graph_section,
+    GraphCall, GraphKey, GraphPart, GraphSpan, encoded,
     key::{LIMITS, NameTable, NumberedPeer, counted},
+    nothing,
     peers::{BorrowedPeer, KEYS},
     trace_calls::each_graph_call,
 };
@@ -171,11 +172,11 @@ impl GraphBuilder {
         self.finish_trace();
         let left_out: u64 = self.left_out.iter().map(|run| run.end - run.start).sum();
         if self.file_aggregate.is_full() || left_out.saturating_mul(LEFT_OUT_PART) > self.rows {
-            return graph_section::nothing(offset);
+            return nothing(offset);
         }
         let rows = usize::try_from(self.rows).unwrap_or(usize::MAX);
         let (cells, pages) = self.file_aggregate.finish(rows, LIMITS, offset);
-        (graph_section::encoded(&self.left_out, &cells), pages)
+        (encoded(&self.left_out, &cells), pages)
     }
 }
 

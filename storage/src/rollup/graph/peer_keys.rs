@@ -1,4 +1,5 @@
-//! Cache of the locations of peer attributes. `rollup_query::graph` reads them from the files.
+//! Cache of the locations of peer attributes. `rollup_query::graph_query` reads them from the
+//! files.
 
 use std::{
     collections::HashMap,

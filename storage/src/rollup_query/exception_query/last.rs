@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, ops::ControlFlow};
 
 use arrow_array::RecordBatch;
+use tidings_columns::rows::project;
 use tidings_disk::ranges::merged;
 use tidings_proto::{Signal, SpanId, TraceId, UnixNanos, otlp::Event};
 
 use super::{ExceptionKey, ExceptionSums};
 use crate::{
-    ScanStats, Snapshot, SpanRows, StorageError, data_file::columns, projection::project,
+    ScanStats, Snapshot, SpanRows, StorageError, data_file::columns,
     rollup::exceptions::ExceptionAttributes, scan::select,
 };
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use ahash::RandomState;
 use tidings_proto::{DurationNanos, UnixNanos};
 
-use super::count_plan::CountQuery;
+use super::CountQuery;
 use crate::{
     LogFilter, Snapshot, TimeRange,
     index::Indexes,

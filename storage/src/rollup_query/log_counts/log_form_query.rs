@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidings_proto::{DurationNanos, UnixNanos};
 
-use super::count_plan::CountQuery;
+use super::CountQuery;
 use crate::{
     LogFilter, Snapshot, TimeRange,
     index::{Indexes, RolledUp},

@@ -8,22 +8,17 @@ use std::{
 
 use tidings_proto::Signal;
 
-use super::make;
+use super::name_hash;
 use crate::{
     index::{Indexes, RolledUp},
     rollup::{
         cells::{Directory, RawKey},
         file_aggregate::GroupNumber,
-        split_corrections::{
-            CorrectionRole,
-            pair_section::{Pair, ResolvedTraces},
-        },
+        split_corrections::{CorrectionRole, Pair, ResolvedTraces},
         splits::RowRanges,
     },
     rollup_query::{
-        file_buckets::PairRetractions,
-        query_failure::{CancellationCheck, QueryFailure},
-        repeats::low64s,
+        CancellationCheck, QueryFailure, file_buckets::PairRetractions, repeats::low64s,
         splits::rows_of,
     },
     table_file::DataFile,
@@ -75,7 +70,7 @@ impl Pairs {
         for (number, of) in files.iter().enumerate().filter(|(_, file)| can(file)) {
             if let Some(section) = of.rollup().corrections() {
                 let file = of.file();
-                by_name.insert((file.hour, make::name(&file.path)), (number, section));
+                by_name.insert((file.hour, name_hash(&file.path)), (number, section));
             }
         }
         // File of each pair that was compared with the other one. When the index of one was lost,
@@ -96,7 +91,7 @@ impl Pairs {
             pairs.compared.insert((one, other));
             let other = if number == one { other } else { one };
             let section = files[number].rollup().corrections();
-            let name = make::name(&files[other].file().path);
+            let name = name_hash(&files[other].file().path);
             let at =
                 section.and_then(|of| of.pairs.binary_search_by_key(&name, |of| of.other).ok());
             if let Some(at) = at {

@@ -29,9 +29,9 @@ use crate::{
 
 /// Maximum number of columns of the heatmap.
 const COLUMNS_MAX: u64 = 60;
-/// Duration of a heatmap request above which it is not repeated while the page is live. A query may
-/// read for as long as a request may take.
-const LIVE_MAX: DurationNanos = DurationNanos(3_000_000_000);
+/// Duration of a request for a heatmap or for groups above which it is not repeated while the page
+/// is live. A query may read for as long as a request may take.
+pub(super) const LIVE_MAX: DurationNanos = DurationNanos(3_000_000_000);
 
 /// The panel with the heatmap and the counts below it.
 pub(super) fn latency_panel(

@@ -127,8 +127,6 @@ pub(super) fn ListTools(
     /// The total that the search reported.
     total: Signal<Option<Total>>,
 ) -> impl IntoView {
-    let has_groups =
-        Memo::new(move |_| page_state.state.with(|state| state.group_filters().is_some()));
     let listed = Memo::new(move |_| {
         let lists_spans = page_state.state.with(|state| state.lists_spans);
         if lists_spans { "spans" } else { "traces" }.to_owned()
@@ -144,19 +142,7 @@ pub(super) fn ListTools(
         <div class="list-tools">
             <h2>{move || page_state.state.with(|state| title(state, total.get()))}</h2>
             <Segments label="What is listed" segments=listings chosen=listed on_choose=list />
-            <Show
-                when=move || has_groups.get()
-                fallback=|| {
-                    view! {
-                        <span class="mute list-tool">
-                            "To group, write the query as one { } of conditions with = and &&, or use "
-                            <a class="link" href="/sql">"SQL"</a>
-                        </span>
-                    }
-                }
-            >
-                <GroupChoice page_state />
-            </Show>
+            <GroupChoice page_state />
             <ColumnsMenu page_state />
         </div>
     }
@@ -268,8 +254,6 @@ mod tests {
         state.group = Some("service".to_owned());
         assert_eq!(title(&state, total), "Groups of spans");
         state.query = Some("{ } | count() > 1".to_owned());
-        assert_eq!(title(&state, total), "Spans of 3 traces, longest traces first");
-        state.query = Some("{ status = error }".to_owned());
         assert_eq!(title(&state, total), "Groups of spans");
     }
 }

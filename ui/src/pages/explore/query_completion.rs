@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use tidings_proto::{
     api::AttributeKey,
     otlp::{SpanKind, StatusCode},
-    traceql::SearchFunction,
+    traceql_words::SearchFunction,
 };
 
 /// Maximum number of candidates.

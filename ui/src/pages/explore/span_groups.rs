@@ -9,6 +9,8 @@ use tidings_proto::api::{AttributeKeyList, CallsInStep, RedGroup, RedResult};
 use super::{
     ExplorePageState,
     field::{Field, set},
+    latency_panel::LIVE_MAX,
+    narrowed_list_query, with_span_filters,
 };
 use crate::{
     api::{self, analysis::red},
@@ -18,7 +20,10 @@ use crate::{
     number_format,
     page_time::{partial_answer_text, use_page_time},
     request_state::RequestState,
-    url::{AttributeFilter, ExploreState, TraceFilters, TraceListQuery, traceql::write_traceql},
+    url::{
+        AttributeFilter, ExploreState, TraceFilters,
+        traceql::{search_traceql, write_traceql},
+    },
 };
 
 /// The keys that spans are grouped by, as the API names them, with their words.
@@ -129,20 +134,21 @@ pub(super) fn group_panel(page_state: ExplorePageState) -> impl IntoView {
     let time = use_page_time();
     let asked = Memo::new(move |_| {
         page_state.state.with(|state| {
-            let filters = state.group_filters()?;
-            let list_query = TraceListQuery { filters, ..state.list_query() };
-            Some((list_query.narrowed(), state.chosen, state.group.clone()?))
+            let list_query = narrowed_list_query(state);
+            Some((list_query.narrowed(), list_query.query, state.chosen, state.group.clone()?))
         })
     });
     let answer = RequestState::<RedResult>::new(move || {
-        let (filters, chosen, group) = asked.get()?;
+        let (filters, query, chosen, group) = asked.get()?;
         let analysis = match chosen {
             Some(chosen) => api::analysis::Analysis::between(chosen.from, chosen.to),
             None => time.analysis(),
         };
-        Some(red(&analysis.with_filters(&filters).with("by", group)))
+        Some(red(&with_span_filters(analysis, &filters, query.as_deref()).with("by", group)))
     });
-    time.refresh_while_live(move || answer.pending());
+    let is_slow =
+        move || answer.value().is_some_and(|found| found.searched.elapsed_nano > LIVE_MAX);
+    time.refresh_while_live(move || answer.pending() || is_slow());
     let note = move || {
         let answer = answer.value()?;
         let shown = (answer.groups.len() as u64).min(SHOWN_MAX as u64);
@@ -270,10 +276,13 @@ fn group_filters(group: &RedGroup, attribute: Option<&str>) -> Vec<(Field, Strin
     all.into_iter().filter_map(|(field, value)| Some((field, value?))).collect()
 }
 
-/// Lists the traces with spans of a group, which lack this attribute. Filters of an address cannot
-/// express an empty name, so that a query does.
+/// Lists the traces with spans of a group, which lack this attribute. A query is narrowed to them.
+/// Filters of an address cannot express an empty name, so that a query does.
 fn open_group(state: &mut ExploreState, group: &[(Field, String)], lacked: Option<String>) {
-    let mut filters: TraceFilters = state.group_filters().unwrap_or_default();
+    let mut filters = match &state.query {
+        Some(_) => TraceFilters::default(),
+        None => state.filters.clone(),
+    };
     for (field, value) in group {
         let _known_words = set(&mut filters, field, Some(value));
     }
@@ -286,10 +295,13 @@ fn open_group(state: &mut ExploreState, group: &[(Field, String)], lacked: Optio
     let has_empty = [&filters.service, &filters.operation]
         .into_iter()
         .any(|name| name.as_ref().is_some_and(String::is_empty));
-    (state.filters, state.query) = match has_empty {
-        true => (TraceFilters::default(), Some(write_traceql(&filters))),
-        false => (filters, None),
-    };
+    match &mut state.query {
+        Some(query) => *query = format!("{query} | {}", search_traceql(&filters)),
+        None if has_empty => {
+            (state.filters, state.query) = (TraceFilters::default(), Some(write_traceql(&filters)));
+        }
+        None => state.filters = filters,
+    }
     state.group = None;
 }
 
@@ -297,7 +309,9 @@ fn open_group(state: &mut ExploreState, group: &[(Field, String)], lacked: Optio
 mod tests {
     use tidings_proto::api::RedGroup;
 
-    use super::{ExploreState, Field, attribute_key, attribute_of, group_filters, open_group};
+    use super::{
+        ExploreState, Field, TraceFilters, attribute_key, attribute_of, group_filters, open_group,
+    };
 
     #[test]
     fn an_attribute_is_a_key_of_groups() {
@@ -308,27 +322,33 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_opened_with_the_conditions_of_a_query_and_with_empty_names() {
-        let opened = |query: &str, name: &str| {
+    fn a_group_is_opened_with_the_filters_or_as_a_part_of_the_query() {
+        let opened = |query: Option<&str>, field: Field, value: &str, lacked: Option<&str>| {
             let mut state = ExploreState {
-                query: Some(query.to_owned()),
+                query: query.map(str::to_owned),
                 group: Some("operation".to_owned()),
                 ..ExploreState::default()
             };
-            assert!(state.is_grouped());
-            open_group(&mut state, &[(Field::Operation, name.to_owned())], None);
-            state.write().to_string()
+            if query.is_none() {
+                state.filters.status = Some("error".to_owned());
+            }
+            open_group(&mut state, &[(field, value.to_owned())], lacked.map(str::to_owned));
+            assert!(!state.is_grouped());
+            (state.query.clone(), state.filters == TraceFilters::default(), state.write())
         };
-        assert_eq!(opened("{ status = error }", "GET"), "operation=GET&status=error");
-        let unnamed = opened("{ status = error }", "");
-        assert_eq!(unnamed, "q=%7B%20name%20%3D%20%22%22%20%26%26%20status%20%3D%20error%20%7D");
-        let state = |query: &str| ExploreState {
-            query: Some(query.to_owned()),
-            group: Some("service".to_owned()),
-            ..ExploreState::default()
-        };
-        assert!(!state("{ } >> { status = error }").is_grouped());
-        assert!(!state("{ .a != 1 }").is_grouped(), "groups exclude nothing");
+        let (query, _, address) = opened(None, Field::Operation, "GET", None);
+        assert_eq!((query, address.to_string().as_str()), (None, "operation=GET&status=error"));
+        let (query, is_unfiltered, _) = opened(None, Field::Operation, "", None);
+        assert_eq!(query.as_deref(), Some("{ name = \"\" && status = error }"));
+        assert!(is_unfiltered);
+        for (field, value, lacked, condition) in [
+            (Field::Operation, "", None, "{ name = \"\" }"),
+            (Field::Attribute("retry".into()), "2", None, "{ (.retry = 2 || .retry = \"2\") }"),
+            (Field::Kind, "server", Some("tier"), "{ kind = server && .tier = nil }"),
+        ] {
+            let (query, ..) = opened(Some("{ } >> { }"), field, value, lacked);
+            assert_eq!(query, Some(format!("{{ }} >> {{ }} | {condition}")));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos, UnixNanos,
-    api::{Change, ChangeKind, ChangeSentence, ChangedGroup, GroupStats, TransactionKindList},
+    api::{Change, ChangeKind, ChangedGroup, GroupStats, TransactionKindList},
 };
 
 use super::TypePage;
@@ -77,9 +77,8 @@ pub(super) fn head(page: TypePage) -> impl IntoView {
 
 /// The change of the type as a badge. A type that only feels another's change is not at fault.
 fn state_badge(page: TypePage) -> Option<AnyView> {
-    let group = page.changed()?;
-    let sentence = sentence_of_facts(&group)?;
-    let ChangedGroup { service, operation, only_feels, .. } = group;
+    let ChangedGroup { service, operation, only_feels, sentence, .. } = page.changed()?;
+    let sentence = sentence?;
     Some(view! { <ChangeBadge sentence service operation only_feels /> }.into_any())
 }
 
@@ -91,33 +90,12 @@ fn culprit(page: TypePage) -> Option<AnyView> {
         let words = "It is not among the types that were compared with the time before.";
         return (!is_whole).then(|| view! { <p class="say mute">{words}</p> }.into_any());
     };
-    let Some(sentence) = sentence_of_facts(&group) else {
+    let Some(sentence) = group.sentence else {
         let words = quiet_text(report.baseline.state);
         return Some(view! { <p class="say mute">{words}</p> }.into_any());
     };
     let links = Links::within(page.window.get().range());
     Some(view! { <Headline sentence links /> }.into_any())
-}
-
-/// Returns the sentence of a group. The share of failures of the group itself is that of the facts.
-fn sentence_of_facts(group: &ChangedGroup) -> Option<ChangeSentence> {
-    let mut sentence = group.sentence.clone()?;
-    let subject = &sentence.subject;
-    let names = (&subject.service, &subject.operation);
-    if subject.peer.is_none() && names == (&group.service, &group.operation) {
-        sentence.change = with_share_of_facts(sentence.change, group);
-    }
-    Some(sentence)
-}
-
-/// Replaces the share of failures of a change by that of the facts, which count all calls since its
-/// begin. A change is judged by the calls of a part of the window.
-fn with_share_of_facts(mut change: Change, group: &ChangedGroup) -> Change {
-    let begin = change.since_unix_nano.filter(|_| change.kind == ChangeKind::Errors);
-    if let Some(since) = group.since.filter(|since| begin == Some(since.start_unix_nano)) {
-        change.now = since.stats.error_share;
-    }
-    change
 }
 
 /// Returns the type's own changes for the worse: `10.2 % fail since 14:01 (it was 0.1 %)`.
@@ -128,8 +106,7 @@ fn own_changes(page: TypePage) -> Option<String> {
     let worse =
         group.changes.iter().filter(|change| change.is_worse && change.kind != ChangeKind::Latency);
     let worse = worse.take(OWN_CHANGES_MAX);
-    let full = |change: &Change| full_text(&with_share_of_facts(change.clone(), &group), now);
-    let words: Vec<String> = worse.map(full).collect();
+    let words: Vec<String> = worse.map(|change| full_text(change, now)).collect();
     (!words.is_empty()).then(|| format!("This type: {}.", words.join("; ")))
 }
 
@@ -231,12 +208,9 @@ fn facts(
 
 #[cfg(test)]
 mod tests {
-    use tidings_proto::{
-        UnixNanos,
-        api::{Change, ChangeKind, ChangedGroup, GroupStats, StatsSince},
-    };
+    use tidings_proto::api::{Change, ChangeKind};
 
-    use super::{is_worse, sentence_of_facts, with_share_of_facts};
+    use super::is_worse;
 
     fn change(kind: &str, quantile: Option<u8>, is_worse: bool) -> Change {
         serde_json::from_value(serde_json::json!({
@@ -244,37 +218,6 @@ mod tests {
             "quantile": quantile, "pValue": 0.001,
         }))
         .unwrap()
-    }
-
-    #[test]
-    fn a_share_of_failures_is_one_number_in_the_sentence_and_in_the_facts() {
-        let begin = UnixNanos(7);
-        let of = |share: f64| GroupStats { error_share: share, ..GroupStats::default() };
-        let since = StatsSince { start_unix_nano: begin, stats: of(0.392) };
-        let failing =
-            Change { now: 0.394, since_unix_nano: Some(begin), ..change("errors", None, true) };
-        let sentence = |service: &str| {
-            serde_json::json!({
-                "subject": { "kind": "operation", "service": service, "operation": "GET /" },
-                "change": failing, "with": [],
-            })
-        };
-        let group = |subject: &str| {
-            let group = serde_json::json!({
-                "service": "web", "operation": "GET /", "now": of(0.2), "since": since,
-                "before": of(0.0), "steps": [], "baselineSteps": [], "changes": [failing],
-                "score": 1.0, "sentence": sentence(subject),
-            });
-            serde_json::from_value::<ChangedGroup>(group).unwrap()
-        };
-        let own = group("web");
-        let share = |change: &Change| with_share_of_facts(change.clone(), &own).now.to_bits();
-        assert_eq!(share(&failing), 0.392_f64.to_bits());
-        let earlier = Change { since_unix_nano: Some(UnixNanos(5)), ..failing.clone() };
-        assert_eq!(share(&earlier), 0.394_f64.to_bits(), "of another time");
-        let stated = |group: &ChangedGroup| sentence_of_facts(group).unwrap().change.now.to_bits();
-        let numbers = [stated(&own), stated(&group("payment"))];
-        assert_eq!(numbers, [0.392_f64.to_bits(), 0.394_f64.to_bits()]);
     }
 
     #[test]

@@ -168,7 +168,8 @@ pub(super) struct NameSuggestions {
     stored: RequestState<AttributeKeyList>,
 }
 
-/// The keys whose values are completed, as far as they have arrived.
+/// Attribute keys with suggested values: the server's transaction keys and the stored keys. `None`
+/// before they arrive.
 #[derive(Debug, Clone)]
 pub(super) struct ArrivedKeys {
     own: Option<Vec<String>>,
@@ -176,7 +177,7 @@ pub(super) struct ArrivedKeys {
 }
 
 impl NameSuggestions {
-    /// Returns the keys whose values are completed, as far as they have arrived.
+    /// Returns the lists of attribute keys that the page has at this time.
     pub(super) fn arrived_keys(self) -> ArrivedKeys {
         untrack(|| ArrivedKeys {
             own: self.server.status().map(|status| status.transaction_keys.clone()),

@@ -5,12 +5,12 @@ use tidings_columns::rows::column::OptionalColumn;
 use tidings_disk::ranges::merged;
 use tidings_proto::{DurationNanos, Signal, TraceId};
 
-use super::{kind_query::KindQuery, rolled::KindRollupFile, sample::SampleReader};
+use super::{KindQuery, rolled::KindRollupFile, sample::SampleReader};
 use crate::{
     Call,
     data_file::columns,
     rollup::{kinds::entry_spans::Rank, splits::RowRanges},
-    rollup_query::query_failure::QueryFailure,
+    rollup_query::QueryFailure,
 };
 
 /// Reader of rows for a sample.

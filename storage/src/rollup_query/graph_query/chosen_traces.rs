@@ -23,7 +23,7 @@ use crate::{
     filter::Matcher,
     index::{IndexLookup, Indexes},
     rollup::{query_totals::QueryTotals, splits::RowRanges},
-    rollup_query::query_failure::CancellationCheck,
+    rollup_query::CancellationCheck,
     snapshot::{SPANS, TableView},
     table_file::DataFile,
 };

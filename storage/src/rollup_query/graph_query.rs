@@ -3,6 +3,16 @@
 //! Visible spans began in the query's range or in a period before and after it. Only calls that
 //! began in the range itself count. These rows are read: memory, files without rollups, rows that
 //! rollups omit, traces in two places, and traces that extend beyond the covered buckets.
+//!
+//! `rows` reads spans, `pool` assembles traces, and `rolled` is a file that answers from rollups.
+//! `graph_correction` computes corrections for a pair of files. A query that would read too many
+//! rows has no answer from rollups. `chosen_traces` answers for selected traces, all from rows.
+
+mod chosen_traces;
+mod graph_correction;
+mod pool;
+mod rolled;
+mod rows;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -14,12 +24,6 @@ use std::{
 use tidings_disk::ranges::merged;
 use tidings_proto::{DurationNanos, Signal, UnixNanos};
 
-use super::{
-    graph_correction::changed,
-    pool::{TracePool, Vocabulary},
-    rolled::GraphRollupFile,
-    rows,
-};
 use crate::{
     Call, CallCounts, Calls, Detail, ScanStats, Snapshot, SpanFilter, StorageError, TimeRange,
     filter::Matcher,
@@ -33,9 +37,9 @@ use crate::{
         splits::RowRanges,
     },
     rollup_query::{
+        CancellationCheck, QueryFailure, UnusableFiles,
         counted_calls::{CountedCalls, GroupCall},
         file_buckets::{self, Added, PendingBucket, RetractedCalls},
-        query_failure::{CancellationCheck, QueryFailure, UnusableFiles},
         split_corrections::{PairGroups, Pairs, RollupFile},
         splits,
     },
@@ -43,6 +47,14 @@ use crate::{
     snapshot::TableView,
     table_file::DataFile,
 };
+
+use graph_correction::changed;
+use pool::{TracePool, Vocabulary};
+use rolled::GraphRollupFile;
+
+pub use chosen_traces::GraphChoice;
+
+pub(super) use graph_correction::change;
 
 /// Content of an aggregate of calls between services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -574,3 +586,6 @@ impl<'a> GraphQuery<'a> {
         if rows > left { Err(QueryFailure::TooMuch) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests;

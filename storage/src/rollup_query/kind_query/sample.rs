@@ -18,9 +18,7 @@ use crate::{
     index::HashedRun,
     rollup::{
         file_aggregate::GroupNumber,
-        kinds::{
-            KindKey, SampleSpec, entry_spans::Samples, sample_spec::BucketMatch, transaction_place,
-        },
+        kinds::{BucketMatch, KindKey, SampleSpec, entry_spans::Samples, transaction_place},
         splits::RowRanges,
     },
 };

@@ -33,7 +33,7 @@ use crate::{
         },
         splits::RowRanges,
     },
-    rollup_query::query_failure::CancellationCheck,
+    rollup_query::CancellationCheck,
     table_file::DataFile,
 };
 

@@ -23,9 +23,9 @@ use crate::{
         splits::RowRanges,
     },
     rollup_query::{
+        QueryFailure,
         call_query::common,
         file_buckets::{self, Added, PairRetractions, PendingBucket, RetractedCalls},
-        query_failure::QueryFailure,
         split_corrections::{Pairs, RollupFile, UsedPair},
     },
     table_file::DataFile,

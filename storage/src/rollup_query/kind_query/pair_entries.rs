@@ -17,7 +17,7 @@ use crate::{
         retraction::RetractedCall,
         splits::RowRanges,
     },
-    rollup_query::{query_failure::CancellationCheck, split_corrections::PairCorrection},
+    rollup_query::{CancellationCheck, split_corrections::PairCorrection},
     table_file::DataFile,
 };
 

@@ -11,8 +11,7 @@ use crate::{
     index::Indexes,
     rollup::{cells::GroupNames, query_totals::QueryTotals, splits::RowRanges},
     rollup_query::{
-        counted_calls::CountedCalls, query_failure::CancellationCheck,
-        split_corrections::PairCorrection,
+        CancellationCheck, counted_calls::CountedCalls, split_corrections::PairCorrection,
     },
     table_file::DataFile,
 };

@@ -3,6 +3,14 @@
 //! Visible spans began in the query's range or up to an hour before or after it. Only transactions
 //! that began in the range itself count. These rows are read: memory, files without rollups, rows
 //! that rollups omit, traces in two places, and traces that began in a minute without coverage.
+//!
+//! `rolled` is a file that answers from rollups. `sample` picks example traces, and `row_sampler`
+//! reads their rows. `pair_entries` computes corrections for a pair of files.
+
+mod pair_entries;
+mod rolled;
+mod row_sampler;
+mod sample;
 
 use std::{
     collections::HashSet,
@@ -14,11 +22,6 @@ use std::{
 use ahash::RandomState;
 use tidings_proto::{Signal, TraceId, UnixNanos};
 
-use super::{
-    rolled::{KindRollupFile, find_split_entries},
-    row_sampler::RowSampler,
-    sample,
-};
 use crate::{
     Detail, ScanStats, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
     data_file::columns,
@@ -36,15 +39,20 @@ use crate::{
         splits::RowRanges,
     },
     rollup_query::{
+        CancellationCheck, QueryFailure, UnusableFiles,
         counted_calls::{CountedCalls, GroupCall},
         file_buckets::{Added, RetractedCalls},
-        query_failure::{CancellationCheck, QueryFailure, UnusableFiles},
         split_corrections::{PairGroups, Pairs, RollupFile},
         splits,
     },
     snapshot::{SPANS, TableView},
     table_file::DataFile,
 };
+
+use rolled::{KindRollupFile, find_split_entries};
+use row_sampler::RowSampler;
+
+pub(super) use pair_entries::entries;
 
 /// Answer of a query for root operations.
 #[derive(Debug)]
@@ -489,3 +497,6 @@ fn around(hour: i64) -> Range<u64> {
     let hour = u64::try_from(hour).unwrap_or_default().saturating_mul(HOUR);
     hour.saturating_sub(HOUR)..hour.saturating_add(2 * HOUR)
 }
+
+#[cfg(test)]
+mod tests;
