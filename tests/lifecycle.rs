@@ -141,7 +141,9 @@ fn variables_that_kubernetes_sets_are_warned_of_and_no_settings() {
     let output = output_of(&mut config, "");
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{said}");
-    for part in ["TIDINGS_PORT, TIDINGS_SERVICE_HOST", "Kubernetes", "did you mean otlp-grpc?"] {
+    for part in
+        ["TIDINGS_PORT, TIDINGS_SERVICE_HOST", "Kubernetes", "did you mean TIDINGS_OTLP_GRPC?"]
+    {
         assert!(said.contains(part), "{part}: {said}");
     }
     let printed = String::from_utf8(output.stdout).unwrap();

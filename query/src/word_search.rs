@@ -28,6 +28,10 @@ use crate::{
     name_search::service_versions,
 };
 
+/// Maximum number of words of a text, because each is searched in every name.
+const WORDS_MAX: usize = 64;
+/// Tenths of the deadline after which no further kind of names is read.
+const LATE_TENTHS: u32 = 5;
 /// Maximum number of spans with exceptions that are read where files do not list them.
 const EXCEPTION_SPANS_MAX: u64 = 20_000;
 /// Maximum number of log records that are read for their exceptions, the newest.
@@ -56,8 +60,9 @@ pub(crate) fn found_names(
     search: &WordSearch,
 ) -> Result<FoundNameList, QueryError> {
     let words = SearchWords::new(&search.text);
-    if words.parts.is_empty() {
-        return Ok(FoundNameList { names: Vec::new(), truncated: false });
+    let is_too_long = words.parts.len() > WORDS_MAX;
+    if words.parts.is_empty() || is_too_long {
+        return Ok(FoundNameList { names: Vec::new(), truncated: is_too_long });
     }
     let range = Window::new(reader, search.start, None)?.range();
     let has_digit = words.whole.contains(|sign: char| sign.is_ascii_digit());
@@ -66,8 +71,8 @@ pub(crate) fn found_names(
     if has_digit {
         complete &= finder.add_versions(reader, range)?;
     }
-    complete &= finder.add_exceptions(reader, range)?;
-    complete &= finder.add_peers(reader, range)?;
+    complete &= !reader.is_late(LATE_TENTHS) && finder.add_exceptions(reader, range)?;
+    complete &= !reader.is_late(LATE_TENTHS) && finder.add_peers(reader, range)?;
     Ok(finder.into_list(search.limit, complete))
 }
 

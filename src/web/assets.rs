@@ -22,7 +22,7 @@ use flate2::{Compression, write::GzEncoder};
 use tidings_grpc::{self as grpc, GrpcStatus};
 use tidings_proto::otlp::Code;
 use tidings_query::ETag;
-use tokio::task::spawn_blocking;
+use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::status::wrong_method;
 
@@ -36,6 +36,10 @@ struct Asset {
 }
 
 include!(concat!(env!("OUT_DIR"), "/assets.rs"));
+
+/// Permits to decompress a file into memory. Clients need no key for files, so that many could ask
+/// at once.
+static DECOMPRESSIONS: Semaphore = Semaphore::const_new(2);
 
 /// Page that is served when the program was built without the UI.
 const HOW_TO_BUILD: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Tidings</title>\
@@ -117,8 +121,16 @@ async fn answer(asset: &'static Asset, request: &HeaderMap) -> Response {
         return (common, [(CONTENT_ENCODING, "br")], asset.br).into_response();
     }
     let is_gzip = accepts("gzip");
-    let content =
-        spawn_blocking(move || if is_gzip { gzip(asset) } else { plain(asset).map(Bytes::from) });
+    if is_gzip && let Some(cached) = asset.gz.get() {
+        return (common, [(CONTENT_ENCODING, "gzip")], cached.clone()).into_response();
+    }
+    let permit = DECOMPRESSIONS.acquire().await;
+    // The permit is held until the work ends, even if the client has gone.
+    let content = spawn_blocking(move || {
+        let content = if is_gzip { gzip(asset) } else { plain(asset).map(Bytes::from) };
+        drop(permit);
+        content
+    });
     match content.await.map_err(io::Error::other).flatten() {
         Ok(content) if is_gzip => (common, [(CONTENT_ENCODING, "gzip")], content).into_response(),
         Ok(content) => (common, content).into_response(),

@@ -56,6 +56,7 @@ use file::Head;
 use find::{LookupError, find};
 
 use crate::{
+    index_bytes::trace_hash,
     metrics::CacheReads,
     rollup::{
         CorrectionSection, CountPages, Directory, ExceptionListing, ExceptionSection, FormPage,
@@ -105,8 +106,7 @@ impl IndexLookup {
     /// Returns a lookup of rows of the traces whose ids end with one of these numbers. Without a
     /// list, every row matches.
     pub(crate) fn new(signal: Signal, trace_low64s: Option<&[u64]>) -> Self {
-        let traces = trace_low64s
-            .map(|low64s| low64s.iter().copied().map(crate::index_bytes::trace_hash).collect());
+        let traces = trace_low64s.map(|low64s| low64s.iter().copied().map(trace_hash).collect());
         Self { signal, traces, terms: Vec::new(), text: Vec::new(), one_of: Vec::new() }
     }
 

@@ -124,6 +124,8 @@ async fn words_find_operations_versions_exceptions_and_peers() {
     ] {
         assert_eq!(names(text).await, expected, "{text}");
     }
+    let too_long = harness.get(&format!("/names?text={}2.14.0", "payment%20".repeat(64))).await;
+    assert_eq!(too_long, json!({"names": [], "truncated": true}));
 }
 
 #[tokio::test]

@@ -314,12 +314,20 @@ pub(crate) fn rebuild_index(snapshot: &Snapshot, file: &DataFile) {
     snapshot.indexes.invalidate(&file.path);
 }
 
+/// Sets the limits of this thread back when it is dropped.
+struct WholeLimits;
+
+impl Drop for WholeLimits {
+    fn drop(&mut self) {
+        LIMITS_PART.set(1);
+    }
+}
+
 /// Does the work while one part in this many of each limit holds in this thread.
 pub(crate) fn with_part_of_limits<T>(part: usize, work: impl FnOnce() -> T) -> T {
+    let _whole = WholeLimits;
     LIMITS_PART.set(part);
-    let done = work();
-    LIMITS_PART.set(1);
-    done
+    work()
 }
 
 /// Returns a snapshot of the sent spans: the last part in memory, the others in files of one flush

@@ -51,7 +51,7 @@ fn where_no_call_deviates_those_with_the_time_are_named_and_listed() {
     send_read(&server, 2, 600, 0);
     let [left, right] = [1, 2].map(|trace| format!("{trace:032x}"));
     let mut compare = ComparePage::open(&mut browser, &server, &left, &right);
-    compare.page.wait_for_text("No call differs much; the time is in read (+200 ms).");
+    compare.page.wait_for_text("No call differs much; the difference is in read (+200 ms).");
     // Each side has its state, its start and its duration.
     compare.page.wait_for(
         "(chips => chips.length === 2 && chips.every(e => e.querySelector('.badge') \
@@ -64,7 +64,7 @@ fn where_no_call_deviates_those_with_the_time_are_named_and_listed() {
     compare.page.wait_for(&format!("{rows}.length === 1 && {rows}[0].innerText.includes('read')"));
     compare.page.press_button("Swap");
     compare.page.wait_for_text("read: 1.3× shorter, 600 ms, in the other 800 ms");
-    compare.page.wait_for_text("the time is in read (−200 ms).");
+    compare.page.wait_for_text("the difference is in read (−200 ms).");
     // A negative number is written with the minus sign, not with a hyphen.
     let hyphen = "/(^|[\\s(])-[0-9]/.test(document.querySelector('main').innerText)";
     assert_eq!(compare.page.browser.evaluate(hyphen), false);
@@ -95,7 +95,7 @@ fn a_slow_mode_of_the_type_is_named_and_nothing_is_red() {
         "740 ms of it is read: 800 ms, the median is 60.0 ms; one call in twenty takes 800 ms or \
          more.",
     );
-    compare.page.wait_for_text("slow calls included; within it, the time is in read (+740 ms).");
+    compare.page.wait_for_text("slow calls included; the difference is in read (+740 ms).");
     compare.page.wait_for_text("800 ms, usually 60.0 ms");
     let rows = "[...document.querySelectorAll('table[aria-label=\"Calls of both\"] tbody tr')]";
     compare.page.wait_for(&format!(

@@ -80,6 +80,7 @@ fn the_traces_of_a_box_are_compared_with_all() {
     );
     explore.page.press_button("Close");
     explore.page.wait_for_address_without("trees=");
+    explore.page.wait_for("document.activeElement?.id === 'compare-all-switch'");
     explore.page.press_button("Compare with all");
     explore.wait_for_comparison_in_view();
     explore.page.press_button("Compare with all");

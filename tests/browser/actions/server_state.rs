@@ -1,5 +1,5 @@
-//! States of the server that pages report: no answer, a process that hangs, an id that it does not know, a store without
-//! data, and the data files of a flush.
+//! States of the server that pages report: no answer, a process that hangs, an id that it does not
+//! know, a store without data, and the data files of a flush.
 
 use std::time::Duration;
 
@@ -112,7 +112,7 @@ fn pages_and_the_live_switch_say_since_when_nothing_arrives() {
         page.wait_for("document.querySelector('main h1, main .bar')");
         page.browser.evaluate(&arrivals_ended(130));
         page.wait_for(&format!(
-            r"/^No {records} since \d\d:\d\d:\d\d \(2 min\)$/
+            r"/^No {records} arrived since \d\d:\d\d:\d\d \(2 min\)$/
                 .test(document.querySelector('.arrival-gap')?.innerText.trim())"
         ));
         if path != "/system" {
@@ -125,7 +125,7 @@ fn pages_and_the_live_switch_say_since_when_nothing_arrives() {
     page.wait_for(card);
     page.browser.evaluate(&arrivals_ended(130));
     page.wait_for(&format!(
-        "/^No spans since .* \\(2 min\\)$/ \
+        "/^No spans arrived since .* \\(2 min\\)$/ \
             .test({card}?.querySelector('.arrival-gap')?.innerText.trim())"
     ));
     page.wait_for(&format!("!{card}.innerText.includes('spans/s')"));

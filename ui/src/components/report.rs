@@ -21,7 +21,7 @@ use crate::{
 
 /// The time that numbers of changed rows are of, in words.
 pub const CHANGED_ROWS: &str =
-    "failures and durations of a changed row count from its change, where its begin is known";
+    "failures and durations of a changed row count from its change, where its start is known";
 /// Maximum number of names that a sentence lists.
 const NAMES_MAX: usize = 3;
 /// Number of groups of each list, those that changed most, that are asked who feels a change: the

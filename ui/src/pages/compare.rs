@@ -43,8 +43,10 @@ struct Sides {
     range: Option<TimeRange>,
 }
 
-/// The range that is offered where the default one has nothing typical.
-const LONGER: TimeRange = TimeRange::Last { seconds: 2_592_000 };
+/// Length of the range that is offered where the asked one has nothing typical.
+const LONGER_SECONDS: u64 = 2_592_000;
+/// The range of this length.
+const LONGER: TimeRange = TimeRange::Last { seconds: LONGER_SECONDS };
 
 impl Sides {
     fn read(query: &UrlQuery) -> Option<Self> {
@@ -64,6 +66,15 @@ impl Sides {
 
     fn address(&self) -> String {
         addresses::compare(self.left, self.right)
+    }
+
+    /// Reports whether the offered range has more time than the asked one.
+    fn has_longer(&self) -> bool {
+        match self.range {
+            Some(TimeRange::Last { seconds }) => seconds < LONGER_SECONDS,
+            Some(TimeRange::All) => false,
+            Some(TimeRange::Between { .. }) | None => true,
+        }
     }
 
     fn swapped(&self) -> Option<Self> {
@@ -160,7 +171,7 @@ fn no_other(sides: &Sides) -> impl IntoView + use<> {
     let time = sides.range.map_or_else(|| "the 24 h before its end".to_owned(), label);
     let words =
         format!("There is no other transaction of this type in the range to compare with: {time}.");
-    let longer = (sides.range != Some(LONGER)).then(|| {
+    let longer = sides.has_longer().then(|| {
         let mut query = UrlQuery::parse(sides.address().trim_start_matches("/compare?"));
         LONGER.write(&mut query);
         let words = format!("Compare with those of the {}", label(LONGER).to_lowercase());
@@ -394,6 +405,10 @@ mod tests {
         assert_eq!(both.swapped().unwrap().address(), format!("/compare?left={other}&right={one}"));
         let longer = read(&format!("left={one}&right=typical&range=30d")).unwrap();
         assert_eq!(longer.range, Some(LONGER));
+        for (range, has_longer) in [("7d", true), ("30d", false), ("60d", false), ("all", false)] {
+            let sides = read(&format!("left={one}&range={range}")).unwrap();
+            assert_eq!(sides.has_longer(), has_longer, "{range}");
+        }
         let typical = read(&format!("left={one}&right=typical")).unwrap();
         assert_eq!((typical.right, typical.swapped()), (None, None));
         assert_eq!(read(&format!("left={one}")), Some(typical));

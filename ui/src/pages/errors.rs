@@ -31,7 +31,7 @@ use crate::{
     request_state::RequestState,
     shell::{crumb, set_crumbs},
     shortcuts::use_shortcuts,
-    url::{History, TimeRange, UrlQuery, unread_text, use_edit_query, use_query},
+    url::{History, TimeRange, UrlQuery, use_edit_query, use_query},
     window::LiveWindow,
 };
 
@@ -312,8 +312,9 @@ pub fn ErrorsPage() -> impl IntoView {
 /// Returns the words for an open kind of the address that is not in the list.
 fn unread_kind(id: &str, list: &ExceptionList) -> Option<String> {
     let is_listed = list.groups.iter().any(|group| group.id == id);
-    let shown = "no kind of exception with this id is listed in this time, so that none is open";
-    (!is_listed).then(|| unread_text(&format!("open={id}"), shown))
+    let id = number_format::truncate(id, 80);
+    (!is_listed)
+        .then(|| format!("`open={id}` is no kind of exception that is listed in this time."))
 }
 
 /// Returns the words for a list: `414 exceptions of 7 kinds: 159 at 2 causes, 255 follow from them`.
@@ -342,7 +343,7 @@ fn count_text(now: &ExceptionList, with_sources: Option<&ExceptionList>) -> Stri
 
 /// The first occurrence of a kind, from the window and the time before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
-enum FirstSeen {
+pub(crate) enum FirstSeen {
     /// A moment before the window, which begins at this one.
     Before(UnixNanos),
     /// A moment in the first step of the window, or one before that was not counted.
@@ -352,7 +353,8 @@ enum FirstSeen {
 }
 
 impl FirstSeen {
-    fn in_window(group: &ExceptionGroup, list: &ExceptionList) -> Self {
+    /// Returns the first occurrence of a group, from the list that has it.
+    pub(crate) fn in_window(group: &ExceptionGroup, list: &ExceptionList) -> Self {
         let first = group.first_seen_unix_nano;
         let is_at_start = TimeBuckets::from_window(&list.window).bucket(first) == Some(0);
         match group.before_count {
@@ -364,7 +366,7 @@ impl FirstSeen {
     }
 
     /// Returns the text of its cell, and a title that explains it.
-    fn words(self, now: UnixNanos) -> (String, &'static str) {
+    pub(crate) fn words(self, now: UnixNanos) -> (String, &'static str) {
         match self {
             Self::Before(start) => {
                 let start = browser::local_minute(start, now);

@@ -205,7 +205,7 @@ fn unread_box(query: Memo<UrlQuery>) -> impl IntoView {
     let words = Signal::derive(move || {
         query.with(|query| {
             let text = query.get("box").filter(|text| HeatmapBox::parse(text).is_none())?;
-            Some(unread_text(&format!("box={text}"), "there is no box, and all traces are listed"))
+            Some(unread_text(&format!("box={text}"), "there is no box, and none narrows the list"))
         })
     });
     view! { <UnreadNote words /> }

@@ -235,7 +235,7 @@ pub fn MapPage() -> impl IntoView {
 }
 
 /// The time of the numbers where some are since a change.
-const SINCE_LEGEND: &str = " Numbers of changed and affected boxes are since the change, where its begin is known. All others are of the whole time.";
+const SINCE_LEGEND: &str = " Numbers of changed and affected boxes are since the change, where its start is known. All others are of the whole time.";
 /// The numbers on the card of the culprit.
 const CULPRIT_LEGEND: &str =
     " The box of the first sentence has its values before and since the change.";

@@ -509,7 +509,7 @@ fn chart_card(result: Arc<SqlResult>, usual: ChartColumns) -> impl IntoView {
     let drawn = move || {
         let columns = columns.get();
         let zone = browser::zone_minutes(browser::now());
-        let label = format!("{} over {}", columns.y, columns.x);
+        let label = format!("{} by {}", columns.y, columns.x);
         let most = if draws_all.get() { LINES_MAX } else { SERIES_MAX };
         match chart(&result, &columns, most, zone) {
             Some(chart) => {
@@ -526,7 +526,7 @@ fn chart_card(result: Arc<SqlResult>, usual: ChartColumns) -> impl IntoView {
     };
     let title = move || {
         let columns = columns.get();
-        format!("{} over {}", columns.y, columns.x)
+        format!("{} by {}", columns.y, columns.x)
     };
     view! {
         <section class="card sql-chart" aria-label="Chart">

@@ -433,7 +433,7 @@ fn remedies(server: ServerWatch) -> impl IntoView {
     let body = move || {
         let all = all.get()?;
         Some(if all.is_empty() {
-            view! { <p class="mute">"Nothing was refused since the start."</p> }.into_any()
+            view! { <p class="mute">"Nothing was refused since Tidings started."</p> }.into_any()
         } else {
             let cards = all.into_iter().map(|refusals| view! { <RefusalCard refusals /> });
             cards.collect_view().into_any()

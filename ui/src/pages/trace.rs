@@ -311,7 +311,9 @@ fn select_first(
     model: RwSignal<IdentityArc<TraceModel>>,
     state: RwSignal<TraceState>,
 ) -> Signal<Option<String>> {
-    let named = use_query().with_untracked(|query| query.get("span").map(str::to_owned));
+    let named = use_query().with_untracked(|query| {
+        query.get("span").filter(|span| !span.is_empty()).map(str::to_owned)
+    });
     let has_row = model
         .with_untracked(|model| state.with_untracked(|state| state.selected_row(model).is_some()));
     let is_running = model.with_untracked(|model| model.summary.state == TransactionState::Running);

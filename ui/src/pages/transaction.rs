@@ -229,7 +229,9 @@ fn head(view: &Arc<TransactionView>) -> impl IntoView + use<> {
     let strip = (!parts.is_empty()).then(|| {
         view! {
             <div class="tx-strip">
-                <span class="mute">"Where the time went"</span>
+                <span class="mute">
+                    {format!("Where the time went, of {}", format::duration(DurationNanos(total)))}
+                </span>
                 <TimeStrip parts rest_words="after the answer" />
             </div>
         }

@@ -548,12 +548,13 @@ fn unnamed(name: &TypeName, range: TimeRange) -> impl IntoView + use<> {
         let href = addresses::transaction_type(service, operation, range);
         view! { <a class="button" href=href>"Its spans in Explore"</a> }
     });
+    let all = addresses::with_range("/transactions", range);
     view! {
         <div class="page">
             <EmptyState title="This address names no transaction type">
                 <p>"A transaction type has the name of a service and of an operation."</p>
                 <div class="state-actions">
-                    {spans} <a class="button" href="/transactions">"All transaction types"</a>
+                    {spans} <a class="button" href=all>"All transaction types"</a>
                 </div>
             </EmptyState>
         </div>

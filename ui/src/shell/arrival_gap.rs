@@ -64,7 +64,8 @@ impl ArrivalGap {
         is_over(since).then_some(Self { missing, since, nothing_since, now })
     }
 
-    /// Returns the gap as a sentence: `No spans since 20:43 (2 min)`. `moment` writes a time.
+    /// Returns the gap as a sentence: `No spans arrived since 20:43 (2 min)`. `moment` writes a
+    /// time.
     fn text(self, moment: impl Fn(UnixNanos) -> String) -> String {
         let Self { missing, since, nothing_since, now } = self;
         let (missing, others) = match missing {
@@ -76,7 +77,7 @@ impl ArrivalGap {
             Some(_) => String::new(),
         };
         format!(
-            "No {missing} since {} ({}){rest}",
+            "No {missing} arrived since {} ({}){rest}",
             moment(since),
             format::rough_length(now.since(since))
         )
@@ -172,9 +173,9 @@ mod tests {
             gap.map(|gap| gap.text(moment))
         };
         let both = line(Some(400), Some(880));
-        assert_eq!(both.as_deref(), Some("No log records since 880 s (2 min)"));
+        assert_eq!(both.as_deref(), Some("No log records arrived since 880 s (2 min)"));
         let spans_arrive = line(Some(990), Some(880));
-        let expected = "No log records since 880 s (2 min). Spans still arrive.";
+        let expected = "No log records arrived since 880 s (2 min). Spans still arrive.";
         assert_eq!(spans_arrive.as_deref(), Some(expected));
         assert_eq!(line(Some(400), Some(990)), None, "log records arrive");
         assert_eq!(line(Some(400), None), None, "there never were any");
@@ -186,15 +187,15 @@ mod tests {
         let text = |words: &str| words.to_owned();
         assert_eq!(
             words(Some(940), None, None),
-            Some((text("No spans since 940 s (1 min)"), Some(text("no data for 1 min"))))
+            Some((text("No spans arrived since 940 s (1 min)"), Some(text("no data for 1 min"))))
         );
         assert_eq!(
             words(Some(400), Some(700), None),
-            Some((text("No spans since 400 s (10 min)"), Some(text("no data for 5 min"))))
+            Some((text("No spans arrived since 400 s (10 min)"), Some(text("no data for 5 min"))))
         );
         assert_eq!(
             words(Some(400), Some(990), None),
-            Some((text("No spans since 400 s (10 min). Log records still arrive."), None))
+            Some((text("No spans arrived since 400 s (10 min). Log records still arrive."), None))
         );
     }
 
@@ -203,7 +204,7 @@ mod tests {
         assert_eq!(words(None, None, None), None);
         assert_eq!(words(None, Some(990), None), None);
         let (line, _) = words(None, Some(800), None).unwrap();
-        assert_eq!(line, "No log records since 800 s (3 min)");
+        assert_eq!(line, "No log records arrived since 800 s (3 min)");
         assert_eq!(words(Some(990), Some(100), None), None, "spans arrive");
     }
 

@@ -14,8 +14,8 @@ use wasm_bindgen::JsCast;
 mod name_search;
 
 use name_search::{
-    ArrivedKeys, NameSuggestions, PageMatch, StartedRequest, best_page, copied_line, may_be_name,
-    traceql_address, use_names,
+    ArrivedKeys, NameSuggestions, PageMatch, best_page, copied_line, may_be_name, traceql_address,
+    use_names,
 };
 
 use crate::{
@@ -55,6 +55,7 @@ pub fn Omni() -> impl IntoView {
     let ask = resolve_handler(text, answer, suggestions);
     listen_for_pastes(ask.clone());
     let marked = RwSignal::new(None::<usize>);
+    keep_mark(names, marked);
     let go = use_navigation();
     let open = Callback::new(move |page: PageMatch| {
         text.set(String::new());
@@ -133,6 +134,18 @@ fn mark_next(event: &web_sys::KeyboardEvent, count: usize, marked: RwSignal<Opti
     }
 }
 
+/// Keeps the mark on its page when later answers move the page in the list.
+fn keep_mark(names: Memo<Vec<PageMatch>>, marked: RwSignal<Option<usize>>) {
+    Effect::new(move |before: Option<Vec<PageMatch>>| {
+        let pages = names.get();
+        if let (Some(before), Some(at)) = (before, marked.get_untracked()) {
+            let page = before.get(at);
+            marked.set(page.and_then(|page| pages.iter().position(|other| other == page)));
+        }
+        pages
+    });
+}
+
 /// Removes the focus from the field.
 fn leave_field(event: &web_sys::KeyboardEvent) {
     if let Some(field) = event.target().and_then(|t| t.dyn_into::<web_sys::HtmlElement>().ok()) {
@@ -162,8 +175,9 @@ fn resolve_handler(
         let arrived = suggestions.arrived_keys();
         spawn_local(async move {
             let outcome = outcome_of(&asked, arrived).await;
-            // The text may have changed since.
-            if text.try_get_untracked().as_deref() != Some(&asked) {
+            // The text may have changed since, or Escape has cancelled the look.
+            let is_asking = answer.try_with_untracked(|answer| *answer == Answer::Asking);
+            if text.try_get_untracked().as_deref() != Some(&asked) || is_asking != Some(true) {
                 return;
             }
             match outcome {
@@ -190,15 +204,16 @@ enum Outcome {
 /// with the text.
 async fn outcome_of(asked: &str, arrived: ArrivedKeys) -> Outcome {
     if may_be_name(asked) {
-        let exact = StartedRequest::new(analysis::resolve_exactly(asked));
-        let best = best_page(asked, arrived).await;
-        match exact.answer().await {
-            Err(error) => return Outcome::Shown(Answer::Failed(error)),
+        let failure = match analysis::resolve_exactly(asked).send(None).await {
             Ok(result) if !result.matches.is_empty() => return outcome_of_matches(result),
-            Ok(_) => {}
-        }
-        if let Some(best) = best {
+            Ok(_) => None,
+            Err(error) => Some(error),
+        };
+        if let Some(best) = best_page(asked, arrived).await {
             return Outcome::Page(best.address);
+        }
+        if let Some(error) = failure {
+            return Outcome::Shown(Answer::Failed(error));
         }
     }
     match api::resolve(asked).send(None).await {
@@ -262,7 +277,7 @@ fn name_list(
     Some(
         view! {
             <div class="omni-answer">
-                <ul class="omni-names" role="listbox" aria-label="Names that begin so">
+                <ul class="omni-names" role="listbox" aria-label="Names that fit">
                     {options}
                 </ul>
             </div>

@@ -28,7 +28,7 @@ const VERSIONS_MAX: usize = 20;
 const ROWS_MAX: u64 = 300_000;
 /// Nanoseconds by which the start of a sampled span may precede its stored one, because the clocks
 /// of hosts are reconciled.
-const CLOCKS_MAX: u64 = 60_000_000_000;
+const CLOCK_NANOS_MAX: u64 = 60_000_000_000;
 /// Maximum number of versions that are listed of a service.
 const LISTED_MAX: usize = 10;
 /// Maximum number of letters of a version. A longer value is not counted, because senders choose it
@@ -236,14 +236,15 @@ impl ServiceValue<'_> {
         Ok(stats.complete)
     }
 
-    /// Reports whether a span of the range has the value.
-    fn is_in(self, reader: &Reader, range: TimeRange) -> Result<bool, QueryError> {
+    /// Reports whether a span of the range has the value. `None` when none was found, and not all
+    /// spans were read.
+    fn is_in(self, reader: &Reader, range: TimeRange) -> Result<Option<bool>, QueryError> {
         let mut is_found = false;
-        self.each_start(reader, range, |_| {
+        let is_complete = self.each_start(reader, range, |_| {
             is_found = true;
             ControlFlow::Break(())
         })?;
-        Ok(is_found)
+        Ok((is_found || is_complete).then_some(is_found))
     }
 
     /// The start of the first span with the value in the window. `known` is the start of a sampled
@@ -254,10 +255,10 @@ impl ServiceValue<'_> {
         ranges: Sides<TimeRange>,
         known: UnixNanos,
     ) -> Result<Option<UnixNanos>, QueryError> {
-        if self.is_in(reader, ranges.before)? {
+        if self.is_in(reader, ranges.before)? != Some(false) {
             return Ok(None);
         }
-        let latest = UnixNanos(known.0.saturating_add(CLOCKS_MAX));
+        let latest = UnixNanos(known.0.saturating_add(CLOCK_NANOS_MAX));
         let end = ranges.now.end.map_or(latest, |end| end.min(latest));
         let range = TimeRange { end: Some(end), ..ranges.now };
         let mut first = None::<UnixNanos>;
@@ -278,7 +279,7 @@ fn first(
     version: &str,
 ) -> Result<Option<(UnixNanos, u64)>, QueryError> {
     let version = ServiceValue { service, key: VERSION, value: version };
-    if version.is_in(reader, ranges.before)? {
+    if version.is_in(reader, ranges.before)? == Some(true) {
         return Ok(None);
     }
     let (mut first, mut count) = (None::<UnixNanos>, 0);

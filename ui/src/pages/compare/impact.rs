@@ -87,8 +87,8 @@ fn causes(comparison: &Comparison) -> impl Iterator<Item = (&CallImpact, &Compar
 pub fn no_deviation_text(comparison: &Comparison, typical: bool) -> String {
     let none = if typical {
         format!(
-            "{} compared with {} of the type: none is missing, newly fails or leaves the range of \
-             these, slow calls included",
+            "{} compared with {} of the type: none is missing or newly fails, and all are within \
+             their range, slow calls included",
             format::counted(comparison.calls.len() as u64, "call"),
             format::counted(comparison.right.trace_count, "transaction"),
         )
@@ -103,8 +103,7 @@ pub fn no_deviation_text(comparison: &Comparison, typical: bool) -> String {
     if causes.is_empty() {
         return format!("{none}.");
     }
-    let range = if typical { "within it, " } else { "" };
-    format!("{none}; {range}the time is in {}.", causes.join(", "))
+    format!("{none}; the difference is in {}.", causes.join(", "))
 }
 
 /// Returns the words for the deepest call that failed on the left side, and for its failures on the
@@ -385,20 +384,20 @@ mod tests {
         ];
         assert_eq!(
             no_deviation_text(&comparison(50, &[(1, 40), (0, 15)], calls), true),
-            "4 calls compared with 200 transactions of the type: none is missing, newly fails or \
-             leaves the range of these, slow calls included; within it, the time is in charge \
+            "4 calls compared with 200 transactions of the type: none is missing or newly fails, \
+             and all are within their range, slow calls included; the difference is in charge \
              (+40.0 ms), pay (+15.0 ms)."
         );
         let faster = call("rules", stats(1, 1, 70), stats(1, 1, 100), &[]);
         assert_eq!(
             no_deviation_text(&comparison(-30, &[(0, -30)], vec![faster]), false),
-            "No call differs much; the time is in rules (−30.0 ms)."
+            "No call differs much; the difference is in rules (−30.0 ms)."
         );
         let read = call("read", stats(1, 1, 9), stats(200, 1, 9), &[]);
         assert_eq!(
             no_deviation_text(&comparison(50, &[], vec![read]), true),
-            "1 call compared with 200 transactions of the type: none is missing, newly fails or \
-             leaves the range of these, slow calls included."
+            "1 call compared with 200 transactions of the type: none is missing or newly fails, \
+             and all are within their range, slow calls included."
         );
     }
 

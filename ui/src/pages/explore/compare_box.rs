@@ -29,6 +29,9 @@ pub(super) const OPEN: &str = "trees";
 /// Id of the panel.
 const PANEL_ID: &str = "compare-all";
 
+/// Id of the switch.
+const SWITCH_ID: &str = "compare-all-switch";
+
 /// Reports whether the panel is open.
 fn use_open() -> Memo<bool> {
     let query = use_query();
@@ -45,6 +48,7 @@ pub(super) fn compare_switch() -> impl IntoView {
     };
     view! {
         <button
+            id=SWITCH_ID
             class="button"
             type="button"
             aria-pressed=move || open.get().to_string()
@@ -82,10 +86,13 @@ pub(super) fn compare_panel(page_state: ExplorePageState) -> impl IntoView {
     view! { <Show when=move || shown.get()>{panel}</Show> }
 }
 
-/// The button of the panel that closes it.
+/// The button of the panel that closes it, and gives the focus back to the switch.
 fn close_button() -> impl IntoView {
     let edit = use_edit_query();
-    let close = move |_| edit(History::Replace, &|query| query.remove(OPEN));
+    let close = move |_| {
+        browser::focus(SWITCH_ID);
+        edit(History::Replace, &|query| query.remove(OPEN));
+    };
     view! {
         <button class="button" type="button" on:click=close>
             "Close"

@@ -89,7 +89,7 @@ pub(super) fn doctor_card() -> impl IntoView {
         let cards = all.into_iter().take(SHOWN_MAX);
         let cards: Vec<_> = cards.map(|refusals| view! { <RefusalCard refusals /> }).collect();
         Some(if cards.is_empty() {
-            view! { <p class="mute">"Nothing was refused since the start."</p> }.into_any()
+            view! { <p class="mute">"Nothing was refused since Tidings started."</p> }.into_any()
         } else {
             view! { {cards} {more} }.into_any()
         })

@@ -60,7 +60,7 @@ pub(super) fn instances_panel(view: ServiceView) -> impl IntoView {
     };
     let note = Memo::new(move |_| match view.tables.words() {
         words if words.is_empty() => "all calls that it served".to_owned(),
-        words => format!("all served {words}"),
+        words => format!("all calls served {words}"),
     });
     let draw = move |result: Arc<RedResult>| {
         let parts: Vec<SplitPart> = served(&result.groups).map(SplitPart::from).collect();

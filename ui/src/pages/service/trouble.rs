@@ -19,7 +19,7 @@ use crate::{
     },
     format,
     page_time::partial_answer_text,
-    pages::errors::{followers_text, type_words},
+    pages::errors::{FirstSeen, followers_text, type_words},
     request_state::RequestState,
 };
 
@@ -39,7 +39,7 @@ pub(super) fn exception_panel(view: ServiceView) -> impl IntoView {
     });
     let draw = move |list: Arc<ExceptionList>| {
         let buckets = TimeBuckets::from_window(&list.window);
-        let row = |group: &ExceptionGroup| exception_row(view, group, &list.groups, buckets);
+        let row = |group: &ExceptionGroup| exception_row(view, group, &list, buckets);
         let rows = list.groups.iter().map(row).collect_view();
         view! {
             <table class="table service-exceptions" aria-label="Exceptions">
@@ -54,7 +54,7 @@ pub(super) fn exception_panel(view: ServiceView) -> impl IntoView {
                             <span class="hidden">"Over time"</span>
                         </th>
                         <th scope="col" class="num">
-                            "First in this time"
+                            "First seen"
                         </th>
                     </tr>
                 </thead>
@@ -103,11 +103,10 @@ fn is_new_by_itself(group: &ExceptionGroup, groups: &[ExceptionGroup]) -> bool {
 fn exception_row(
     view: ServiceView,
     group: &ExceptionGroup,
-    groups: &[ExceptionGroup],
+    list: &ExceptionList,
     buckets: TimeBuckets,
 ) -> impl IntoView + use<> {
-    let seen = group.first_seen_unix_nano;
-    let seen = browser::local_minute(seen, browser::now());
+    let (first, first_title) = FirstSeen::in_window(group, list).words(browser::now());
     let name = truncate_name(type_words(group));
     let is_beneath = group.follows_id.is_some();
     let followers = followers_text(group.follower_count);
@@ -115,7 +114,7 @@ fn exception_row(
     let href = view.name.with_value(|service| {
         view.links.get().errors(&[("service", service), ("group", &group.id)])
     });
-    let is_new = is_new_by_itself(group, groups);
+    let is_new = is_new_by_itself(group, &list.groups);
     let fresh = is_new.then(|| view! { " " <span class="new">"NEW"</span> });
     let tone = if is_new { SparkTone::Error } else { SparkTone::Plain };
     let values = buckets.counts(&group.steps);
@@ -136,7 +135,7 @@ fn exception_row(
             <td class="wide">
                 <SparkBars values is_last_partial=buckets.is_last_partial() tone label=label />
             </td>
-            <td class="num mute">{seen}</td>
+            <td class="num mute" title=first_title>{first}</td>
         </tr>
     }
 }

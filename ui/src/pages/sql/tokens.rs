@@ -18,17 +18,13 @@ pub(super) const VIEWS: [ViewName; 7] = [
     ViewName { name: "logs", row: "a log record", source: "logs" },
     ViewName { name: "traces", row: "a trace", source: "traces" },
     ViewName { name: "red", row: "rates, by minute", source: "red" },
-    ViewName { name: "edges", row: "who calls whom, by minute", source: "edges" },
+    ViewName { name: "edges", row: "who calls whom", source: "edges" },
     ViewName {
         name: "tree",
         row: "the spans of one trace",
         source: "tree('00000000000000000000000000000001')",
     },
-    ViewName {
-        name: "matching_logs",
-        row: "matches of a query",
-        source: "matching_logs('severity:*')",
-    },
+    ViewName { name: "matching_logs", row: "a match", source: "matching_logs('severity:*')" },
 ];
 
 const KEYWORDS: [&str; 52] = [

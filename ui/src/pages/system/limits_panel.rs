@@ -51,16 +51,17 @@ impl LimitOrigin {
     }
 }
 
-/// Returns the number of limits that are not as by default, by their sources.
+/// Returns the number of limits that are not at their defaults, by their sources.
 fn note_text(limits: &[LimitInForce]) -> String {
     let count = |origin: LimitOrigin| {
         limits.iter().filter(|limit| LimitOrigin::of_limit(limit) == origin).count() as u64
     };
     let [set, machine] = [LimitOrigin::Set, LimitOrigin::Machine].map(count);
     let set = (set > 0).then(|| format!("{} set", format::count(set)));
-    let machine = (machine > 0).then(|| format!("{} from this machine", format::count(machine)));
+    let machine =
+        (machine > 0).then(|| format!("{} sized to this machine", format::count(machine)));
     let parts: Vec<String> = set.into_iter().chain(machine).collect();
-    if parts.is_empty() { "all as by default".to_owned() } else { parts.join(", ") }
+    if parts.is_empty() { "all at their defaults".to_owned() } else { parts.join(", ") }
 }
 
 /// Returns value and unit. A value that includes its unit has no further one.
@@ -105,7 +106,7 @@ fn table(list: &LimitList, shows_all: RwSignal<bool>) -> impl IntoView + use<> {
     let words = if shows_all_now {
         "Hide the defaults".to_owned()
     } else {
-        format!("Show {} more that are as by default", format::count(more as u64))
+        format!("Show {} more at their defaults", format::count(more as u64))
     };
     view! {
         <table class="table facts-table limits" aria-label="Limits">
@@ -154,10 +155,13 @@ mod tests {
             origins.iter().map(limit).collect()
         };
         let note = |origins: &[&str]| note_text(&limits(origins));
-        assert_eq!(note(&["default", "default"]), "all as by default");
-        assert_eq!(note(&["default", "a quarter of this machine's 24 GiB"]), "1 from this machine");
+        assert_eq!(note(&["default", "default"]), "all at their defaults");
+        assert_eq!(
+            note(&["default", "a quarter of this machine's 24 GiB"]),
+            "1 sized to this machine"
+        );
         assert_eq!(note(&["file", "TIDINGS_MEMORY", "command line"]), "3 set");
-        assert_eq!(note(&["file", "3/32 of memory"]), "1 set, 1 from this machine");
+        assert_eq!(note(&["file", "3/32 of memory"]), "1 set, 1 sized to this machine");
     }
 
     #[test]

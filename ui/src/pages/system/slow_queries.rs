@@ -74,7 +74,7 @@ fn latency_table(kinds: &[AnswerTimes]) -> impl IntoView + use<> {
                 <td class="grow" title=kind_title(&of.kind)>{of.kind.clone()}</td>
                 <td class="num">{format::count(of.count)}</td>
                 <td class="num">{format::duration(of.p50_nano)}</td>
-                <td class="num wide">{format::duration(of.p95_nano)}</td>
+                <td class="num query-p95">{format::duration(of.p95_nano)}</td>
                 <td class="num" class:is-warning=is_slow>
                     {format::duration(of.p99_nano)}
                 </td>
@@ -92,7 +92,7 @@ fn latency_table(kinds: &[AnswerTimes]) -> impl IntoView + use<> {
                     <th scope="col">"Kind"</th>
                     <th scope="col" class="num">"Queries"</th>
                     <th scope="col" class="num">"p50"</th>
-                    <th scope="col" class="num wide">"p95"</th>
+                    <th scope="col" class="num query-p95">"p95"</th>
                     <th scope="col" class="num">"p99"</th>
                     <th scope="col" class="num">"Failed"</th>
                 </tr>

@@ -82,7 +82,13 @@ pub(crate) fn header(page: PageSignals) -> impl IntoView {
         </div>
         {unknown_pin.note()}
         <Facts page=page summary=summary />
-        {move || summary.with(|summary| strip(&summary.services))}
+        {move || {
+            let root = page.model.with(|model| model.root_nano());
+            summary.with(|summary| {
+                let whole = root.map_or(summary.duration_nano, DurationNanos);
+                strip(&summary.services, whole)
+            })
+        }}
     }
 }
 
@@ -202,8 +208,9 @@ fn Facts(page: PageSignals, summary: Memo<TraceSummary>) -> impl IntoView {
     }
 }
 
-/// The services' shares of the critical path, where optimisation of the trace starts.
-fn strip(services: &[ServiceTime]) -> Option<impl IntoView + use<>> {
+/// The services' shares of the critical path, where optimisation of the trace starts. `whole` is the
+/// time to the answer, or of a trace without one its duration.
+fn strip(services: &[ServiceTime], whole: DurationNanos) -> Option<impl IntoView + use<>> {
     let (wide, narrow): (Vec<_>, Vec<_>) = services
         .iter()
         .filter(|service| service.critical_share > 0.0)
@@ -228,7 +235,7 @@ fn strip(services: &[ServiceTime]) -> Option<impl IntoView + use<>> {
     Some(view! {
         <div class="trace-strip">
             <span class="mute" title="Each service's share of the critical path">
-                "Where the time went"
+                {format!("Where the time went, of {}", format::duration(whole))}
             </span>
             <div class="strip" role="img" aria-label=spoken>
                 {wide.into_iter().flat_map(drawn_parts).collect_view()}

@@ -122,12 +122,12 @@ fn head(model: &TraceModel, row: u32) -> impl IntoView + use<> {
     let (own, with_below) = (model.critical_own(row), model.critical_with_below(row));
     let critical = (with_below > 0).then(|| {
         let share = share_of(with_below, model.critical_total());
-        let own = (own != with_below).then(|| format!(" · {} own", nanos(own)));
+        let own = (own != with_below).then(|| format!(", {} own", nanos(own)));
         view! {
             <dt>"on critical path"</dt>
             <dd>
                 {nanos(with_below)}
-                <span class="faint">{format!("{share} of the critical path")}{own}</span>
+                <span class="faint">{format!("{share} of it")}{own}</span>
             </dd>
         }
     });
@@ -168,7 +168,7 @@ fn head(model: &TraceModel, row: u32) -> impl IntoView + use<> {
                 <dt>"starts at"</dt>
                 <dd>
                     {match model.stretch(row).from {
-                        0 => "the start".to_owned(),
+                        0 => "the start of the trace".to_owned(),
                         from => format::offset(from),
                     }}
                 </dd>

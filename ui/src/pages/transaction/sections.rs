@@ -93,7 +93,10 @@ pub(super) fn hops(view: &Arc<TransactionView>) -> impl IntoView + use<> {
             "On the path to the end",
             "How long the end, which may be after the answer, waited while it worked",
         ),
-        Explained("Before it began", "How long the end waited for it to begin"),
+        Explained(
+            "Path waited before it",
+            "How long the critical path waited for it to begin; of hops on the path only",
+        ),
     ];
     let left_out = view.hop_count.saturating_sub(view.hops.len().min(HOPS) as u64);
     let more = (left_out > 0).then(|| {

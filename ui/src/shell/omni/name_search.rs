@@ -304,21 +304,23 @@ fn add_found(pages: &mut Vec<PageMatch>, words: &str, found: &FoundNameList) {
 /// Returns the page of a found name.
 fn found_page(links: Links, found: &FoundName, service: &str) -> PageMatch {
     let name = found.name.as_str();
+    let of_service = |kind: &str| match service {
+        "" => kind.to_owned(),
+        service => format!("{kind} of {service}"),
+    };
     let (kind, address) = match found.kind {
         FoundNameKind::Operation if service.is_empty() => {
             (OPERATION.to_owned(), links.explore(&[("operation", name)]))
         }
-        FoundNameKind::Operation => {
-            (format!("operation of {service}"), links.operation(service, name))
-        }
+        FoundNameKind::Operation => (of_service(OPERATION), links.operation(service, name)),
         FoundNameKind::Version => {
             let attribute = format!("service.version={name}");
             let filters = [("service", service), ("attr", attribute.as_str())];
-            (format!("version of {service}"), links.explore(&filters))
+            (of_service("version"), links.explore(&filters))
         }
         FoundNameKind::Exception => {
             let filters = [("service", service), ("type", name)];
-            (format!("exception of {service}"), links.errors(&filters))
+            (of_service("exception"), links.errors(&filters))
         }
         FoundNameKind::Peer => {
             let kind = found.peer_kind.map_or("peer", NodeKind::word);
@@ -441,14 +443,14 @@ fn patterns_of(list: &LogPatternList) -> Vec<PageMatch> {
 }
 
 /// A request whose answer is awaited later.
-pub(super) struct StartedRequest<T> {
+struct StartedRequest<T> {
     answer: Rc<Cell<Option<Result<T, ApiError>>>>,
     ended: js_sys::Promise,
 }
 
 impl<T: DeserializeOwned + 'static> StartedRequest<T> {
     /// Sends a request.
-    pub(super) fn new(request: api::Request<T>) -> Self {
+    fn new(request: api::Request<T>) -> Self {
         let answer = Rc::new(Cell::new(None));
         let written = Rc::clone(&answer);
         let ended = future_to_promise(async move {
@@ -459,7 +461,7 @@ impl<T: DeserializeOwned + 'static> StartedRequest<T> {
     }
 
     /// Returns the answer.
-    pub(super) async fn answer(self) -> Result<T, ApiError> {
+    async fn answer(self) -> Result<T, ApiError> {
         let _never_fails = JsFuture::from(self.ended).await;
         self.answer.take().unwrap_or(Err(ApiError::Aborted))
     }
