@@ -142,7 +142,7 @@ fn variables_that_kubernetes_sets_are_warned_of_and_no_settings() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{said}");
     for part in
-        ["TIDINGS_PORT, TIDINGS_SERVICE_HOST", "Kubernetes", "did you mean TIDINGS_OTLP_GRPC?"]
+        ["TIDINGS_PORT, TIDINGS_SERVICE_HOST", "Kubernetes", "did you mean `TIDINGS_OTLP_GRPC`?"]
     {
         assert!(said.contains(part), "{part}: {said}");
     }
