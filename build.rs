@@ -1,15 +1,28 @@
-//! Embeds what `cargo xtask ui` built, and the version with the commit it was built from. Without the
-//! former the server explains how to build the UI; without the latter the version stands alone.
+//! Embeds what `cargo xtask ui` built, the description of the API, and the version with the commit it
+//! was built from. Without the UI the server explains how to build it; without a commit the version
+//! stands alone.
 
-use std::{env, fmt::Write as _, fs, io, path::Path, process::Command};
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use flate2::{Compression, write::GzEncoder};
 
 /// The commit of an archive: `git archive` writes it there (`.gitattributes`).
 const ARCHIVED_COMMIT: &str = ".git-commit";
 /// Hex digits of a commit in the version.
 const COMMIT_DIGITS: usize = 12;
+/// The description of the API. A test of `src/web/description.rs` writes it.
+const DESCRIPTION: &str = "docs/openapi.json";
 
 fn main() -> io::Result<()> {
     embed_version();
+    embed_description()?;
     embed_ui()
 }
 
@@ -54,6 +67,17 @@ fn archived_commit() -> Option<String> {
     commit.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| commit.to_owned())
 }
 
+/// Compresses the description of the API without its line breaks and indentation. A text in JSON
+/// has no line break, so no line begins within one.
+fn embed_description() -> io::Result<()> {
+    println!("cargo::rerun-if-changed={DESCRIPTION}");
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    for line in fs::read_to_string(DESCRIPTION)?.lines() {
+        encoder.write_all(line.trim_start().as_bytes())?;
+    }
+    write(&out_dir()?.join("openapi.json.gz"), &encoder.finish()?)
+}
+
 fn embed_ui() -> io::Result<()> {
     let dist = Path::new("ui/dist");
     println!("cargo::rerun-if-changed=ui/dist");
@@ -84,11 +108,15 @@ fn embed_ui() -> io::Result<()> {
         }
     }
     let table = format!("static ASSETS: [Asset; {count}] = [\n{rows}];\n");
+    write(&out_dir()?.join("assets.rs"), table.as_bytes())
+}
+
+fn out_dir() -> io::Result<PathBuf> {
     let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;
-    write(&Path::new(&out).join("assets.rs"), &table)
+    Ok(PathBuf::from(out))
 }
 
 #[expect(clippy::disallowed_methods, reason = "build output needs no durability")]
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    fs::write(path, text)
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    fs::write(path, content)
 }

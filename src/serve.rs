@@ -372,14 +372,13 @@ impl HttpApi {
         let measured = self.measured(tenant, health, sql.clone());
         let (receivers, destination) = (Arc::clone(collector), Arc::clone(&tenant.destination));
         let states = ReceiverStates::new(move || receivers.receivers_of(&destination));
-        let document = web::described(tidings_query::document());
-        let names = web::RouteNames::new(&document);
+        let names = web::RouteNames::of_description();
         let of_one = (!tenant.name.is_default()).then(|| tenant.name.to_string());
         let recent = tenant.query.recent_queries().clone();
         let query = tenant.query.with_receivers(states).with_audit(Arc::clone(audit), of_one);
         let query = query.with_answer_times(self.answer_times_for(tenant));
         let api = [
-            tidings_query::router_described_by(document, query),
+            tidings_query::router_described_by(web::description(), query),
             tidings_sql::router(sql.map(|sql| sql.with_recent(recent))),
             web::limits(self.limits.clone()),
             web::pins(store.clone(), Arc::clone(clock)),

@@ -5,19 +5,54 @@
 //! declared once, in the `#[utoipa::path]` of its handler. Handlers parse, call [`QueryService`]
 //! and write the answer; they know no rule about traces.
 
-/// Defines the endpoints of a module from its handlers for GET.
+/// Defines the endpoints of a module from its handlers for GET. After each handler stands the type
+/// that `#[utoipa::path]` makes of it: `__path_` and the name of the handler.
+///
+/// Routes use the paths of these types only. Descriptions with the schemas of all types are much
+/// code, which the program leaves out, because nothing in it calls `descriptions`.
 macro_rules! endpoints {
-    ($($handler:ident),+ $(,)?) => {
+    ($($handler:ident: $description:ident),+ $(,)?) => {
         /// Returns the endpoints of this module.
         pub(super) fn endpoints() -> Vec<$crate::http::RouteEntry> {
+            vec![$(
+                $crate::http::RouteEntry {
+                    path: <$description as utoipa::Path>::path(),
+                    method: axum::routing::get($handler),
+                }
+            ),+]
+        }
+
+        /// Returns the descriptions of these endpoints, each with its types alone.
+        pub(super) fn descriptions() -> Vec<utoipa::openapi::OpenApi> {
             vec![$({
                 #[derive(utoipa::OpenApi)]
                 #[openapi(paths($handler))]
                 struct Described;
-                let document = <Described as utoipa::OpenApi>::openapi();
-                $crate::http::RouteEntry::new(document, axum::routing::get($handler))
+                <Described as utoipa::OpenApi>::openapi()
             }),+]
         }
+    };
+}
+
+/// Calls a function of every module with documented endpoints, and chains what they return.
+macro_rules! of_every_module {
+    ($function:ident) => {
+        [
+            audit::$function(),
+            change_reports::$function(),
+            comparisons::$function(),
+            exception_groups::$function(),
+            graph::$function(),
+            live_logs::$function(),
+            log_analysis::$function(),
+            log_search::$function(),
+            name_lists::$function(),
+            red_metrics::$function(),
+            traces::$function(),
+            transaction_routes::$function(),
+        ]
+        .into_iter()
+        .flatten()
     };
 }
 
@@ -69,24 +104,21 @@ use crate::QueryService;
 /// The routes under `/api/v1` with its OpenAPI document, under `/jaeger`, `/prometheus` and
 /// `/tempo`, and gRPC's health check. Every other path there has an answer, too.
 pub fn router(service: QueryService) -> Router {
-    router_described_by(document(), service)
+    let document = complete_document(document()).to_json();
+    let document = document.expect("invariant: the document has only string keys");
+    router_described_by(Bytes::from(document), service)
 }
 
-/// Builds the routes of [`router`] with a document that also describes endpoints of the process.
-pub fn router_described_by(
-    mut document: utoipa::openapi::OpenApi,
-    service: QueryService,
-) -> Router {
-    describe_responses(&mut document);
-    drop_defaults(&mut document);
+/// Builds the routes of [`router`] with a document in JSON that also describes endpoints of the
+/// process. Nothing of the document is built here.
+pub fn router_described_by(document: Bytes, service: QueryService) -> Router {
     let room = unread_budget::UnreadBudget::shared(&service);
-    let json = document.to_json().expect("invariant: the document has only string keys");
-    let json = Bytes::from(json);
-    let openapi = move || std::future::ready(([(header::CONTENT_TYPE, "application/json")], json));
+    let head = [(header::CONTENT_TYPE, "application/json")];
+    let openapi = move || std::future::ready((head, document));
     let routes = Router::new().route(OPENAPI_PATH, get(openapi));
     let routes = endpoints()
         .into_iter()
-        .fold(routes, |routes, RouteEntry { path, method, .. }| routes.route(&path, method));
+        .fold(routes, |routes, RouteEntry { path, method }| routes.route(&path, method));
     let routes = routes
         .route("/api/v1", any(problem::no_such_path))
         .route("/api/v1/", any(problem::no_such_path))
@@ -114,6 +146,15 @@ fn compressed<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> 
         .layer(CompressionLayer::new().gzip(true))
         .layer(always(header::CACHE_CONTROL, "no-store"))
         .layer(always(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+}
+
+/// Completes the description of the API as it is served: every response has a description, and no
+/// type that is only written has default values.
+#[must_use]
+pub fn complete_document(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    describe_responses(&mut document);
+    drop_defaults(&mut document);
+    document
 }
 
 /// Adds the required descriptions of responses. The description of a success is the operation's
@@ -155,8 +196,7 @@ fn drop_defaults(document: &mut utoipa::openapi::OpenApi) {
 /// The description of the API, made from its handlers and types.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
-    let described = endpoints().into_iter().map(|endpoint| endpoint.document);
-    described.fold(QueryApi::openapi(), utoipa::openapi::OpenApi::merge_from)
+    of_every_module!(descriptions).fold(QueryApi::openapi(), utoipa::openapi::OpenApi::merge_from)
 }
 
 /// Path at which [`document`] is served.
@@ -179,39 +219,13 @@ struct QueryApi;
 
 /// Every documented endpoint.
 fn endpoints() -> Vec<RouteEntry> {
-    [
-        audit::endpoints(),
-        change_reports::endpoints(),
-        comparisons::endpoints(),
-        exception_groups::endpoints(),
-        graph::endpoints(),
-        live_logs::endpoints(),
-        log_analysis::endpoints(),
-        log_search::endpoints(),
-        name_lists::endpoints(),
-        red_metrics::endpoints(),
-        traces::endpoints(),
-        transaction_routes::endpoints(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    of_every_module!(endpoints).collect()
 }
 
 /// A documented endpoint.
 struct RouteEntry {
     path: String,
     method: MethodRouter<QueryService>,
-    /// Describes this endpoint and its types alone.
-    document: utoipa::openapi::OpenApi,
-}
-
-impl RouteEntry {
-    fn new(document: utoipa::openapi::OpenApi, method: MethodRouter<QueryService>) -> Self {
-        let path = document.paths.paths.keys().next().cloned();
-        let path = path.expect("invariant: the description of a handler has its path");
-        Self { path, method, document }
-    }
 }
 
 fn always(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {

@@ -12,7 +12,8 @@ use axum::{
 };
 use tidings_access::{TenantName, without_keys};
 use tracing::{Instrument, field::Empty};
-use utoipa::openapi::OpenApi as OpenApiDocument;
+
+use super::description::described_paths;
 
 /// Paths without a span, because they are requested all the time.
 const UNTRACED: [&str; 3] = ["/live", "/ready", "/metrics"];
@@ -33,8 +34,8 @@ pub(crate) struct RouteNames(Arc<Vec<String>>);
 
 impl RouteNames {
     /// Reads the routes of the API's description.
-    pub(crate) fn new(document: &OpenApiDocument) -> Self {
-        Self(Arc::new(document.paths.paths.keys().cloned().collect()))
+    pub(crate) fn of_description() -> Self {
+        Self(Arc::new(described_paths()))
     }
 
     /// Returns the route of a path, and an empty text for a path without one. A span is never named

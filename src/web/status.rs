@@ -14,7 +14,7 @@ use axum::{
     routing::{get, post},
 };
 use tidings_access::{AccessPolicy, Credentials, Role, TenantName, without_keys};
-use tidings_collector::{Collector, Destination, HEAD_STATUSES, RedactionSettings, TlsFiles};
+use tidings_collector::{Collector, Destination, RedactionSettings, TlsFiles};
 use tidings_proto::{
     UnixNanos,
     api::{
@@ -24,20 +24,9 @@ use tidings_proto::{
 use tidings_query::{ETag, ProblemResponse};
 use tidings_storage::Store;
 use tokio::{sync::Mutex, task::JoinHandle};
-use utoipa::{
-    OpenApi,
-    openapi::{OpenApi as OpenApiDocument, RefOr},
-};
+use utoipa::OpenApi;
 
-use super::{
-    access, erasures, keys,
-    metrics::resident_bytes,
-    pins,
-    problem::without_parameters,
-    sign_in,
-    site_guard::REFUSALS,
-    storage::{self, storage_status},
-};
+use super::{metrics::resident_bytes, problem::without_parameters, storage::storage_status};
 use crate::{
     VERSION,
     client_identity::{ClientIdentity, ClientTls},
@@ -172,42 +161,7 @@ impl Server {
 /// API description of these routes.
 #[derive(OpenApi)]
 #[openapi(paths(status, start_demo), components(schemas(ServerStatus, ProblemDetails)))]
-struct StatusApi;
-
-/// Returns the API's description with the routes of this module, of pins, of erasures and of
-/// queries in SQL, and with the refusals that the process may send in place of any route.
-pub(crate) fn described(mut document: OpenApiDocument) -> OpenApiDocument {
-    document.merge(tidings_sql::document());
-    document.merge(StatusApi::openapi());
-    document.merge(pins::PinsApi::openapi());
-    document.merge(erasures::ErasuresApi::openapi());
-    document.merge(keys::KeysApi::openapi());
-    document.merge(storage::LimitsApi::openapi());
-    document.merge(sign_in::SignInApi::openapi());
-    for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
-        for operation in operations.into_iter().flatten() {
-            let heads = HEAD_STATUSES.map(|status| (status, "what was sent is not read"));
-            let refused = access::REFUSALS.into_iter().chain(REFUSALS);
-            for (status, reason) in heads.into_iter().chain(refused).chain(EVERYWHERE) {
-                let responses = &mut operation.responses.responses;
-                let described = || RefOr::T(ProblemResponse::described(reason));
-                responses.entry(status.as_str().to_owned()).or_insert_with(described);
-            }
-        }
-    }
-    document
-}
-
-/// Responses of every route to a wrong method, to a slow body, and while the server starts.
-const EVERYWHERE: [(StatusCode, &str); 3] = [
-    (StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),
-    (StatusCode::REQUEST_TIMEOUT, "a body took too long"),
-    (
-        StatusCode::SERVICE_UNAVAILABLE,
-        "the server is starting, its receivers are not running, or bodies take too much memory",
-    ),
-];
+pub(super) struct StatusApi;
 
 pub(super) fn routes(server: Server) -> Router {
     let probes = Router::new()

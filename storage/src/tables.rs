@@ -38,7 +38,6 @@ use bytes::Bytes;
 use deltalake_core::{
     DeltaTableError,
     logstore::{LogStoreRef, commit_uri_from_version},
-    operations::create::CreateBuilder,
 };
 use futures::StreamExt;
 use object_store::{PutMode, PutOptions};
@@ -502,19 +501,16 @@ pub(crate) fn file_path(hour: i64, prefix: &str, number: usize) -> String {
     format!("{HOUR}={hour}/{prefix}-{number:04}-{nonce:016x}.parquet")
 }
 
+/// Writes the commit that creates a table. The builder of delta-rs would bring its clients of all
+/// object stores into the program.
 async fn create(log_store: &LogStoreRef, signal: Signal) -> Result<(), StorageError> {
-    let columns = delta_columns::all(signal)?;
-    let created = CreateBuilder::new()
-        .with_log_store(Arc::clone(log_store))
-        .with_table_name(signal.table())
-        .with_columns(columns.fields().cloned())
-        .with_partition_columns([HOUR])
-        .with_configuration(PROPERTIES.map(|(key, value)| (key, Some(value))))
-        .await;
-    match created {
-        // The answer to the first request was lost, and its retry found the version taken.
-        Err(DeltaTableError::VersionAlreadyExists(_)) => Ok(()),
-        done => Ok(done.map(|_| ())?),
+    let commit = delta_columns::creation(signal, PROPERTIES)?;
+    let location = commit_uri_from_version(Some(0));
+    let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+    match log_store.object_store(None).put_opts(&location, commit.into(), create).await {
+        // The answer to the first request may be lost; its retry then finds the version taken.
+        Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+        Err(error) => Err(DeltaTableError::from(error).into()),
     }
 }
 

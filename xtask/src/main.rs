@@ -1,5 +1,5 @@
-//! Developer commands: `cargo xtask run`, `cargo xtask test`, `cargo xtask ui`, `cargo xtask fuzz`,
-//! `cargo xtask simulate`, `cargo xtask bench`.
+//! Developer commands: `cargo xtask run`, `cargo xtask test`, `cargo xtask ui`, `cargo xtask dist`,
+//! `cargo xtask fuzz`, `cargo xtask simulate`, `cargo xtask bench`.
 //!
 //! Owns how the project is built and checked. A command reports in one line what it installs and
 //! what it cannot run.
@@ -7,6 +7,7 @@
 mod bench;
 mod coverage;
 mod decoders;
+mod dist;
 mod fuzz;
 mod lints;
 mod notices;
@@ -35,6 +36,7 @@ cargo xtask fuzz decoders    libFuzzer on every decoder and parser; -- --seconds
                              (60 each, all); --keep adds what reaches new code to fuzz/corpus
 cargo xtask simulate         the store under faults by seed; -- --seeds N (10,000), --seed N for one
 cargo xtask ui               build the UI into ui/dist
+cargo xtask dist             build the UI and the small server that ships, in target/dist
 cargo xtask screenshots      pictures of every page into target/screenshots; -- --docs those of the docs
 cargo xtask notices          licences of all crates that ship, in target/dist
 cargo xtask sbom             the same crates as a bill of materials (CycloneDX)
@@ -68,6 +70,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
     };
     match command {
         "ui" => StepReport::new(1).step(UI, ui::build).map(|()| ExitCode::SUCCESS),
+        "dist" => dist::run(),
         "run" => run(rest),
         "test" => test::run(),
         "bench" => bench::run(rest),

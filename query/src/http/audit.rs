@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-endpoints![audit, queries];
+endpoints![audit: __path_audit, queries: __path_queries];
 
 /// The parameters of a search of the audit log.
 pub(super) struct AuditSearchParameters;

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-endpoints![changes, deployments];
+endpoints![changes: __path_changes, deployments: __path_deployments];
 
 /// The parameters of a query for changes.
 pub(super) struct Changes;

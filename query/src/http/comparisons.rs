@@ -31,7 +31,7 @@ use crate::{
     trace,
 };
 
-endpoints![compare, repeats, explain];
+endpoints![compare: __path_compare, repeats: __path_repeats, explain: __path_explain];
 
 /// Maximum number of traces on one side.
 const TRACES_MAX: usize = 500;
@@ -92,8 +92,8 @@ async fn compare(State(service): State<QueryService>, uri: Uri) -> Result<Respon
 
 /// The calls that a trace makes again and again.
 ///
-/// Three or more calls of one operation by one span are a group; `nPlusOne` says whether it looks
-/// like one query for each row of another.
+/// Five or more calls of one operation and kind by one span are a group; `nPlusOne` says whether it
+/// looks like one query for each row of another.
 #[utoipa::path(
     get,
     path = "/api/v1/traces/{traceId}/repeats",

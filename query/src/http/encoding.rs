@@ -101,6 +101,8 @@ pub(super) async fn blocking<T: Send + 'static>(
         drop(admission);
         result
     };
+    // Boxed so that a task of the runtime is compiled once for each type of result.
+    let work: Box<dyn FnOnce() -> Result<T, QueryError> + Send> = Box::new(work);
     let ended = tokio::task::spawn_blocking(work).await;
     ended.map_err(|lost| QueryError::Defect { reason: lost.to_string() })?
 }

@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-endpoints![exceptions, transactions];
+endpoints![exceptions: __path_exceptions, transactions: __path_transactions];
 
 /// Parameters of a list of exceptions.
 pub(super) struct Exceptions;

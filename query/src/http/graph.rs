@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-endpoints![graph];
+endpoints![graph: __path_graph];
 
 /// Parameters of a service graph.
 pub(super) struct Graph;

@@ -32,7 +32,7 @@ use crate::{
     query_service::log_tails::{LogTail, TailEvent},
 };
 
-endpoints![tail, context];
+endpoints![tail: __path_tail, context: __path_context];
 
 /// Bytes reserved for one tail: the records of one poll.
 const TAIL_BYTES: u64 = 1 << 20;

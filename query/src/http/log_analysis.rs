@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-endpoints![histogram, patterns, stats];
+endpoints![histogram: __path_histogram, patterns: __path_patterns, stats: __path_stats];
 
 /// Parameters of a log histogram.
 pub(super) struct LogHistogramParameters;

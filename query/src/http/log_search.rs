@@ -28,7 +28,7 @@ use crate::{
     trace,
 };
 
-endpoints![search, of_trace];
+endpoints![search: __path_search, of_trace: __path_of_trace];
 
 const DESCENDING: &str = "desc";
 const ASCENDING: &str = "asc";

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-endpoints![red, heatmap];
+endpoints![red: __path_red, heatmap: __path_heatmap];
 
 /// Parameters of RED metrics.
 pub(super) struct Red;

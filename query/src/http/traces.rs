@@ -41,7 +41,15 @@ use crate::{
     traceql::native::{self, TraceQuery},
 };
 
-endpoints![search, trace, skeleton, find, span, otlp, links];
+endpoints![
+    search: __path_search,
+    trace: __path_trace,
+    skeleton: __path_skeleton,
+    find: __path_find,
+    span: __path_span,
+    otlp: __path_otlp,
+    links: __path_links,
+];
 
 /// The trace to which the listed traces link.
 const LINKS_TO: ParameterSpec = query(

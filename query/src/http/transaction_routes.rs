@@ -24,7 +24,7 @@ use crate::{
     resolve::ResolveSearch,
 };
 
-endpoints![kinds, transaction, resolve];
+endpoints![kinds: __path_kinds, transaction: __path_transaction, resolve: __path_resolve];
 
 /// Parameters of a list of transaction types.
 pub(super) struct TransactionTypeParameters;

@@ -10,11 +10,15 @@ use datafusion::{
     logical_expr::{
         Expr, ExprSchemable, LogicalPlan, WindowFunctionDefinition, expr::WindowFunction,
     },
-    sql::sqlparser::ast::{Expr as SqlExpr, Statement, visit_expressions},
+    sql::sqlparser::ast::{Expr as SqlExpr, ObjectName, Statement},
 };
 
 use crate::{
-    SqlError, functions::WINDOW_AGGREGATES, limits::COLUMNS_MAX, prescan, statement::name_of,
+    SqlError,
+    functions::WINDOW_AGGREGATES,
+    limits::COLUMNS_MAX,
+    prescan,
+    statement::{Flow, PartVisitor, name_of, walk},
 };
 
 /// Aggregates and window functions that compare no values.
@@ -200,26 +204,39 @@ pub(crate) fn check_functions(
     statement: &Statement,
     session: &SessionState,
 ) -> Result<(), SqlError> {
-    let (scalars, aggregates) = (session.scalar_functions(), session.aggregate_functions());
-    let windows = session.window_functions();
-    let unknown = visit_expressions(statement, |expr| {
+    match walk(statement, &mut KnownCalls { session }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(unknown) => Err(unknown),
+    }
+}
+
+/// Visits calls until one is of a function that the session does not have.
+struct KnownCalls<'a> {
+    session: &'a SessionState,
+}
+
+impl PartVisitor for KnownCalls<'_> {
+    fn pre_visit_expr(&mut self, expr: &SqlExpr) -> Flow {
         let SqlExpr::Function(call) = expr else { return ControlFlow::Continue(()) };
         let name = match call.name.0.as_slice() {
             [part] => part.as_ident().map(name_of),
             _ => None,
         };
         let is_known = name.is_some_and(|name| {
-            scalars.contains_key(&name)
-                || aggregates.contains_key(&name)
-                || windows.contains_key(&name)
+            self.session.scalar_functions().contains_key(&name)
+                || self.session.aggregate_functions().contains_key(&name)
+                || self.session.window_functions().contains_key(&name)
         });
         match is_known {
             true => ControlFlow::Continue(()),
-            false => ControlFlow::Break(call.name.clone()),
+            false => ControlFlow::Break(unknown_function(&call.name, self.session)),
         }
-    });
-    let ControlFlow::Break(name) = unknown else { return Ok(()) };
-    let known = scalars.keys().chain(aggregates.keys()).chain(windows.keys());
+    }
+}
+
+fn unknown_function(name: &ObjectName, session: &SessionState) -> SqlError {
+    let (scalars, aggregates) = (session.scalar_functions(), session.aggregate_functions());
+    let known = scalars.keys().chain(aggregates.keys()).chain(session.window_functions().keys());
     let mut known: Vec<&str> = known.map(String::as_str).collect();
     known.sort_unstable();
     known.dedup();
@@ -231,5 +248,5 @@ pub(crate) fn check_functions(
     {
         "; docs/sql.md lists those there are".clone_into(hint);
     }
-    Err(unknown)
+    unknown
 }

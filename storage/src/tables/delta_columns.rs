@@ -6,14 +6,18 @@
 //! declared in the same way.
 
 use arrow_schema::Schema;
+use bytes::Bytes;
 use deltalake_core::{
     DeltaTableError,
-    kernel::{Action, Metadata, StructType, engine::arrow_conversion::TryIntoKernel},
+    kernel::{
+        Action, Metadata, MetadataExt, StructType, engine::arrow_conversion::TryIntoKernel,
+        new_metadata,
+    },
 };
 use serde_json::Value;
 use tidings_columns::{
     attribute_column::{AttributeColumn, DeclaredColumns},
-    schema::SignalSchema,
+    schema::{HOUR, SignalSchema},
 };
 use tidings_proto::Signal;
 
@@ -23,6 +27,27 @@ use crate::StorageError;
 pub(super) fn all(signal: Signal) -> Result<StructType, StorageError> {
     let schema: &Schema = &signal.table_schema();
     Ok(schema.try_into_kernel().map_err(DeltaTableError::from)?)
+}
+
+/// Returns the commit that creates a table with these properties. No type of a column needs a later
+/// protocol.
+pub(super) fn creation<const N: usize>(
+    signal: Signal,
+    properties: [(&str, &str); N],
+) -> Result<Bytes, StorageError> {
+    const PROTOCOL: &str = r#"{"protocol":{"minReaderVersion":1,"minWriterVersion":2}}"#;
+    let metadata = new_metadata(&all(signal)?, [HOUR], properties)
+        .and_then(|metadata| metadata.with_name(signal.table().to_owned()))
+        .map_err(DeltaTableError::from)?;
+    let declaration = declaration(&metadata)?;
+    let info = serde_json::json!({ "commitInfo": {
+        "timestamp": declaration.pointer("/metaData/createdTime"),
+        "operation": "CREATE TABLE",
+        "operationParameters": { "mode": "ErrorIfExists" },
+        "engineInfo": concat!("tidings:", env!("CARGO_PKG_VERSION")),
+    }});
+    let lines = [info.to_string(), PROTOCOL.to_owned(), declaration.to_string()];
+    Ok(Bytes::from(lines.join("\n")))
 }
 
 /// Returns the id that a table was created with.

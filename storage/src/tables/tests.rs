@@ -511,3 +511,21 @@ async fn a_table_of_an_older_program_gets_the_new_columns_with_its_next_commit()
     let column = AttributeColumn::parse("string.http.route").unwrap();
     assert!(declared.contains(&column));
 }
+
+#[tokio::test]
+async fn a_new_table_begins_with_its_protocol_and_declaration() {
+    let folder = tempfile::tempdir().unwrap();
+    let _table = open(folder.path()).await;
+    let path = folder.path().join("tables/spans/_delta_log/00000000000000000000.json");
+    let commit = std::fs::read_to_string(path).unwrap();
+    let actions: Vec<serde_json::Value> =
+        commit.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(actions.len(), 3, "{commit}");
+    assert_eq!(actions[0]["commitInfo"]["operation"], "CREATE TABLE");
+    let protocol = serde_json::json!({ "minReaderVersion": 1, "minWriterVersion": 2 });
+    assert_eq!(actions[1]["protocol"], protocol);
+    let declared = &actions[2]["metaData"];
+    assert_eq!(declared["name"], "spans");
+    assert_eq!(declared["partitionColumns"], serde_json::json!(["hour"]));
+    assert_eq!(declared["configuration"]["delta.checkpointInterval"], "200");
+}
