@@ -228,8 +228,8 @@ impl Sources {
         let table: toml::Table =
             text.parse().map_err(|source: toml::de::Error| error(source.to_string()))?;
         for (key, value) in table {
-            if let toml::Value::Table(section) = &value {
-                return Err(error(section_text(&key, section)));
+            if let toml::Value::Table(table) = &value {
+                return Err(error(table_text(&key, table)));
             }
             let origin = Origin::File(path.clone());
             match SETTINGS.iter().find(|setting| setting.key() == key) {
@@ -321,12 +321,15 @@ impl Sources {
     }
 }
 
-/// Returns the words for a section of the file, with a setting of it on a line of its own.
-fn section_text(name: &str, section: &toml::Table) -> String {
-    let mut keys = section.keys().map(|key| key.replace('-', "_"));
+/// Returns the words for a table of the file, with a setting of it on a line of its own. A section,
+/// a dotted key and an inline table are all read as a table.
+fn table_text(name: &str, table: &toml::Table) -> String {
+    let mut keys = table.keys().map(|key| key.replace('-', "_"));
     let inside = keys.find(|key| SETTINGS.iter().any(|setting| setting.key() == *key));
     let example = inside.unwrap_or_else(|| "data_dir".to_owned());
-    format!("`{name}` is a section, and the file has none: write `{example} = …` above it")
+    format!(
+        "`{name}` is a section or the first part of a dotted key, and the file has neither: write `{example} = …` above all sections"
+    )
 }
 
 /// Returns a hint with the known name nearest to a wrong one, when one is near, as its source writes

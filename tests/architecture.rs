@@ -42,6 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("tidings-pattern", &[]),
     ("tidings-traceql", &["tidings-pattern", "tidings-proto"]),
+    ("tidings-promql", &["tidings-pattern"]),
     ("tidings-log-query", &["tidings-pattern", "tidings-proto", "tidings-storage"]),
     (
         "tidings-query",
@@ -51,6 +52,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "tidings-grpc",
             "tidings-log-query",
             "tidings-pattern",
+            "tidings-promql",
             "tidings-proto",
             "tidings-storage",
             "tidings-traceql",
@@ -98,7 +100,7 @@ const UNSUPERVISED: &[(&str, usize, &str)] = &[
     ("collector/src/ingest.rs", 1, "appends one batch, and is awaited"),
     ("collector/src/listener.rs", 1, "serves one connection; the set of the listener joins it"),
     ("collector/src/stalled_streams.rs", 1, "answers on one stream, whose connection owns it"),
-    ("query/src/http/searching.rs", 2, "answers one search; a set of its own aborts it"),
+    ("query/src/http/searching.rs", 1, "answers one search; a set of its own aborts it"),
     ("sql/src/conversation.rs", 2, "write to and listen to the worker of one query"),
     ("sql/src/conversation/scans.rs", 1, "reads one view for one query"),
     ("sql/src/http/sql_events.rs", 1, "asks one query; a set of its own aborts it"),
@@ -300,17 +302,19 @@ fn an_api_resource_is_one_file_and_one_line() {
         }
         assert_eq!(path, root().join("query/src/http").join(&module).with_extension("rs"));
         let listed = text.split("\nendpoints![").nth(1).unwrap().split(']').next().unwrap();
-        let listed = listed.split(',').map(str::trim).filter(|name| !name.is_empty());
-        assert_eq!(listed.collect::<BTreeSet<_>>(), handlers, "{}", path.display());
+        let listed = listed.split(',').map(str::trim).filter(|line| !line.is_empty());
+        let lines: BTreeSet<String> =
+            handlers.iter().map(|name| format!("{name}: __path_{name}")).collect();
+        assert_eq!(listed.map(str::to_owned).collect::<BTreeSet<_>>(), lines, "{}", path.display());
         assert!(list.contains(&format!("\nmod {module};\n")), "{module}");
-        let line = format!("{module}::endpoints(),");
+        let line = format!("{module}::$function(),");
         let begin = format!("{module}::");
         let lines = list.lines().map(str::trim).filter(|line| line.starts_with(&begin));
         assert_eq!(lines.collect::<Vec<_>>(), [line], "query/src/http.rs");
         resources += handlers.len();
         files.insert(module);
     }
-    assert_eq!(list.matches("::endpoints(),\n").count(), files.len(), "{files:?}");
+    assert_eq!(list.matches("::$function(),\n").count(), files.len(), "{files:?}");
     assert!(resources > 30, "{resources}");
 }
 

@@ -19,6 +19,7 @@ mod log;
 mod log_analysis;
 mod problem_details;
 mod red_result;
+mod repeated_calls;
 mod search_result;
 mod server_status;
 mod service_graph;
@@ -38,7 +39,7 @@ pub use change_report::{
 };
 pub use comparison::{
     CallImpact, CallMedians, CallStats, ComparedCall, ComparedSet, Comparison, Deviation,
-    DeviationCounts, RepeatList, RepeatedCall,
+    DeviationCounts,
 };
 pub use culprits::{Culprit, CulpritRanking, OwnStats, Reason};
 pub use erasures::{ErasedAttribute, ErasureList, ErasureRequest, ErasureStatus, ErasureView};
@@ -57,6 +58,7 @@ pub use log_analysis::{
 };
 pub use problem_details::ProblemDetails;
 pub use red_result::{Heatmap, HeatmapCell, HeatmapRow, HeatmapStep, RedGroup, RedResult};
+pub use repeated_calls::{REPEATED_CALLS_MIN, RepeatKey, RepeatList, RepeatedCall, repeated_calls};
 pub use search_result::{
     AttributeKey, AttributeKeyList, FoundName, FoundNameKind, FoundNameList, FoundTraces,
     MatchedSpan, NameCount, NameList, SearchProgress, Searched, SpanMatches, SpansetView, Total,

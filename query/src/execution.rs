@@ -12,6 +12,7 @@ mod recent_queries;
 mod thread_budget;
 
 use std::{
+    any::Any,
     fmt,
     ops::ControlFlow,
     sync::{
@@ -45,6 +46,12 @@ use crate::{
 };
 
 const STOP: ControlFlow<()> = ControlFlow::Break(());
+
+/// An answer of any type.
+type BoxedAnswer = Box<dyn Any + Send>;
+
+/// The work of a query. It is boxed so that the steps around it are compiled once.
+type BoxedWork = Box<dyn FnOnce(&Reader) -> Result<BoxedAnswer, QueryError> + Send>;
 
 /// A visitor of the rows of a scan, which may stop it.
 type RowVisitor<'a, R> = &'a mut dyn FnMut(&R) -> ControlFlow<()>;
@@ -80,6 +87,7 @@ pub(crate) struct Execution {
 }
 
 /// Input of one query: a snapshot, with checks of deadline and cancellation.
+#[derive(Clone)]
 pub(crate) struct Reader {
     snapshot: Snapshot,
     cancelled: Arc<AtomicBool>,
@@ -167,9 +175,24 @@ impl Execution {
         store: &Store,
         settings: &Arc<QuerySettings>,
         progress: Arc<Progress>,
-        QueryClient { client, permit_slot }: QueryClient,
+        client: QueryClient,
         work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, QueryError> {
+        let work = move |reader: &Reader| -> Result<BoxedAnswer, QueryError> {
+            Ok(Box::new(work(reader)?))
+        };
+        let answer = self.run_boxed(store, settings, progress, client, Box::new(work)).await?;
+        Ok(*answer.downcast::<T>().expect("invariant: the work returns this type"))
+    }
+
+    async fn run_boxed(
+        &self,
+        store: &Store,
+        settings: &Arc<QuerySettings>,
+        progress: Arc<Progress>,
+        QueryClient { client, permit_slot }: QueryClient,
+        work: BoxedWork,
+    ) -> Result<BoxedAnswer, QueryError> {
         if let Some(permit_slot) = &permit_slot {
             // A client that holds the permits of its last query would wait for itself.
             permit_slot.release();
@@ -322,6 +345,31 @@ impl Reader {
             settings: Arc::new(settings),
             limits,
         }
+    }
+
+    /// Returns a reader of the same snapshot that fails after this many tenths of the deadline, so
+    /// that time is left to answer without a part.
+    pub(crate) fn within_tenths(&self, tenths: u32) -> Self {
+        let deadline = self.limits.deadline / 10 * tenths;
+        let earlier = self.limits.deadline.saturating_sub(deadline);
+        Self {
+            deadline: self.deadline.checked_sub(earlier).unwrap_or(self.deadline),
+            limits: QueryLimits { deadline, ..self.limits },
+            ..self.clone()
+        }
+    }
+
+    /// Returns a reader of the same snapshot that holds at most half as many spans of the traces
+    /// of a page, so that two can read at once.
+    pub(crate) fn with_half_pages(&self) -> Self {
+        let page_spans_max = self.limits.page_spans_max / 2;
+        Self { limits: QueryLimits { page_spans_max, ..self.limits }, ..self.clone() }
+    }
+
+    /// Returns the reader with this number of helper threads of its own.
+    #[cfg(test)]
+    pub(crate) fn with_helper_threads(self, count: usize) -> Self {
+        Self { thread_budget: Arc::new(ThreadBudget::with_threads(count)), ..self }
     }
 
     /// Passes the matching spans to `visit` until it breaks or fails, or the deadline passes.
@@ -579,6 +627,11 @@ impl Reader {
     /// Streams further traces of the answer to the client.
     pub(crate) fn stream_traces(&self, traces: Vec<TraceSummary>) {
         self.progress.add_traces(traces);
+    }
+
+    /// The current instant, for measuring durations.
+    pub(crate) fn instant(&self) -> Instant {
+        self.clock.instant()
     }
 
     /// Time since the query arrived, time in the queue included.

@@ -47,7 +47,8 @@ pub use execution::{EndedQuery, QueryOrigin, RecentQueries, StatementRedaction};
 pub use http::event_stream::{EVENT_STREAM, event as server_sent_event};
 pub use http::problem::ProblemResponse;
 pub use http::{
-    ETag, EndlessLogs, document, router, router_described_by, with_api_headers, zipkin_router,
+    ETag, EndlessLogs, complete_document, document, router, router_described_by, with_api_headers,
+    zipkin_router,
 };
 pub use log_reader::{LogSearch, context::LogContextSearch, log_condition, severity_name};
 pub use name_search::NameSearch;
@@ -65,8 +66,6 @@ pub use trace::{ClockView, TraceName, TraceRequest};
 /// production.
 #[doc(hidden)]
 pub mod fuzzed_texts {
-    use crate::prometheus;
-
     /// Parses a TraceQL query. Returns true when the text is one.
     #[must_use]
     pub fn read_traceql(text: &str) -> bool {
@@ -76,7 +75,7 @@ pub mod fuzzed_texts {
     /// Parses a PromQL query. Returns true when the text is one.
     #[must_use]
     pub fn read_promql(text: &str) -> bool {
-        prometheus::parse(text).is_ok()
+        tidings_promql::parse(text).is_ok()
     }
 
     /// Parses a query of log records. Returns true when the text is one.

@@ -14,8 +14,8 @@ use tidings_audit::{AuditLog, AuditPage, AuditQuery};
 use tidings_proto::{
     SpanId, UnixNanos,
     api::{
-        AnswerTimes, AttributeKeyList, ChangeReport, LogContext, LogSearchResult, NameList,
-        ReceiverRefusal, ReceiverStatus, ResolveResult, SpanDetails, SpanMatches,
+        AnswerTimes, AttributeKeyList, ChangeReport, FoundNameList, LogContext, LogSearchResult,
+        NameList, ReceiverRefusal, ReceiverStatus, ResolveResult, SpanDetails, SpanMatches,
         TraceSearchResult, TraceSkeleton, TraceView, TransactionView,
     },
     otlp::ExportTraceServiceRequest,
@@ -38,6 +38,7 @@ use crate::{
     log_reader, name_search,
     resolve::{self, ResolveSearch},
     search, span_search, trace, transactions,
+    word_search::{self, CandidateCache, CandidateSource, WordSearch},
 };
 
 pub use export::TraceExport;
@@ -68,6 +69,8 @@ pub struct QueryService {
     receivers: ReceiverStates,
     /// Times of the process's answers.
     answer_times: AnswerTimesSource,
+    /// Names that the searches of one who types share.
+    name_candidates: Arc<CandidateCache>,
     /// The process's audit log, and the one tenant whose events it shows.
     audit: Option<(Arc<AuditLog>, Option<String>)>,
 }
@@ -105,6 +108,7 @@ impl QueryService {
             client: None,
             receivers,
             answer_times: AnswerTimesSource::default(),
+            name_candidates: Arc::default(),
             audit: None,
         }
     }
@@ -125,6 +129,7 @@ impl QueryService {
             client: None,
             receivers: ReceiverStates::default(),
             answer_times: AnswerTimesSource::default(),
+            name_candidates: Arc::default(),
             audit: None,
             settings: Arc::clone(&self.settings),
         }
@@ -365,6 +370,24 @@ impl QueryService {
         search: NameSearch,
     ) -> Result<NameList, QueryError> {
         self.ask(move |reader| name_search::attribute_values(reader, &key, &search)).await
+    }
+
+    /// Returns the names that have all words of a text, best first. Versions, exceptions and peers
+    /// may be some seconds old. A list without the names that took too long is truncated.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub(crate) async fn found_names(
+        &self,
+        search: WordSearch,
+    ) -> Result<FoundNameList, QueryError> {
+        // The counts are of before the snapshot, so that cached names are as new as they say.
+        let source = CandidateSource {
+            cache: Arc::clone(&self.name_candidates),
+            rows: self.row_counts(),
+            erasures: self.store.ended_erasures(),
+        };
+        self.ask(move |reader| word_search::found_names(reader, &search, &source)).await
     }
 
     /// Returns the stored traces that a pasted text may mean, possibly none.

@@ -4,12 +4,16 @@
 //! A word may be a part of the name or of the service, so that `payment 2.14.0` is a version of the
 //! service `payment`. Operations, exceptions and peers come from the aggregates of files, and from
 //! the rows that these lack. Versions come from samples when there are many spans, and only a text
-//! with a digit reads them. Owns the match and the order of names. Their places on pages are the
-//! UI's.
+//! with a digit reads them. Versions, exceptions and peers of a range are cached for some seconds.
+//! A kind whose names take too long is left out, and the answer is partial. Owns the match and the
+//! order of names. Their places on pages are the UI's.
+
+mod candidates;
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
 };
 
 use tidings_proto::{
@@ -20,6 +24,9 @@ use tidings_storage::{
     AttributeFilter, Detail, ExceptionAttributes, ExceptionBounds, LogFilter, RowsNeeded, Scan,
     SpanFilter, TimeRange,
 };
+
+pub(crate) use candidates::{CandidateCache, CandidateSource};
+use candidates::{CandidateKey, Candidates};
 
 use crate::{
     NameSearch, QueryError,
@@ -32,6 +39,8 @@ use crate::{
 const WORDS_MAX: usize = 64;
 /// Tenths of the deadline after which no further kind of names is read.
 const LATE_TENTHS: u32 = 5;
+/// Tenths of the deadline after which the reading of a kind of names is given up.
+const STOP_TENTHS: u32 = 8;
 /// Maximum number of spans with exceptions that are read where files do not list them.
 const EXCEPTION_SPANS_MAX: u64 = 20_000;
 /// Maximum number of log records that are read for their exceptions, the newest.
@@ -54,10 +63,14 @@ pub(crate) struct WordSearch {
     pub limit: usize,
 }
 
+/// Reads the names of a kind in a range.
+type CandidateReader = fn(&Reader, TimeRange) -> Result<Candidates, QueryError>;
+
 /// The names that have all words, best first.
 pub(crate) fn found_names(
     reader: &Reader,
     search: &WordSearch,
+    source: &CandidateSource,
 ) -> Result<FoundNameList, QueryError> {
     let words = SearchWords::new(&search.text);
     let is_too_long = words.parts.len() > WORDS_MAX;
@@ -68,12 +81,110 @@ pub(crate) fn found_names(
     let has_digit = words.whole.contains(|sign: char| sign.is_ascii_digit());
     let mut finder = NameFinder::new(words, reader.limits.names_counted_max);
     let mut complete = finder.add_operations(reader, range)?;
-    if has_digit {
-        complete &= finder.add_versions(reader, range)?;
+    let kinds: [(FoundNameKind, CandidateReader); 3] = [
+        (FoundNameKind::Version, versions),
+        (FoundNameKind::Exception, exceptions),
+        (FoundNameKind::Peer, peers),
+    ];
+    for (kind, read) in kinds {
+        if kind == FoundNameKind::Version && !has_digit {
+            continue;
+        }
+        let CandidateSource { rows, erasures, .. } = *source;
+        let key = CandidateKey { kind, range: search.start, rows, erasures };
+        let candidates =
+            candidates_in_time(reader, &source.cache, key, |reader| read(reader, range))?;
+        complete &= candidates.is_some_and(|candidates| finder.add_all(&candidates));
     }
-    complete &= !reader.is_late(LATE_TENTHS) && finder.add_exceptions(reader, range)?;
-    complete &= !reader.is_late(LATE_TENTHS) && finder.add_peers(reader, range)?;
     Ok(finder.into_list(search.limit, complete))
+}
+
+/// Returns the cached names of a kind, or those that `read` returns. Returns `None` when that takes
+/// too much of the time of the query.
+fn candidates_in_time(
+    reader: &Reader,
+    cache: &CandidateCache,
+    key: CandidateKey,
+    read: impl FnOnce(&Reader) -> Result<Candidates, QueryError>,
+) -> Result<Option<Arc<Candidates>>, QueryError> {
+    let read = || {
+        if reader.is_late(LATE_TENTHS) {
+            return Err(QueryError::Deadline { limit: reader.limits.deadline });
+        }
+        read(&reader.within_tenths(STOP_TENTHS))
+    };
+    match cache.get_or_read(key, || reader.instant(), read) {
+        Ok(candidates) => Ok(Some(candidates)),
+        Err(QueryError::Deadline { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads versions with their number of spans.
+fn versions(reader: &Reader, range: TimeRange) -> Result<Candidates, QueryError> {
+    let mut candidates = Candidates::new(reader.limits.names_counted_max);
+    let search = NameSearch { start: range, ..NameSearch::default() };
+    let is_whole = service_versions(reader, &search, |service, version, count| {
+        candidates.add(NameKey::of_service(FoundNameKind::Version, service, version), count);
+    })?;
+    candidates.complete &= is_whole;
+    Ok(candidates)
+}
+
+/// Reads types of exceptions with their number of exceptions.
+fn exceptions(reader: &Reader, range: TimeRange) -> Result<Candidates, QueryError> {
+    let mut candidates = Candidates::new(reader.limits.names_counted_max);
+    let exception =
+        |service: &str, name: &str| NameKey::of_service(FoundNameKind::Exception, service, name);
+    let of_spans = reader.aggregate_exceptions(&ExceptionBounds {
+        start: range,
+        services: None,
+        operation: None,
+        exception_type: None,
+        step: STEP,
+        spans_max: EXCEPTION_SPANS_MAX,
+        rows_max: reader.settings.search_rows_max,
+        groups_max: reader.limits.names_counted_max,
+        remembered_max: REMEMBERED_MAX,
+    })?;
+    for (key, sums) in &of_spans.groups {
+        candidates.add(exception(&key.service, &key.exception_type), sums.count);
+    }
+    let filter = LogFilter {
+        time: range,
+        attributes: vec![AttributeFilter::new(EXCEPTION_TYPE, None)],
+        ..LogFilter::default()
+    };
+    let scan = Scan { detail: Detail::Attributes, rows_max: EXCEPTION_LOGS_MAX };
+    let of_logs = reader.newest_logs(&filter, scan, |rows| {
+        for row in 0..rows.len() {
+            let attributes = ExceptionAttributes::from_attributes(&rows.attributes(row));
+            candidates.add(exception(rows.service(row), attributes.exception_type.as_str()), 1);
+        }
+        Ok(RowsNeeded::All)
+    })?;
+    candidates.complete &= of_spans.scan.complete && of_spans.others == 0 && of_logs.complete;
+    Ok(candidates)
+}
+
+/// Reads peers that send no spans with their number of calls.
+fn peers(reader: &Reader, range: TimeRange) -> Result<Candidates, QueryError> {
+    let mut candidates = Candidates::new(reader.limits.names_counted_max);
+    let filter = SpanFilter { start: range, ..SpanFilter::default() };
+    let search = GraphSearch { filter, ..GraphSearch::default() };
+    let graph = service_graph::graph(reader, &search)?;
+    for node in graph.nodes {
+        let is_peer =
+            matches!(node.kind, NodeKind::Database | NodeKind::Messaging | NodeKind::External);
+        if is_peer && !node.name.is_empty() {
+            let qualifier = node.system.unwrap_or_default();
+            let (kind, peer_kind) = (FoundNameKind::Peer, Some(node.kind));
+            let key = NameKey { kind, peer_kind, qualifier, name: node.name };
+            candidates.add(key, node.call_count);
+        }
+    }
+    candidates.complete &= graph.searched.complete;
+    Ok(candidates)
 }
 
 /// The words of a text, in small letters.
@@ -133,6 +244,13 @@ struct NameKey {
     name: String,
 }
 
+impl NameKey {
+    /// Identity of a name of a service.
+    fn of_service(kind: FoundNameKind, service: &str, name: &str) -> Self {
+        Self { kind, peer_kind: None, qualifier: service.to_owned(), name: name.to_owned() }
+    }
+}
+
 /// Counts the names that have all words, within bounds.
 #[derive(Debug)]
 struct NameFinder {
@@ -150,9 +268,18 @@ impl NameFinder {
     /// Counts a name of a service, if it has all words.
     fn add(&mut self, kind: FoundNameKind, service: &str, name: &str, count: u64) {
         if let Some(rank) = self.words.rank(kind, service, name) {
-            let (qualifier, name) = (service.to_owned(), name.to_owned());
-            self.count(NameKey { kind, peer_kind: None, qualifier, name }, rank, count);
+            self.count(NameKey::of_service(kind, service, name), rank, count);
         }
+    }
+
+    /// Counts those of the names that have all words. Returns true when no name is missing.
+    fn add_all(&mut self, candidates: &Candidates) -> bool {
+        for (key, count) in &candidates.counts {
+            if let Some(rank) = self.words.rank(key.kind, &key.qualifier, &key.name) {
+                self.count(key.clone(), rank, *count);
+            }
+        }
+        candidates.complete
     }
 
     fn count(&mut self, key: NameKey, rank: MatchRank, count: u64) {
@@ -172,69 +299,6 @@ impl NameFinder {
             self.add(FoundNameKind::Operation, key.service, key.operation, count);
         })?;
         Ok(stats.complete)
-    }
-
-    /// Adds versions by number of spans. Returns true when every span was read.
-    fn add_versions(&mut self, reader: &Reader, range: TimeRange) -> Result<bool, QueryError> {
-        let search = NameSearch { start: range, ..NameSearch::default() };
-        service_versions(reader, &search, |service, version, count| {
-            self.add(FoundNameKind::Version, service, version, count);
-        })
-    }
-
-    /// Adds types of exceptions by number of exceptions. Returns true when all were counted.
-    fn add_exceptions(&mut self, reader: &Reader, range: TimeRange) -> Result<bool, QueryError> {
-        let of_spans = reader.aggregate_exceptions(&ExceptionBounds {
-            start: range,
-            services: None,
-            operation: None,
-            exception_type: None,
-            step: STEP,
-            spans_max: EXCEPTION_SPANS_MAX,
-            rows_max: reader.settings.search_rows_max,
-            groups_max: self.names_max,
-            remembered_max: REMEMBERED_MAX,
-        })?;
-        for (key, sums) in &of_spans.groups {
-            self.add(FoundNameKind::Exception, &key.service, &key.exception_type, sums.count);
-        }
-        let filter = LogFilter {
-            time: range,
-            attributes: vec![AttributeFilter::new(EXCEPTION_TYPE, None)],
-            ..LogFilter::default()
-        };
-        let scan = Scan { detail: Detail::Attributes, rows_max: EXCEPTION_LOGS_MAX };
-        let of_logs = reader.newest_logs(&filter, scan, |rows| {
-            for row in 0..rows.len() {
-                let exception = ExceptionAttributes::from_attributes(&rows.attributes(row));
-                let name = exception.exception_type.as_str();
-                self.add(FoundNameKind::Exception, rows.service(row), name, 1);
-            }
-            Ok(RowsNeeded::All)
-        })?;
-        Ok(of_spans.scan.complete && of_spans.others == 0 && of_logs.complete)
-    }
-
-    /// Adds peers that send no spans by number of calls. Returns true when the graph is whole.
-    fn add_peers(&mut self, reader: &Reader, range: TimeRange) -> Result<bool, QueryError> {
-        let filter = SpanFilter { start: range, ..SpanFilter::default() };
-        let search = GraphSearch { filter, ..GraphSearch::default() };
-        let graph = service_graph::graph(reader, &search)?;
-        for node in graph.nodes {
-            let is_peer =
-                matches!(node.kind, NodeKind::Database | NodeKind::Messaging | NodeKind::External);
-            let qualifier = node.system.unwrap_or_default();
-            let kind = FoundNameKind::Peer;
-            if is_peer
-                && !node.name.is_empty()
-                && let Some(rank) = self.words.rank(kind, &qualifier, &node.name)
-            {
-                let peer_kind = Some(node.kind);
-                let key = NameKey { kind, peer_kind, qualifier, name: node.name };
-                self.count(key, rank, node.call_count);
-            }
-        }
-        Ok(graph.searched.complete)
     }
 
     /// Returns the best names, at most `limit` of each kind.
@@ -263,9 +327,23 @@ impl NameFinder {
 
 #[cfg(test)]
 mod tests {
-    use tidings_proto::api::FoundNameKind::{Operation, Peer, Version};
+    use std::{cell::Cell, sync::Arc};
 
-    use super::{MatchRank, NameFinder, SearchWords};
+    use tidings_proto::api::FoundNameKind::{Exception, Operation, Peer, Version};
+    use tidings_storage::{Clock, Store, StoreSettings, SystemClock, TimeRange};
+
+    use super::{
+        CandidateCache, CandidateKey, Candidates, MatchRank, NameFinder, NameKey, SearchWords,
+        candidates_in_time,
+    };
+    use crate::{QueryService, QuerySettings};
+
+    const KEY: CandidateKey = CandidateKey {
+        kind: Exception,
+        range: TimeRange { start: None, end: None },
+        rows: (1, 0),
+        erasures: 0,
+    };
 
     #[test]
     fn every_word_is_a_part_of_the_name_or_its_service() {
@@ -298,5 +376,53 @@ mod tests {
         let names: Vec<_> = list.names.iter().map(|one| (one.name.as_str(), one.count)).collect();
         assert_eq!(names, [("pay", 1), ("payment", 2), ("1-pay", 1)]);
         assert!(list.truncated);
+    }
+
+    #[test]
+    fn two_texts_read_the_names_of_a_range_once() {
+        let (cache, reads) = (CandidateCache::default(), Cell::new(0));
+        let now = SystemClock.instant();
+        let read = || {
+            reads.set(reads.get() + 1);
+            let mut candidates = Candidates::new(10);
+            for (name, count) in [("CurrencyMissing", 3), ("LedgerClosed", 1)] {
+                candidates.add(NameKey::of_service(Exception, "payment", name), count);
+            }
+            Ok(candidates)
+        };
+        for (text, expected) in
+            [("currency", ("CurrencyMissing", 3)), ("payment ledger", ("LedgerClosed", 1))]
+        {
+            let candidates = cache.get_or_read(KEY, || now, read).unwrap();
+            let mut finder = NameFinder::new(SearchWords::new(text), 10);
+            assert!(finder.add_all(&candidates));
+            let list = finder.into_list(5, true);
+            let names: Vec<_> =
+                list.names.iter().map(|one| (one.name.as_str(), one.count)).collect();
+            assert_eq!(names, [expected], "{text}");
+        }
+        assert_eq!(reads.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn names_of_a_kind_that_reach_the_deadline_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
+        let (store, _) = Store::open(settings, Arc::new(SystemClock)).await.unwrap();
+        let service = QueryService::new(store, QuerySettings::default(), Arc::new(SystemClock));
+        let found = service.ask(|reader| {
+            let cache = CandidateCache::default();
+            let late = candidates_in_time(reader, &cache, KEY, |reader| {
+                // Its deadline has passed.
+                reader.within_tenths(0).check()?;
+                Ok(Candidates::new(1))
+            })?;
+            let in_time = candidates_in_time(reader, &cache, KEY, |reader| {
+                reader.check()?;
+                Ok(Candidates::new(1))
+            })?;
+            Ok((late, in_time.is_some()))
+        });
+        assert_eq!(found.await.unwrap(), (None, true));
     }
 }

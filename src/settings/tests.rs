@@ -227,9 +227,11 @@ fn a_right_name_in_a_wrong_form_is_told_from_a_wrong_name() {
         let text = error(Some(&format!("{key} = \"x\"")), &[], &[]);
         assert!(text.contains(&format!("`{key}`; it is written `data_dir` here")), "{text}");
     }
-    let text = error(Some("[storage]\ndata-dir = \"x\""), &[], &[]);
-    assert!(text.contains("`storage` is a section, and the file has none"), "{text}");
-    assert!(text.contains("`data_dir = …` above it"), "{text}");
+    for file in ["[storage]\ndata-dir = \"x\"", "storage.data-dir = \"x\""] {
+        let text = error(Some(file), &[], &[]);
+        assert!(text.contains("is a section or the first part of a dotted key"), "{text}");
+        assert!(text.contains("`data_dir = …` above all sections"), "{text}");
+    }
     let sources = read(None, &[("TIDINGS_data_dir", "x")], &[]).unwrap();
     let [warning] = sources.warnings() else { panic!("{:?}", sources.warnings()) };
     assert!(warning.contains("it is written `TIDINGS_DATA_DIR` here"), "{warning}");

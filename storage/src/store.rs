@@ -396,6 +396,13 @@ impl Store {
         }
     }
 
+    /// Returns the number of erasures that have ended since the store was opened. What was read
+    /// before one ended may have erased rows.
+    #[must_use]
+    pub fn ended_erasures(&self) -> u64 {
+        self.owner.0.erasures.ended()
+    }
+
     /// Returns counts and times of the store's work since it was opened.
     #[must_use]
     pub fn measurements(&self) -> StoreMeasurements {

@@ -32,7 +32,7 @@ const ONE_WAY: [&str; 2] = ["storage", "query"];
 /// The crates of the workspace, by their folders.
 const CRATES: &str = ". proto assembly storage/runtime storage/disk storage/wal storage/columns \
                       storage access audit collector grpc query/pattern query/traceql \
-                      query/log_query query sql ui xtask bench fuzz";
+                      query/promql query/log_query query sql ui xtask bench fuzz";
 
 #[test]
 fn imports_of_a_file_are_found() {

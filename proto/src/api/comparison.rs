@@ -1,4 +1,4 @@
-//! Differences between traces in the shape of their trees, and repeated calls.
+//! Differences between traces in the shape of their trees.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -242,44 +242,4 @@ pub struct CallMedians {
     /// From the start of a trace's first such call to the end of its last.
     #[schema(value_type = String)]
     pub extent_nano: DurationNanos,
-}
-
-/// The calls that a trace makes again and again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RepeatList {
-    /// The groups, most time first, at most 1,000.
-    pub groups: Vec<RepeatedCall>,
-    /// Number of groups.
-    pub group_count: u64,
-}
-
-/// Calls of one operation by one span.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RepeatedCall {
-    /// The row of the span that makes them.
-    pub parent_index: u32,
-    /// The called service.
-    pub service: String,
-    /// The called operation.
-    pub operation: String,
-    /// The part the spans play.
-    pub kind: SpanKindName,
-    /// Number of calls.
-    pub count: u64,
-    /// Number of failed calls.
-    pub error_count: u64,
-    /// Time during which at least one of the calls was under way.
-    #[schema(value_type = String)]
-    pub busy_nano: DurationNanos,
-    /// Durations of the calls.
-    pub duration: LatencyStats,
-    /// Number of calls that begin only after the previous one has ended.
-    pub sequential_count: u64,
-    /// True if this looks like one query for each row of another (N+1): at least five calls leave
-    /// the process, and nine of ten run one after the other.
-    pub n_plus_one: bool,
-    /// The first rows, at most 100.
-    pub span_indexes: Vec<u32>,
 }

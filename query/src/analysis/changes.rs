@@ -53,13 +53,13 @@ use crate::{
 };
 use attribution::{Attribution, attribute};
 use changed_groups::{ComparedGroup, GroupCalls, RECENT, Stretches, judge};
-use deployments::{SampledServices, ServiceValue};
+use deployments::{NewVersion, SampledServices, ServiceValue, VERSION};
 use endpoints::Party;
 use reading::TraceSample;
 use reasons::Cases;
 use report::Findings;
 use sampled::Sides;
-use services::ServiceCalls;
+use services::{Endpoints, ServiceCalls};
 use traffic_end::{LastSpan, traffic_end};
 
 const MINUTE: u64 = 60_000_000_000;
@@ -158,6 +158,13 @@ fn end_of_data(reader: &Reader) -> Result<UnixNanos, QueryError> {
     Ok(if last.0 == 0 { reader.now } else { UnixNanos(last.0.saturating_add(1)) })
 }
 
+/// A step that is at least as long as a range, for reads whose steps are not used. Rollups can
+/// answer for whole days, and not for seconds.
+fn whole_days(range: TimeRange) -> DurationNanos {
+    let [start, end] = [range.start, range.end].map(Option::unwrap_or_default);
+    DurationNanos(end.since(start).0.div_ceil(DAY).max(1).saturating_mul(DAY))
+}
+
 /// The window and its baseline, with steps of the same length.
 fn windows(reader: &Reader, search: &ChangeSearch) -> Result<Sides<Window>, QueryError> {
     let range = match search.start {
@@ -199,7 +206,7 @@ impl ChangeQuery<'_> {
     #[expect(clippy::too_many_lines, reason = "a list of steps, each of which uses the last")]
     fn report(&mut self) -> Result<ChangeReport, QueryError> {
         let traces_max = if self.search.explain { TRACES_EXPLAINED_MAX } else { TRACES_MAX };
-        let roots = self.roots(traces_max)?;
+        let (roots, endpoints) = self.roots_and_endpoints(traces_max)?;
         let calls = self.services()?;
         let traffic_end = self
             .last_span
@@ -213,7 +220,7 @@ impl ChangeQuery<'_> {
         let groups = transaction_groups(&types, &roots, &wanted, &recent);
         let mut transactions = judge(groups, stretches);
         let mut service_groups = services::services(calls.as_ref());
-        service_groups.extend(self.endpoints(calls.as_ref())?);
+        service_groups.extend(self.endpoints(endpoints, calls.as_ref())?);
         let service_count = service_groups.len() as u64;
         let mut services = judge(service_groups, stretches);
         if baseline.state != BaselineState::Empty && !self.reader.is_late(7) {
@@ -225,8 +232,8 @@ impl ChangeQuery<'_> {
         let ids = wanted.as_ref().map(|wanted| some_traces(wanted));
         let mut culprits = CulpritRanking::default();
         let (mut headline, mut clocks) = (None, Vec::new());
+        let versions;
         if baseline.state != BaselineState::Empty && !roots.now.listed.is_empty() {
-            let mut numbered = Names::default();
             let begin = self.changed_from(&transactions, &services);
             let changed = begin.map(|begin| self.changed_part(begin, traces_max, &types));
             let now = changed.transpose()?.unwrap_or(wanted.now);
@@ -238,10 +245,8 @@ impl ChangeQuery<'_> {
                 let reason = "self times are of the transaction types that changed most";
                 self.lacks(ReportPart::Culprits, reason);
             }
-            let sample = Sides {
-                now: self.sample(&wanted.now, &mut numbered)?,
-                before: self.sample(&wanted.before, &mut numbered)?,
-            };
+            let (sample, numbered) = self.samples(&wanted)?;
+            versions = self.new_versions(ids, &calls.now, &mut services)?;
             let traces = sample.as_ref().map(|sample| sample.traces.as_slice());
             let attribution = attribute(traces);
             let mut findings = Findings {
@@ -252,7 +257,7 @@ impl ChangeQuery<'_> {
                 begin: begin.or_else(|| stretches.contiguous.then(|| self.windows.now.times()[0])),
                 peers: BTreeMap::new(),
             };
-            let reasons = self.reasons(&mut findings)?;
+            let reasons = self.reasons(&mut findings, &versions)?;
             culprits = ranking(&findings, reasons);
             sentences::give(&findings, &culprits, &mut transactions, &mut services);
             failures::give(self, &findings, &mut transactions, &mut services)?;
@@ -260,23 +265,13 @@ impl ChangeQuery<'_> {
             headline = sentences::headline(&culprits, &transactions, &services)
                 .or_else(|| sentences::of_clock(clocks.first()?, begin));
         } else {
+            versions = self.new_versions(ids, &calls.now, &mut services)?;
             sentences::give_own(&mut transactions, &mut services);
             if traffic_end.is_none() {
                 headline = sentences::headline(&culprits, &transactions, &services);
             }
         }
-        let ranges = self.windows.map(Window::range);
         sentences::agree(headline.as_mut(), &mut culprits, &mut transactions, &mut services);
-        let deployments = if self.reader.is_late(7) {
-            let reason = "time was short: versions and instances were not looked for";
-            self.lacks_by_length(ReportPart::Reasons, reason);
-            Vec::new()
-        } else {
-            let spans_of = |service: &str| calls.now.spans_of(service);
-            let sampled = SampledServices::read(self.reader, ids)?;
-            sampled.set_versions_and_instances(&mut services);
-            sampled.deployments(self.reader, ranges, spans_of)?
-        };
         changed_groups::rank(&mut services);
         transactions.truncate(self.search.limit);
         services.truncate(self.search.limit);
@@ -295,7 +290,7 @@ impl ChangeQuery<'_> {
             services,
             service_count,
             culprits,
-            deployments,
+            deployments: versions.into_iter().map(|version| version.deployment).collect(),
             clocks,
             partial: std::mem::take(&mut self.partial),
             searched: search_stats(self.reader, self.stats),
@@ -352,7 +347,7 @@ impl ChangeQuery<'_> {
         types: &TransactionNumbers<'_>,
     ) -> Result<Vec<(u32, Vec<TraceId>)>, QueryError> {
         let range = TimeRange { start: Some(begin), end: self.windows.now.range().end };
-        let part = Window::new(self.reader, range, Some(self.windows.now.step()))?;
+        let part = Window::new(self.reader, range, Some(whole_days(range)))?;
         let roots = transaction_types::root_operations(
             self.reader,
             part,
@@ -365,16 +360,20 @@ impl ChangeQuery<'_> {
         Ok(roots.listed.into_iter().filter_map(numbered).collect())
     }
 
-    fn roots(&mut self, traces_max: usize) -> Result<Sides<RootOperations>, QueryError> {
-        let read = |window| {
-            transaction_types::root_operations(
-                self.reader,
-                window,
-                TRANSACTIONS_READ_MAX,
-                traces_max,
-            )
+    /// The transaction types and, at the same time where a thread is free, the endpoints that
+    /// storage has aggregated by step for both sides at once. These two reads take the longest.
+    fn roots_and_endpoints(
+        &mut self,
+        traces_max: usize,
+    ) -> Result<(Sides<RootOperations>, Option<Sides<Endpoints>>), QueryError> {
+        let (reader, windows, recent) = (self.reader, self.windows, self.recent());
+        let roots = || read_roots(reader, windows, traces_max);
+        let (mut roots, endpoints) = match windows.before.times()[1] == windows.now.times()[0] {
+            true => {
+                reader.both(roots, || services::aggregated_endpoints(reader, windows, &recent))?
+            }
+            false => (roots()?, None),
         };
-        let mut roots = Sides { now: read(self.windows.now)?, before: read(self.windows.before)? };
         retain_comparable(&mut roots);
         for (part, of) in [(ReportPart::Window, &roots.now), (ReportPart::Baseline, &roots.before)]
         {
@@ -392,13 +391,15 @@ impl ChangeQuery<'_> {
                 self.lacks(ReportPart::Groups, &reason);
             }
         }
-        Ok(roots)
+        Ok((roots, endpoints))
     }
 
     fn services(&mut self) -> Result<Sides<ServiceCalls>, QueryError> {
-        let recent = self.recent();
-        let now = ServiceCalls::read(self.reader, self.windows.now, &recent)?;
-        let before = ServiceCalls::read(self.reader, self.windows.before, &[])?;
+        let (reader, windows, recent) = (self.reader, self.windows, self.recent());
+        let (now, before) = reader.both(
+            || ServiceCalls::read(reader, windows.now, &recent),
+            || ServiceCalls::read(reader, windows.before, &[]),
+        )?;
         let calls = Sides { now, before };
         for (part, of) in [(ReportPart::Window, &calls.now), (ReportPart::Baseline, &calls.before)]
         {
@@ -416,18 +417,20 @@ impl ChangeQuery<'_> {
 
     fn endpoints(
         &mut self,
+        aggregated: Option<Sides<Endpoints>>,
         calls: Sides<&ServiceCalls>,
     ) -> Result<Vec<ComparedGroup<'static>>, QueryError> {
         let counts = calls.map(ServiceCalls::span_count);
-        let Sides { now, before } = self.windows;
-        let now = services::endpoints(self.reader, now, &self.recent(), counts.now)?;
-        let before = services::endpoints(self.reader, before, &[], counts.before)?;
-        let Some((now, before)) = now.zip(before) else {
+        let sides = match aggregated {
+            Some(sides) => Some(sides),
+            None => services::endpoints(self.reader, self.windows, &self.recent(), counts)?,
+        };
+        let Some(sides) = sides else {
             let reason = "calls to endpoints without spans are not added up yet";
             self.lacks_by_length(ReportPart::Groups, reason);
             return Ok(Vec::new());
         };
-        Ok(services::of_endpoints(Sides { now, before }))
+        Ok(services::of_endpoints(sides))
     }
 
     /// The time ranges with traffic.
@@ -483,21 +486,49 @@ impl ChangeQuery<'_> {
         Baseline { start_unix_nano, end_unix_nano, span_count, state }
     }
 
-    fn sample(
+    fn samples(
         &mut self,
-        wanted: &[(u32, Vec<TraceId>)],
-        names: &mut Names,
-    ) -> Result<TraceSample, QueryError> {
-        let sample = reading::read(self.reader, wanted, names)?;
-        if sample.is_cut {
+        wanted: &TracesByType,
+    ) -> Result<(Sides<TraceSample>, Names), QueryError> {
+        let (sample, names) = reading::read_both(self.reader, wanted)?;
+        if sample.now.is_cut || sample.before.is_cut {
             let reason = "traces are large: self times are of fewer of them";
             self.lacks(ReportPart::Culprits, reason);
         }
-        Ok(sample)
+        Ok((sample, names))
+    }
+
+    /// Sets the versions and instances of the services from these traces. Returns the versions that
+    /// are new in the window.
+    fn new_versions(
+        &mut self,
+        traces: Sides<Vec<TraceId>>,
+        now: &ServiceCalls,
+        services: &mut [ChangedGroup],
+    ) -> Result<Vec<NewVersion>, QueryError> {
+        if self.reader.is_late(7) {
+            let reason = "time was short: versions and instances were not looked for";
+            self.lacks_by_length(ReportPart::Reasons, reason);
+            return Ok(Vec::new());
+        }
+        let sampled = SampledServices::read(self.reader, traces)?;
+        sampled.set_versions_and_instances(services);
+        let ranges = self.windows.map(Window::range);
+        let spans_of = |service: &str| now.spans_of(service);
+        let (versions, is_complete) = sampled.deployments(self.reader, ranges, spans_of)?;
+        if !is_complete {
+            let reason = "there are too many spans to tell which versions are new";
+            self.lacks_by_length(ReportPart::Reasons, reason);
+        }
+        Ok(versions)
     }
 
     /// The reasons of the first parties. Sets the names of the endpoints that they call.
-    fn reasons(&mut self, findings: &mut Findings<'_>) -> Result<Vec<Reason>, QueryError> {
+    fn reasons(
+        &mut self,
+        findings: &mut Findings<'_>,
+        versions: &[NewVersion],
+    ) -> Result<Vec<Reason>, QueryError> {
         let reasoned = if self.search.explain { REASONED_EXPLAINED_MAX } else { REASONED_MAX };
         if self.reader.is_late(6) {
             let reason = "time was short: attributes of culprits were not compared";
@@ -530,20 +561,35 @@ impl ChangeQuery<'_> {
         let reasons = of_parties
             .flat_map(|((party, _), cases)| cases.reasons(&findings.subject(party), REASONS_MAX));
         let mut reasons: Vec<Reason> = reasons.collect();
-        self.look_up_first_spans(&mut reasons)?;
+        self.look_up_first_spans(&mut reasons, versions)?;
         Ok(reasons)
     }
 
-    /// Replaces the first sampled call of each cause by the first span that is stored. A time that
-    /// is not known exactly is removed.
-    fn look_up_first_spans(&self, reasons: &mut [Reason]) -> Result<(), QueryError> {
+    /// Replaces the first sampled call of each cause by the first span that is stored. That of a new
+    /// version is known. A time that is not known exactly is removed.
+    fn look_up_first_spans(
+        &self,
+        reasons: &mut [Reason],
+        versions: &[NewVersion],
+    ) -> Result<(), QueryError> {
         let ranges = self.windows.map(Window::range);
         let mut looked_up = 0;
         for cause in reasons.iter_mut().map(|reason| &mut reason.cause) {
             let Some(sampled) = cause.first_seen_unix_nano.take() else { continue };
             let (Some(attribute), Some(value)) = (&cause.attribute, &cause.value) else { continue };
-            let is_cheap = attribute.scope == "resource" && looked_up < FIRST_SPANS_MAX;
-            if is_cheap && !self.reader.is_late(7) {
+            if attribute.scope != "resource" {
+                continue;
+            }
+            let of_cause = versions.iter().find(|version| {
+                let NewVersion { deployment, is_first_known } = version;
+                *is_first_known
+                    && attribute.key == VERSION
+                    && deployment.service == cause.service
+                    && deployment.version == *value
+            });
+            if let Some(NewVersion { deployment, .. }) = of_cause {
+                cause.first_seen_unix_nano = Some(deployment.first_seen_unix_nano);
+            } else if looked_up < FIRST_SPANS_MAX && !self.reader.is_late(7) {
                 looked_up += 1;
                 let of = ServiceValue { service: &cause.service, key: &attribute.key, value };
                 cause.first_seen_unix_nano = of.first_start(self.reader, ranges, sampled)?;
@@ -551,6 +597,19 @@ impl ChangeQuery<'_> {
         }
         Ok(())
     }
+}
+
+/// The most frequent transaction types of both sides, one after the other: a report holds the
+/// aggregates of two reads at most.
+fn read_roots(
+    reader: &Reader,
+    windows: Sides<Window>,
+    traces_max: usize,
+) -> Result<Sides<RootOperations>, QueryError> {
+    let read = |window| {
+        transaction_types::root_operations(reader, window, TRANSACTIONS_READ_MAX, traces_max)
+    };
+    Ok(Sides { now: read(windows.now)?, before: read(windows.before)? })
 }
 
 /// Keeps the types that are most frequent on both sides together. A type is dropped from both sides

@@ -1,8 +1,9 @@
 //! Version changes of a service: versions that were first seen in a window, after another one.
 //!
 //! The versions come from all spans of the service when these are few, and otherwise from samples
-//! spread over the window. Each version is then looked up by its value. It is new when no span of
-//! the day before the window has it. Its first span is searched up to the sample that showed it.
+//! spread over the window. Each version is then looked up by its value. It is new when all spans of
+//! the day before the window were read and none has it. Its first span is searched up to the sample
+//! that showed it.
 //! Owns the choice of samples. The effects of a deployment belong to `changes`.
 
 use std::{collections::BTreeMap, ops::ControlFlow};
@@ -33,7 +34,8 @@ const SAMPLES: u64 = 16;
 const SAMPLE_ROWS: u64 = 2_048;
 /// Maximum number of versions that are looked up, the latest first.
 const VERSIONS_MAX: usize = 100;
-/// Maximum number of rows that are scanned for the first span of a version.
+/// Maximum number of rows that are scanned for the first span of a version, unless a query may read
+/// fewer.
 const ROWS_MAX: u64 = 300_000;
 
 /// A query for version changes.
@@ -73,10 +75,18 @@ pub(crate) fn deployments(
     latest.sort_by_key(|(_, (first, _))| std::cmp::Reverse(*first));
     query.stats.complete &= latest.len() <= VERSIONS_MAX;
     for (version, (first, _)) in latest.into_iter().take(VERSIONS_MAX) {
-        if known.contains_key(&version) || query.is_seen(&version, lookback)? {
-            // The version seen last before the window is the predecessor of the first change.
-            known.entry(version).or_insert((UnixNanos(0), UnixNanos(0)));
-            continue;
+        let is_seen = match known.contains_key(&version) {
+            true => Some(true),
+            false => query.is_seen(&version, lookback)?,
+        };
+        match is_seen {
+            Some(false) => {}
+            Some(true) => {
+                // The version seen last before the window is the predecessor of the first change.
+                known.entry(version).or_insert((UnixNanos(0), UnixNanos(0)));
+                continue;
+            }
+            None => continue,
         }
         let first = match is_whole {
             true => first,
@@ -160,16 +170,24 @@ impl DeploymentQuery<'_> {
         Ok(seen)
     }
 
-    /// Reports whether a span of the range has the version.
-    fn is_seen(&mut self, version: &str, range: TimeRange) -> Result<bool, QueryError> {
-        let scan = Scan { detail: Detail::Ids, rows_max: ROWS_MAX };
+    /// The scan of the spans of a version.
+    fn scan_of_version(&self) -> Scan {
+        let rows_max = ROWS_MAX.min(self.reader.settings.search_rows_max);
+        Scan { detail: Detail::Ids, rows_max }
+    }
+
+    /// Reports whether a span of the range has the version. `None` when none was found, and not all
+    /// spans were read.
+    fn is_seen(&mut self, version: &str, range: TimeRange) -> Result<Option<bool>, QueryError> {
+        let scan = self.scan_of_version();
         let mut is_seen = false;
         let stats = self.reader.spans(&self.filter(range, Some(version)), scan, |rows| {
             is_seen |= !rows.is_empty();
             Ok(if is_seen { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
-        self.stats += ScanStats { complete: stats.complete || is_seen, ..stats };
-        Ok(is_seen)
+        let complete = stats.complete || is_seen;
+        self.stats += ScanStats { complete, ..stats };
+        Ok(complete.then_some(is_seen))
     }
 
     /// The start of the first span with the version. `known` is the earliest start found so far.
@@ -181,7 +199,7 @@ impl DeploymentQuery<'_> {
     ) -> Result<UnixNanos, QueryError> {
         let mut first = known;
         let range = TimeRange { start: Some(start), end: Some(known) };
-        let scan = Scan { detail: Detail::Ids, rows_max: ROWS_MAX };
+        let scan = self.scan_of_version();
         let stats = self.reader.spans(&self.filter(range, Some(version)), scan, |rows| {
             first = (0..rows.len()).map(|row| rows.start(row)).fold(first, UnixNanos::min);
             Ok(ControlFlow::Continue(()))

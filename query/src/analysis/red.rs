@@ -5,7 +5,7 @@
 //! a query that finds them. On request, groups are compared with those of as long a time before.
 //! Groups by an attribute are compared with the other values of it.
 
-mod by_attribute;
+mod by_rows;
 mod earlier_groups;
 mod red_groups;
 
@@ -81,7 +81,7 @@ struct RedScan {
 pub(crate) fn red(reader: &Reader, search: &RedSearch) -> Result<RedResult, QueryError> {
     let window = Window::new(reader, search.filter.start, search.step)?;
     if search.query.is_some() || search.by.attribute.is_some() {
-        return by_attribute::red(reader, search, window);
+        return by_rows::red(reader, search, window);
     }
     let RedScan { groups, mut scan, mut repeats_counted } = RedScan::read(reader, search, window)?;
     let before = match search.compare {

@@ -12,7 +12,10 @@ mod graph_comparison;
 mod graph_reader;
 mod graph_rows;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    ops::Range,
+};
 
 use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
@@ -287,15 +290,23 @@ pub(crate) fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGrap
         Some(_) => None,
         None => Some(Window::new(reader, search.filter.start, None)?),
     };
-    let (mut graph, window, mut stats) = read(reader, search, window)?;
+    let both = match window.filter(|_| search.compare) {
+        Some(window) => GraphBefore::read_with_window(reader, search, window)?,
+        None => None,
+    };
+    let ((mut graph, window, mut stats), before) = match (both, window) {
+        (Some((graph, before, stats)), Some(window)) => ((graph, window, stats), Some(before)),
+        _ => (read(reader, search, window)?, None),
+    };
     graph.count_uninstrumented();
     if let Some(centre) = &search.around {
         graph.check_kind(centre)?;
         graph.keep(&graph.around(centre, search.depth));
     }
-    let before = match search.compare {
-        true => GraphBefore::read(reader, search, window, &mut stats)?,
-        false => None,
+    let before = match before {
+        Some(before) => before,
+        None if search.compare => GraphBefore::read(reader, search, window, &mut stats)?,
+        None => None,
     };
     Ok(graph.view(reader, search, window, before, stats))
 }
@@ -393,6 +404,45 @@ pub(crate) fn sums(
     between: &[UnixNanos],
 ) -> Result<Option<Vec<EdgeSums>>, QueryError> {
     sums_of(reader, bounds(reader, between))
+}
+
+/// Passes the calls of peers that send no spans to `visit`, each with the number of its time range
+/// as in [`sums`]. The ranges before `border` and those from it on are two times. A host is a
+/// service where it sends spans in the same time. Returns false when the calls are not known
+/// without reading spans.
+pub(crate) fn peer_sums(
+    reader: &Reader,
+    between: &[UnixNanos],
+    border: u32,
+    mut visit: impl FnMut(u32, (NodeKind, &str), &Calls),
+) -> Result<bool, QueryError> {
+    let bounds = GraphBounds { detail: GraphDetail::Peers, ..bounds(reader, between) };
+    let aggregate = reader.aggregate_graph(&bounds)?;
+    let Some(aggregate) = aggregate.filter(|aggregate| aggregate.scan.complete) else {
+        return Ok(false);
+    };
+    let mut services: HashSet<(bool, &str)> = HashSet::new();
+    for (range, key, _) in aggregate.calls() {
+        match key {
+            GraphKey::Spans(name) => {
+                services.insert((range < border, name));
+            }
+            // The caller may have begun before the range.
+            GraphKey::Called { from, to, .. } => {
+                services.extend([from, to].map(|name| (range < border, name)));
+            }
+            _ => {}
+        }
+    }
+    for (range, key, calls) in aggregate.calls() {
+        let GraphKey::Open { kind, peer, peer_kind, .. } = key else { continue };
+        let is_service =
+            peer_kind == NodeKind::External && services.contains(&(range < border, peer));
+        if kind != SpanKind::Consumer && !is_service {
+            visit(range, (peer_kind, peer), calls);
+        }
+    }
+    Ok(true)
 }
 
 fn sums_of<K: AggregatedCalls>(
@@ -574,8 +624,23 @@ impl<K: Default> Graph<K> {
 impl<K: RollupAccumulator> Graph<K> {
     /// Returns the graph of an aggregate. Nodes have numbers when the aggregate has calls.
     fn from_aggregate(aggregate: &GraphAggregate) -> Self {
+        let measures: Vec<_> = Measures::by_key(aggregate).collect();
+        Self::from_measures(&measures)
+    }
+
+    /// Returns the graph of the calls in these time ranges of an aggregate.
+    fn from_ranges(aggregate: &GraphAggregate, ranges: &Range<u32>) -> Self {
+        let is_in = |measures: Measures<'_>| match measures {
+            Measures::Calls(range, _) => ranges.contains(&range),
+            Measures::Counts(_) => false,
+        };
+        let measures = Measures::by_key(aggregate).filter(|(_, measures)| is_in(*measures));
+        Self::from_measures(&measures.collect::<Vec<_>>())
+    }
+
+    fn from_measures(measures: &[(GraphKey<&str>, Measures<'_>)]) -> Self {
         let mut graph = Self::new();
-        for (key, measures) in Measures::by_key(aggregate) {
+        for (key, measures) in measures.iter().copied() {
             let calls = measures.calls();
             match (key, calls) {
                 (GraphKey::Spans(name), _) => {
@@ -600,7 +665,7 @@ impl<K: RollupAccumulator> Graph<K> {
             }
         }
         // All services are known now.
-        for (key, measures) in Measures::by_key(aggregate) {
+        for (key, measures) in measures.iter().copied() {
             let calls = measures.calls();
             match (key, calls) {
                 (GraphKey::Open { service, kind, peer, peer_kind }, _) => {

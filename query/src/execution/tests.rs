@@ -1,5 +1,6 @@
 use std::{
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Arc, mpsc},
     time::{Duration, Instant},
@@ -9,7 +10,7 @@ use futures::FutureExt;
 use tidings_proto::UnixNanos;
 use tidings_storage::{Clock, Store, StoreSettings, SystemClock};
 
-use super::{Admission, AdmissionSlot, Execution, QueryClient, Reader};
+use super::{Admission, AdmissionSlot, BoundedSnapshot, Execution, QueryClient, Reader, defect};
 use crate::{ClientId, QueryError, QueryLimits, QuerySettings};
 
 /// Clock whose waits never end, so that only the computation decides.
@@ -204,4 +205,31 @@ async fn an_admission_holds_its_permits_until_the_next_query_or_its_end() {
         .run(&store, &settings, Arc::default(), asked, |_| Err::<(), _>(QueryError::Cancelled));
     assert!(failed.await.is_err());
     assert!(ask(query_client("")).await, "a failed query releases its permits");
+}
+
+#[tokio::test]
+async fn two_reads_run_at_once_where_a_helper_thread_is_free() {
+    let (_folder, store, _) = store().await;
+    for helper_threads in [0, 1] {
+        let deadline = SystemClock.instant() + Duration::from_secs(30);
+        let (snapshot, clock) = (store.snapshot(), Arc::new(SystemClock));
+        let bounded = BoundedSnapshot { snapshot, stop: Arc::default(), clock, deadline };
+        let reader =
+            Reader::over(bounded, QueryLimits::default()).with_helper_threads(helper_threads);
+        let thread = || Ok(std::thread::current().id());
+        // The thread is free again after the first time.
+        for _ in 0..2 {
+            let (one, other) = reader.both(thread, thread).unwrap();
+            assert_eq!(one != other, helper_threads == 1);
+        }
+        let fails = |reason: &'static str| move || Err::<(), _>(defect(&reason));
+        let both = reader.both(fails("one"), fails("other"));
+        assert!(matches!(both, Err(QueryError::Defect { reason }) if reason == "one"));
+        let both = reader.both(|| Ok(()), fails("other"));
+        assert!(matches!(both, Err(QueryError::Defect { reason }) if reason == "other"));
+        let panics = || -> Result<(), QueryError> { panic!("a defect") };
+        let both = catch_unwind(AssertUnwindSafe(|| reader.both(|| Ok(()), panics)));
+        assert!(both.is_err());
+        assert_eq!(reader.thread_budget.lease_free().count(), helper_threads);
+    }
 }

@@ -13,10 +13,16 @@ use crate::{
         declared::{HasParameters, ParameterLists, ParameterSpec, ParametersOf, limit, query},
         form::ParameterForm::{Text, Time},
     },
-    word_search::{self, WordSearch},
+    word_search::WordSearch,
 };
 
-endpoints![services, operations, attribute_keys, attribute_values, found_names];
+endpoints![
+    services: __path_services,
+    operations: __path_operations,
+    attribute_keys: __path_attribute_keys,
+    attribute_values: __path_attribute_values,
+    found_names: __path_found_names,
+];
 
 const NAMES: &[ParameterSpec] = &[
     query("prefix", Text, "Those that start with this, in any case"),
@@ -150,8 +156,7 @@ async fn found_names(
         limit: params.limit(),
     };
     let (service, admission) = service.holding_permits();
-    let found = service.ask(move |reader| word_search::found_names(reader, &search)).await?;
-    encoding::json(admission, found).await
+    encoding::json(admission, service.found_names(search).await?).await
 }
 
 fn name_search(params: &Params) -> Result<NameSearch, QueryError> {

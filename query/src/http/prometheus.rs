@@ -15,15 +15,16 @@ use axum::{
     routing::{any, get},
 };
 use serde_json::{Value as Json, json};
+use tidings_promql::ValueType;
 
 use crate::{
     QueryService,
     execution::Reader,
     http::encoding::json_response,
     prometheus::{
-        PromqlError, ValueType,
+        EvaluationTimes, PromqlError,
         metric_names::METRICS,
-        query::{self, EvaluationTimes, POINTS_MAX, QueryAnswer},
+        query::{self, POINTS_MAX, QueryAnswer},
         series::{self, SeriesSearch},
     },
 };

@@ -39,18 +39,20 @@ type EncodedEvent = (String, UnreadReservation);
 
 /// Task that runs a search independently of the body. A body is not polled while its client does
 /// not read, and the permits must not wait for that.
-struct SearchTask(JoinSet<Result<EncodedEvent, QueryError>>);
+pub(super) struct SearchTask<T>(JoinSet<Result<T, QueryError>>);
 
-impl SearchTask {
-    fn spawn(
-        question: impl Future<Output = Result<EncodedEvent, QueryError>> + Send + 'static,
+impl<T: Send + 'static> SearchTask<T> {
+    /// Starts a search, which is cancelled when the task is dropped.
+    pub(super) fn start(
+        question: impl Future<Output = Result<T, QueryError>> + Send + 'static,
     ) -> Self {
         let mut task = JoinSet::new();
         task.spawn(QueryOrigin::propagate(QueryOrigin::current(), question));
         Self(task)
     }
 
-    async fn answer(&mut self) -> Result<EncodedEvent, QueryError> {
+    /// Waits for the answer. A call that is dropped takes nothing.
+    pub(super) async fn answer(&mut self) -> Result<T, QueryError> {
         match self.0.join_next().await {
             Some(Ok(result)) => result,
             Some(Err(lost)) => Err(defect(&lost)),
@@ -79,7 +81,7 @@ where
     let found = ask(asking.with_progress(Arc::clone(&progress)));
     let mut asked = {
         let room = room.clone();
-        SearchTask::spawn(
+        SearchTask::start(
             async move { encode_event(admission, found.await?, "result", &room).await },
         )
     };
@@ -103,7 +105,7 @@ struct SearchStream {
 }
 
 enum State {
-    Running(SearchTask),
+    Running(SearchTask<EncodedEvent>),
     Ready(EncodedEvent),
     Ended,
 }

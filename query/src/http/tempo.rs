@@ -10,6 +10,7 @@ mod query_range;
 mod search_response;
 mod span_json;
 mod status;
+mod streamed_search;
 mod streaming_querier;
 mod tags;
 mod tempo_parameters;

@@ -3,14 +3,15 @@
 //! Jaeger's own reader asks a Prometheus for these numbers. Here they are computed from the stored
 //! spans. Points without calls are left out.
 
+use tidings_promql::parse;
 use tidings_proto::otlp::StatusCode;
 
 use crate::{
     QueryError,
     execution::Reader,
     prometheus::{
-        PromqlError, parse,
-        query::{EvaluationTimes, QueryValue, evaluate_range},
+        EvaluationTimes, PromqlError,
+        query::{QueryValue, evaluate_range},
     },
 };
 
@@ -62,7 +63,8 @@ pub(crate) fn metrics(
         PromqlError::Query(error) => error,
         other => QueryError::parameter("", other.to_string()),
     };
-    let query = parse(&query_of(search)).map_err(failed)?;
+    let query =
+        parse(&query_of(search)).map_err(|error| QueryError::parameter("", error.to_string()))?;
     let answer = evaluate_range(reader, &query, search.asked).map_err(failed)?;
     let QueryValue::Matrix(series) = answer.given else { return Ok(Vec::new()) };
     let numbers = series.into_iter().map(|(labels, mut points)| {
@@ -107,8 +109,10 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tidings_promql::parse;
+
     use super::{MetricKind, MetricsSearch, query_of};
-    use crate::prometheus::{parse, query::EvaluationTimes};
+    use crate::prometheus::EvaluationTimes;
 
     #[test]
     fn hostile_names_stay_names() {

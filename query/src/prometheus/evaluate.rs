@@ -19,12 +19,12 @@ use std::{
 };
 
 use tidings_pattern::Patterns;
+use tidings_promql::{Expression, FunctionCall, Selector, labels::Labels, number::seconds};
 
 use super::{
-    Labels, PromqlError,
-    plan::{EvaluationTimes, SAMPLED_EVERY_MS, is_exact, multiples},
+    EvaluationTimes, PromqlError, multiples,
+    plan::{SAMPLED_EVERY_MS, is_exact},
     series_data::{Series, SeriesData, memory_error},
-    syntax::{Expression, FunctionCall, Selector},
 };
 use crate::execution::Reader;
 
@@ -236,7 +236,7 @@ impl<'d> Evaluator<'d> {
         let (from, selected) = (at - range_ms, self.counted.selected(selector.id));
         self.charge_samples(selected.series.len().saturating_mul(2))?;
         let alive = from - self.asked.lookback_ms;
-        let by = if name == "rate" { super::number::seconds(range_ms) } else { 1.0 };
+        let by = if name == "rate" { seconds(range_ms) } else { 1.0 };
         let there = |series: &&Series| self.counted.has_calls(series, alive, at);
         let sample = |series: &Series| SeriesSample {
             labels: series.unnamed.clone(),

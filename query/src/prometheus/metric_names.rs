@@ -7,9 +7,8 @@
 
 use std::sync::Arc;
 
+use tidings_promql::labels::{Labels, NAME};
 use tidings_storage::{Durations, LATENCY_BOUNDS};
-
-use super::labels::Labels;
 
 /// Number of columns for durations: count, sum, and one cumulative count for each bound.
 const DURATION_WIDTH: usize = 2 + LATENCY_BOUNDS.len();
@@ -211,7 +210,7 @@ impl Metric {
             Family::Spans => vec!["service", "span_kind", "span_name", "status_code"],
             Family::Calls => vec!["client", "connection_type", "server"],
         };
-        names.push(super::labels::NAME);
+        names.push(NAME);
         if matches!(self.shape, MetricColumns::Buckets(_)) {
             names.push(LE);
         }
@@ -220,7 +219,7 @@ impl Metric {
 
     /// Returns the series of a group with these labels, each with its number.
     pub(super) fn series(&self, group: &Labels) -> Vec<(Labels, MetricField)> {
-        let named = group.with(super::labels::NAME, self.name);
+        let named = group.with(NAME, self.name);
         let plain = |place| MetricField { place, is_nanos: false };
         match self.shape {
             MetricColumns::Counter(place) | MetricColumns::Count(place) => {

@@ -3,72 +3,19 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    PromqlError,
+use tidings_promql::{
+    Aggregate, Aggregation, Expression, FunctionCall, Grouping, Selector, TimeModifier,
     labels::Matcher,
-    syntax::{
-        Aggregate, Aggregation, AtModifier, Expression, FunctionCall, Grouping, Selector, Subquery,
-        TimeModifier,
-    },
 };
+
+use super::{EvaluationTimes, PromqlError, multiples, step_of};
 
 /// Interval of the samples of series that are not counted exactly between two times.
 pub(super) const SAMPLED_EVERY_MS: i64 = 15_000;
-/// Step of a subquery without a step.
-const SUBQUERY_STEP_MS: i64 = 60_000;
 /// Maximum number of times for one selector.
 const TIMES_MAX: usize = 100_000;
 /// Maximum number of times for all selectors of a query.
 const TIMES_OF_ALL_MAX: usize = 2_000_000;
-
-/// The times at which a query is evaluated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct EvaluationTimes {
-    /// The first time.
-    pub(crate) start_ms: i64,
-    /// The upper bound of the times.
-    pub(crate) end_ms: i64,
-    /// The distance between two times.
-    pub(crate) step_ms: i64,
-    /// Time for which a series continues after its last call.
-    pub(crate) lookback_ms: i64,
-}
-
-impl EvaluationTimes {
-    /// Returns the times, in order.
-    pub(super) fn times(&self) -> impl Iterator<Item = i64> + use<> {
-        let step = usize::try_from(self.step_ms.max(1)).unwrap_or(usize::MAX);
-        (self.start_ms..=self.end_ms).step_by(step)
-    }
-
-    /// Returns the time that an expression reads when it is evaluated at this time.
-    pub(super) fn moment(&self, moment: TimeModifier, time: i64) -> i64 {
-        let base = match moment.at {
-            None => time,
-            Some(AtModifier::Time(at)) => at,
-            Some(AtModifier::Start) => self.start_ms,
-            Some(AtModifier::End) => self.end_ms,
-        };
-        base.saturating_sub(moment.offset_ms)
-    }
-
-    /// Returns the times at which a subquery is evaluated for one evaluation of its parent.
-    pub(super) fn inner_times(&self, subquery: &Subquery, time: i64) -> Vec<i64> {
-        let end = self.moment(subquery.moment, time);
-        multiples(end.saturating_sub(subquery.range_ms), end, step_of(subquery)).collect()
-    }
-}
-
-fn step_of(subquery: &Subquery) -> i64 {
-    subquery.step_ms.unwrap_or(SUBQUERY_STEP_MS).max(1)
-}
-
-/// Returns the multiples of the step after the first time and up to the second.
-pub(super) fn multiples(after: i64, until: i64, step: i64) -> impl Iterator<Item = i64> {
-    let first = (after.div_euclid(step) + 1).saturating_mul(step);
-    let every = usize::try_from(step).unwrap_or(usize::MAX);
-    (first..=until).step_by(every)
-}
 
 /// Data to read for one selector.
 #[derive(Debug)]
@@ -253,8 +200,9 @@ fn times_error() -> PromqlError {
 
 #[cfg(test)]
 mod tests {
+    use tidings_promql::parse;
+
     use super::{EvaluationTimes, Grouping, plan};
-    use crate::prometheus::parse;
 
     /// Returns the grouping by which each selector's series are aggregated.
     fn pre_aggregation(query: &str) -> Vec<Option<Grouping>> {

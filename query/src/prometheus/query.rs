@@ -1,15 +1,14 @@
 //! A query at one time, or over a range of times.
 
+use tidings_promql::{Expression, ValueType, labels::Labels};
+
 use super::{
-    Labels, PromqlError,
+    EvaluationTimes, PromqlError,
     evaluate::{EvaluatedValue, Evaluator, MatrixBuilder, check_distinct, points_max},
     plan::plan,
     series_data::SeriesData,
-    syntax::{Expression, ValueType},
 };
 use crate::execution::Reader;
-
-pub(crate) use super::plan::EvaluationTimes;
 
 /// Maximum number of points of a series, as in Prometheus.
 pub(crate) const POINTS_MAX: i64 = 11_000;

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use tidings_promql::{
+    Selector,
+    labels::{Labels, Matcher, MatcherTest, NAME},
+};
 use tidings_storage::TimeRange;
 
 use super::{
-    Labels, PromqlError, Selector,
-    labels::{Matcher, MatcherTest, NAME},
+    PromqlError,
     metric_names::{LE, METRICS, bound_texts},
     plan::SelectorPlan,
     series_data::SeriesData,

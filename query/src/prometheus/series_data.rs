@@ -14,16 +14,18 @@ mod span_series;
 
 use std::collections::HashSet;
 
+use tidings_promql::{
+    Grouping,
+    labels::{Labels, Matcher, MatcherTest, NAME},
+    number::float,
+};
 use tidings_proto::otlp::{SpanKind, StatusCode};
 use tidings_storage::SpanFilter;
 
 use super::{
-    Labels, PromqlError,
-    labels::{Matcher, MatcherTest, NAME},
+    PromqlError,
     metric_names::{COUNT, Columns, Family, METRICS, Metric, MetricField},
-    number::float,
     plan::SelectorPlan,
-    syntax::Grouping,
 };
 use crate::execution::Reader;
 use load::Warnings;

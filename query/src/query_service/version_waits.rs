@@ -147,7 +147,7 @@ impl QueryService {
     }
 
     /// Returns the numbers of stored spans and log records, which change with the stored content.
-    fn row_counts(&self) -> (u64, u64) {
+    pub(super) fn row_counts(&self) -> (u64, u64) {
         let counts = self.store.counts();
         (counts.spans, counts.log_records)
     }

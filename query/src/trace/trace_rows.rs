@@ -56,6 +56,11 @@ impl Names {
         }
     }
 
+    /// Adds these names in the order of their numbers. Returns their numbers here in that order.
+    pub(crate) fn number_all(&mut self, others: &Self) -> Vec<u32> {
+        others.texts.iter().map(|text| self.number(text)).collect()
+    }
+
     /// Returns the text as [`Self::text`] does, sharing its memory.
     pub(crate) fn shared(&self, number: u32) -> Arc<str> {
         self.texts.get(number as usize).map_or_else(|| "".into(), Arc::clone)

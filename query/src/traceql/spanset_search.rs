@@ -111,6 +111,23 @@ pub(crate) struct TraceqlResult {
     pub(crate) exact: bool,
 }
 
+/// Listener to a search that continues.
+pub(crate) trait TraceListener {
+    /// Takes the result so far, after each trace that was evaluated. Its traces are in the final
+    /// result, unchanged.
+    fn update(&mut self, found: &TraceqlResult) -> Result<(), QueryError>;
+}
+
+impl TraceListener for StreamedTraces<'_> {
+    fn update(&mut self, found: &TraceqlResult) -> Result<(), QueryError> {
+        if !self.is_due() {
+            return Ok(());
+        }
+        let new = found.traces.iter().skip(self.count()).map(|trace| trace.trace_id);
+        self.send(&new.collect::<Vec<_>>())
+    }
+}
+
 /// A trace with all values that a query reads.
 #[derive(Debug)]
 pub(crate) struct AssembledTrace<'a> {
@@ -124,11 +141,11 @@ pub(crate) fn found(reader: &Reader, wanted: &TraceqlSearch) -> Result<TraceqlRe
     search(reader, wanted, &mut StreamedTraces::new(reader))
 }
 
-/// Finds traces, and streams the first of them meanwhile.
+/// Finds traces, and shows them to a listener meanwhile.
 pub(crate) fn search(
     reader: &Reader,
     search: &TraceqlSearch,
-    stream: &mut StreamedTraces<'_>,
+    listener: &mut dyn TraceListener,
 ) -> Result<TraceqlResult, QueryError> {
     let mut fields = Fields::default();
     let stages = compile(&search.stages, &mut fields);
@@ -158,7 +175,7 @@ pub(crate) fn search(
     run.found.stats.complete = true;
     for sub_range in search.times.sub_ranges() {
         if run.found.traces.len() < search.limit && run.found.stats.complete {
-            run.search_sub_range(sub_range, stream)?;
+            run.search_sub_range(sub_range, listener)?;
         }
     }
     if search.times.is_of_trace() {
@@ -190,7 +207,7 @@ impl SearchState<'_> {
     fn search_sub_range(
         &mut self,
         sub_range: SubRange,
-        stream: &mut StreamedTraces<'_>,
+        listener: &mut dyn TraceListener,
     ) -> Result<(), QueryError> {
         let (reader, search, candidates) = (self.reader, self.search, &self.candidates);
         let mut start = sub_range.start;
@@ -213,6 +230,7 @@ impl SearchState<'_> {
         while found.traces.len() < search.limit
             && let Some(mut places) = walk.step()?
         {
+            found.stats = walk.stats;
             if let Some(after) = search.after {
                 places.retain(|place| newest_first(&after, place).is_lt());
             }
@@ -236,10 +254,7 @@ impl SearchState<'_> {
                     found.traces.push(found_trace(trace, place, self.fields, &spansets, shown));
                     reader.report_matches(found.traces.len());
                 }
-                if stream.is_due() {
-                    let new = found.traces.iter().skip(stream.count()).map(|trace| trace.trace_id);
-                    stream.send(&new.collect::<Vec<_>>())?;
-                }
+                listener.update(found)?;
                 let enough = found.traces.len() >= search.limit;
                 Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             })?;

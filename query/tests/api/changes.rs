@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value as Json, json};
 use tidings_proto::otlp::{KeyValue, SpanKind, StatusCode};
+use tidings_query::QueryLimits;
 
 use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, record, request as export, span, text};
 
@@ -253,6 +254,14 @@ async fn a_report_has_exceptions_that_the_baseline_does_not_have() {
 }
 
 #[tokio::test]
+async fn a_report_has_as_many_steps_as_the_window_may_have() {
+    let harness = after(times().flat_map(usual)).await;
+    let report = harness.get(&format!("{}&step=4s", second_hour())).await;
+    assert_eq!(report["stepNano"], "4000000000");
+    assert_eq!(service(&report, "orders")["newExceptionCount"], 0, "{report}");
+}
+
+#[tokio::test]
 async fn an_exception_too_rare_for_a_change_is_counted_as_new() {
     let throwing = |at: u64| {
         let [served, call, order] = usual(at);
@@ -327,8 +336,40 @@ async fn a_version_is_first_seen_at_its_first_span_and_not_at_the_first_sampled_
         let cause = reasons.find(|reason| reason["value"] == "2.0");
         let cause = cause.unwrap_or_else(|| panic!("flushed: {is_flushed}: no reason has it"));
         assert_eq!(cause["attribute"]["key"], "service.version");
-        assert_eq!(cause["firstSeenUnixNano"], (BEGIN + check * MILLI).to_string());
+        let first = (BEGIN + check * MILLI).to_string();
+        assert_eq!(cause["firstSeenUnixNano"], first);
+        assert_eq!(report["deployments"][0]["firstSeenUnixNano"], first, "the same in both");
         harness.store.flush().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_version_is_new_only_where_all_spans_of_the_baseline_were_read() {
+    for (rows_max, is_earlier, count) in
+        [(10_000_000, false, 1), (10_000_000, true, 0), (1_500, false, 0), (1_500, true, 0)]
+    {
+        let harness = Harness::with(QueryLimits::default(), rows_max).await;
+        harness.clock.advance(Duration::from_secs(3_600));
+        let order = |at: u64| {
+            span(at + 1, 1, "orders", "order").at(at, at + 5 + at % 3).kind(SpanKind::Server)
+        };
+        let mut sent = vec![
+            (export((2_000..HOUR).step_by(2_000).map(order)), "1.9"),
+            (export((HOUR..2 * HOUR).step_by(20_000).map(order)), "2.0"),
+        ];
+        if is_earlier {
+            sent.insert(0, (export([order(0)]), "2.0"));
+        }
+        for (mut request, version) in sent {
+            for of_span in &mut request.resource_spans {
+                let resource = of_span.resource.as_mut().unwrap();
+                resource.attributes.push(KeyValue::new("service.version", version));
+            }
+            harness.send_request(request).await;
+        }
+        let report = harness.get(&second_hour()).await;
+        let found = report["deployments"].as_array().map_or(0, Vec::len);
+        assert_eq!(found, count, "{rows_max} rows, seen before: {is_earlier}: {report}");
     }
 }
 
@@ -396,7 +437,8 @@ async fn a_headline_about_an_endpoint_states_the_numbers_of_its_row() {
                 .attribute("peer.service", "bank"),
         ]
     });
-    let report = report(&after(requests).await).await;
+    let harness = after(requests).await;
+    let report = report(&harness).await;
     let headline = &report["headline"];
     assert_eq!(headline["subject"]["peer"], "bank", "{report}");
     let bank = service(&report, "bank");
@@ -410,6 +452,21 @@ async fn a_headline_about_an_endpoint_states_the_numbers_of_its_row() {
     let p50: f64 = text(&bank["since"]["p50Nano"]).parse().unwrap();
     assert_eq!(change["now"].as_f64(), Some(p50), "{change} {bank}");
     assert_eq!(bank["sentence"]["change"], *change);
+
+    // Rollups have the same calls on both sides.
+    harness.store.flush().await.unwrap();
+    let flushed = harness.get(&second_hour()).await;
+    let flushed = service(&flushed, "bank");
+    for key in ["now", "before"] {
+        assert_eq!((&flushed[key]["count"], &bank[key]["count"]), (&json!(180), &json!(180)));
+    }
+    for key in ["steps", "baselineSteps"] {
+        let starts = |group: &Json| {
+            let steps = group[key].as_array().unwrap().iter();
+            steps.map(|step| text(&step["startUnixNano"])).collect::<Vec<_>>()
+        };
+        assert_eq!(starts(flushed), starts(bank), "{key}");
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 use tidings_proto::otlp::{ExportTraceServiceRequest, KeyValue};
+use tidings_query::QueryLimits;
 
 use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, request, span};
 
@@ -74,4 +75,21 @@ async fn of_many_spans_a_sampled_version_still_has_its_first_span() {
     let found = harness.get(&path("shop", 1, 20)).await;
     assert_eq!(found["changes"], json!([change("1.1", "1.0", 7 * MINUTE)]), "{found}");
     assert!(found["searched"]["rows"].as_u64().unwrap() < 70_000, "{found}");
+}
+
+#[tokio::test]
+async fn a_version_is_new_only_where_all_spans_before_were_read() {
+    for (rows_max, is_complete) in [(10_000_000, true), (2_000, false)] {
+        let harness = Harness::with(QueryLimits::default(), rows_max).await;
+        // More spans than a sample has are newer than the one with the version.
+        for salt in [0, 10_000_000] {
+            harness.send_request(versioned("1.0", spans("shop", 0..20, salt))).await;
+        }
+        let earlier = span(90_000_000, 1, "shop", "GET /").at(0, 9);
+        harness.send_request(versioned("2.0", vec![earlier])).await;
+        harness.send_request(versioned("2.0", spans("shop", 20..30, 50_000_000))).await;
+        let found = harness.get(&path("shop", 20, 30)).await;
+        assert_eq!(found["changes"], json!([]), "{rows_max} rows: {found}");
+        assert_eq!(found["searched"]["complete"], is_complete, "{rows_max} rows: {found}");
+    }
 }

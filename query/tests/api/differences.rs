@@ -753,8 +753,11 @@ async fn calls_that_repeat_are_grouped_and_one_query_for_each_row_is_called_out(
         let local = span(1, 50 + n, "shop", "render").parent(1);
         spans.push(local.at(700 + n * 2, 702 + n * 2));
     }
-    spans.push(span(1, 70, "shop", "twice").parent(1).at(900, 901));
-    spans.push(span(1, 71, "shop", "twice").parent(1).at(902, 903));
+    // Neither four calls nor those of another kind are enough.
+    for n in 0..4 {
+        let query = span(1, 70 + n, "shop", "SELECT item").parent(1);
+        spans.push(query.at(900 + n * 2, 901 + n * 2));
+    }
     harness.send(spans).await;
     let answer = harness.get(&format!("/traces/{}/repeats", trace_id(1))).await;
     assert_eq!(answer["groupCount"], 3);

@@ -318,6 +318,11 @@ async fn calls_are_compared_with_those_of_a_given_baseline() {
         let right_before = harness.get(&compared).await;
         assert_eq!(right_before["knownSinceUnixNano"], second(60).to_string());
         assert_eq!(row(&right_before, "edges", "bank").get("slowerFactor"), None);
+        // One aggregate of both times has the calls of two.
+        let given = harness.get(&format!("{compared}{}", baseline(60, 120))).await;
+        for rows in ["nodes", "edges"] {
+            assert_eq!(right_before[rows], given[rows], "flushed: {is_flushed}");
+        }
 
         let first = harness.get(&format!("{compared}{}", baseline(0, 60))).await;
         assert_eq!(first["knownSinceUnixNano"], second(0).to_string());

@@ -4,6 +4,7 @@ use insta::assert_json_snapshot;
 use serde_json::json;
 use tidings_proto::otlp::{KeyValue, SpanKind};
 use tidings_query::QueryLimits;
+use tidings_storage::{AttributeFilter, Erasure};
 
 use crate::harness::{Harness, checkout, record, span};
 
@@ -126,6 +127,25 @@ async fn words_find_operations_versions_exceptions_and_peers() {
     }
     let too_long = harness.get(&format!("/names?text={}2.14.0", "payment%20".repeat(64))).await;
     assert_eq!(too_long, json!({"names": [], "truncated": true}));
+}
+
+#[tokio::test]
+async fn erased_names_are_not_found_though_as_many_rows_have_come() {
+    let harness = Harness::new().await;
+    let failed = |trace: u64, user: &str, kind: &str| {
+        let span = span(trace, 1, "payment", "Charge").attribute("user.id", user);
+        span.exception(kind, "no")
+    };
+    harness.send([failed(1, "jane", "JaneRoeMissing"), failed(2, "john", "Declined")]).await;
+    let count = async |text: &str| {
+        let found = harness.get(&format!("/names?text={text}")).await;
+        found["names"].as_array().unwrap().len()
+    };
+    assert_eq!(count("janeroe").await, 1);
+    let of_jane = AttributeFilter::new("user.id", Some("jane".to_owned()));
+    harness.store.erase(&Erasure::Attribute(of_jane)).await.unwrap();
+    harness.send([failed(3, "john", "Declined")]).await;
+    assert_eq!((count("janeroe").await, count("declined").await), (0, 1));
 }
 
 #[tokio::test]

@@ -148,6 +148,13 @@ impl Calls {
         keep(&mut self.failed, failed, lateness);
     }
 
+    /// Adds numbers of calls whose latency and exemplars are not needed. `None` on overflow.
+    pub(crate) fn add_counts(&mut self, more: CallCounts) -> Option<()> {
+        self.count = self.count.checked_add(more.count)?;
+        self.errors = self.errors.checked_add(more.errors)?;
+        Some(())
+    }
+
     /// Retracts a call that another file counts too. It may stay an exemplar here, because the
     /// other file has it anyway.
     pub(crate) fn remove(&mut self, call: &Call) {

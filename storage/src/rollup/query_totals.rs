@@ -34,6 +34,10 @@ pub(crate) struct QueryTotals {
     calls: HashMap<(u32, GroupNumber), Calls>,
     /// Numbers of calls by group, in place of `calls`. `None` when the query needs the calls.
     counts: Option<Vec<CountsByRange>>,
+    /// True for the groups in `calls` that have only the numbers of calls, by number of the group.
+    counted: Vec<bool>,
+    /// True if the query is about the peers of services.
+    only_peers: bool,
     /// Memory of `calls` and `counts` in bytes.
     bytes: usize,
     others: u64,
@@ -49,6 +53,8 @@ impl QueryTotals {
             groups: GroupTable::default(),
             calls: HashMap::new(),
             counts: None,
+            counted: Vec::new(),
+            only_peers: false,
             bytes: 0,
             others: 0,
             recent: None,
@@ -60,9 +66,25 @@ impl QueryTotals {
         Self { counts: Some(Vec::new()), ..Self::between(bounds) }
     }
 
+    /// Like [`Self::between`], for a query that needs of the graph only the calls of peers and the
+    /// names of services.
+    pub(crate) fn of_peers(bounds: Vec<u64>) -> Self {
+        Self { only_peers: true, ..Self::between(bounds) }
+    }
+
     /// Returns true if calls are only counted, in every group.
     pub(crate) fn only_counts(&self) -> bool {
         self.counts.is_some()
+    }
+
+    /// Returns true if the calls of this group are only counted.
+    pub(crate) fn only_counts_of(&self, group: GroupNumber) -> bool {
+        self.only_counts() || self.counted.get(group as usize).is_some_and(|counted| *counted)
+    }
+
+    /// Returns true if the query is about the peers of services.
+    pub(crate) fn only_peers(&self) -> bool {
+        self.only_peers
     }
 
     /// Returns the number of a group, which is added if it is new.
@@ -70,12 +92,23 @@ impl QueryTotals {
         self.groups.number(key)
     }
 
+    /// Like [`Self::number`], for a group whose calls are only counted.
+    pub(crate) fn number_counted(&mut self, key: RawKey<'_>) -> GroupNumber {
+        let number = self.number(key);
+        let place = number as usize;
+        if self.counted.len() <= place {
+            self.counted.resize(place + 1, false);
+        }
+        self.counted[place] = true;
+        number
+    }
+
     /// Adds a call of the group with this number.
     pub(crate) fn add(&mut self, group: GroupNumber, call: &Call) {
         match group {
             OTHERS => self.others += 1,
             UNASKED => {}
-            _ if self.only_counts() => {
+            _ if self.only_counts_of(group) => {
                 let errors = u64::from(call.failed);
                 let start = call.exemplar.start_unix_nano.0;
                 self.count(group, start, CallCounts { count: 1, errors });
@@ -90,7 +123,7 @@ impl QueryTotals {
         match group {
             OTHERS => self.add_others(more.count),
             UNASKED => {}
-            _ if self.only_counts() => {
+            _ if self.only_counts_of(group) => {
                 let counts = CallCounts { count: more.count, errors: more.errors };
                 self.count(group, time, counts);
             }
@@ -101,7 +134,7 @@ impl QueryTotals {
     /// Like [`Self::merge`], for a cell. `None` when it is damaged; some calls may have been added
     /// then.
     pub(crate) fn merge_cell(&mut self, group: GroupNumber, cell: &Cell<'_>) -> Option<()> {
-        if self.only_counts() {
+        if self.only_counts_of(group) {
             let more = CallCounts { count: cell.count(), errors: cell.errors() };
             return self.count(group, cell.start().0, more);
         }
@@ -131,6 +164,11 @@ impl QueryTotals {
     fn count(&mut self, group: GroupNumber, time: u64, more: CallCounts) -> Option<()> {
         if more.count == 0 {
             return Some(());
+        }
+        if !self.only_counts() {
+            let mut added = None;
+            self.at(group, time, |calls| added = calls.add_counts(more));
+            return added;
         }
         let (range, place) = (self.range_number(time), group as usize);
         let counts = self.counts.get_or_insert_default();

@@ -135,9 +135,10 @@ pub(crate) fn add(
                 return totals.merge_cell(group, &cell);
             }
             let of_pairs = of_pairs.unwrap_or_default();
-            let (calls, left) = retracted(&cell, &of_pairs, taken, totals.only_counts())?;
+            let only_counts = totals.only_counts_of(group);
+            let (calls, left) = retracted(&cell, &of_pairs, taken, only_counts)?;
             // A shorter bucket may still have an exemplar that this one lost.
-            let is_finest = finer.is_none() || totals.only_counts();
+            let is_finest = finer.is_none() || only_counts;
             match left == Remainder::Exact || left <= wanted && is_finest {
                 true => of_period.push((group, calls)),
                 false => _ = unsettled.insert(group),

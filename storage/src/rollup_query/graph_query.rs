@@ -64,6 +64,10 @@ pub enum GraphDetail {
     /// Numbers of spans, of calls between services, and of calls of users and peers, in
     /// [`GraphAggregate::counts`]. They need much less memory.
     Counts,
+    /// Calls to peers ([`GraphKey::Open`], without messages that consumers took) with latency and
+    /// exemplars, in [`GraphAggregate::calls`]. Also the numbers of spans and of calls between
+    /// services, which name all services. They take much less time than all calls.
+    Peers,
 }
 
 /// Parameters of a query for the calls between services.
@@ -205,6 +209,7 @@ impl Snapshot {
                 totals: match bounds.detail {
                     GraphDetail::Calls => QueryTotals::between(between.clone()),
                     GraphDetail::Counts => QueryTotals::counting(between.clone()),
+                    GraphDetail::Peers => QueryTotals::of_peers(between.clone()),
                 },
                 bounds: between.clone(),
                 exact,

@@ -112,7 +112,7 @@ pub(crate) fn chunk(sent: &[&Sent]) -> Arc<Chunk> {
 pub(crate) type CallGroup = (String, String, i32, i32, u64);
 
 /// Facts of calls that an answer has.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CallFacts {
     pub(crate) counts: (u64, u64),
     stats: LatencyStats,

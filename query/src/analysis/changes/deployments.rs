@@ -1,8 +1,8 @@
 //! Versions and instances of services, and the versions that were first seen in the window.
 //!
 //! Versions and instances are read from a sample of traces of both sides. A version that the
-//! baseline's traces lack is then looked up. It is new when no span of the baseline has it. Owns
-//! this look-up, which other causes use, too: a sample may miss the first span.
+//! baseline's traces lack is then looked up. It is new when all spans of the baseline were read and
+//! none has it. Owns this look-up, which other causes use, too: a sample may miss the first span.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,12 +19,15 @@ use tidings_storage::{AttributeFilter, Detail, Scan, SpanFilter, TimeRange};
 use super::sampled::Sides;
 use crate::{QueryError, execution::Reader};
 
-const VERSION: &str = "service.version";
+/// The attribute that names the version of a service.
+pub(super) const VERSION: &str = "service.version";
 /// Attributes that identify instances. The first that a resource has is used.
 const INSTANCES: [&str; 3] = ["service.instance.id", "k8s.pod.name", "host.name"];
-/// Maximum number of versions that are looked up.
+/// Maximum number of versions that are looked up. One that the baseline has does not count, because
+/// its first span there ends the look-up.
 const VERSIONS_MAX: usize = 20;
-/// Maximum number of rows that are scanned for the first span of a version.
+/// Maximum number of rows that are scanned for the first span of a version, unless a query may read
+/// fewer.
 const ROWS_MAX: u64 = 300_000;
 /// Nanoseconds by which the start of a sampled span may precede its stored one, because the clocks
 /// of hosts are reconciled.
@@ -59,11 +62,19 @@ struct SampledVersion {
     instances: BTreeSet<String>,
 }
 
+/// A version that is new in the window.
+#[derive(Debug)]
+pub(super) struct NewVersion {
+    pub deployment: Deployment,
+    /// True when all spans of the version were read, so that its first one is known.
+    pub is_first_known: bool,
+}
+
 impl SampledServices {
     /// Reads the resources of these traces.
     pub(super) fn read(reader: &Reader, traces: Sides<Vec<TraceId>>) -> Result<Self, QueryError> {
-        let now = services(reader, traces.now)?;
-        let before = services(reader, traces.before)?;
+        let Sides { now, before } = traces;
+        let (now, before) = reader.both(|| services(reader, now), || services(reader, before))?;
         Ok(Self { now, before })
     }
 
@@ -77,15 +88,15 @@ impl SampledServices {
         }
     }
 
-    /// The new versions, the newest first. `spans_of` returns the number of a service's spans in
-    /// the window.
+    /// The new versions, the newest first, and whether all were looked up in the whole baseline.
+    /// `spans_of` returns the number of a service's spans in the window.
     pub(super) fn deployments(
         &self,
         reader: &Reader,
         ranges: Sides<TimeRange>,
         spans_of: impl Fn(&str) -> u64,
-    ) -> Result<Vec<Deployment>, QueryError> {
-        let mut found = Vec::new();
+    ) -> Result<(Vec<NewVersion>, bool), QueryError> {
+        let (mut found, mut looked_up, mut is_complete) = (Vec::new(), 0, true);
         for (service, sampled) in &self.now {
             let Some(before) = self.before.get(service) else { continue };
             let known = &before.versions;
@@ -96,28 +107,37 @@ impl SampledServices {
             for (version, of) in
                 sampled.versions.iter().filter(|(version, _)| !known.contains_key(*version))
             {
-                if found.len() >= VERSIONS_MAX {
+                if looked_up >= VERSIONS_MAX {
+                    is_complete = false;
                     break;
                 }
-                let first = first(reader, ranges, service, version)?;
-                let Some((first_seen_unix_nano, span_count)) = first else { continue };
-                found.push(Deployment {
+                let value = ServiceValue { service, key: VERSION, value: version };
+                let is_in_baseline = value.is_in(reader, ranges.before)?;
+                looked_up += usize::from(is_in_baseline != Some(true));
+                is_complete &= is_in_baseline.is_some();
+                if is_in_baseline != Some(false) {
+                    continue;
+                }
+                let spans = value.spans(reader, ranges.now)?;
+                let Some(first_seen_unix_nano) = spans.first else { continue };
+                let deployment = Deployment {
                     service: service.clone(),
                     version: version.clone(),
                     previous_version: previous.map(|(version, _)| version.clone()),
                     first_seen_unix_nano,
-                    span_count,
-                    service_span_count: spans_of(service).max(span_count),
+                    span_count: spans.count,
+                    service_span_count: spans_of(service).max(spans.count),
                     instance_count: of.instances.len() as u64,
                     service_instance_count: sampled.instances.len() as u64,
-                });
+                };
+                found.push(NewVersion { deployment, is_first_known: spans.is_complete });
             }
         }
-        found.sort_by(|a, b| {
+        found.sort_by(|NewVersion { deployment: a, .. }, NewVersion { deployment: b, .. }| {
             let newest = b.first_seen_unix_nano.cmp(&a.first_seen_unix_nano);
             newest.then_with(|| a.service.cmp(&b.service))
         });
-        Ok(found)
+        Ok((found, is_complete))
     }
 }
 
@@ -214,6 +234,16 @@ pub(super) struct ServiceValue<'a> {
     pub value: &'a str,
 }
 
+/// The spans of a range that have a value.
+#[derive(Debug)]
+struct ValueSpans {
+    /// Start of the first of those that were read.
+    first: Option<UnixNanos>,
+    count: u64,
+    /// True when all of them were read.
+    is_complete: bool,
+}
+
 impl ServiceValue<'_> {
     /// Passes the starts of the spans with the value to `visit` until it breaks. Returns true if
     /// all of them were read.
@@ -229,7 +259,8 @@ impl ServiceValue<'_> {
             attributes: vec![AttributeFilter::new(self.key, Some(self.value.to_owned()))],
             ..SpanFilter::default()
         };
-        let scan = Scan { detail: Detail::Calls, rows_max: ROWS_MAX };
+        let rows_max = ROWS_MAX.min(reader.settings.search_rows_max);
+        let scan = Scan { detail: Detail::Times, rows_max };
         let stats = reader.spans(&filter, scan, |rows| {
             Ok((0..rows.len()).try_for_each(|row| visit(rows.start(row))))
         })?;
@@ -247,6 +278,17 @@ impl ServiceValue<'_> {
         Ok((is_found || is_complete).then_some(is_found))
     }
 
+    /// Counts the spans of the range that have the value, and finds the first of them.
+    fn spans(self, reader: &Reader, range: TimeRange) -> Result<ValueSpans, QueryError> {
+        let (mut first, mut count) = (None::<UnixNanos>, 0);
+        let is_complete = self.each_start(reader, range, |start| {
+            first = Some(first.map_or(start, |first| first.min(start)));
+            count += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(ValueSpans { first, count, is_complete })
+    }
+
     /// The start of the first span with the value in the window. `known` is the start of a sampled
     /// one. `None` when the baseline also has one, and when not all spans were read.
     pub(super) fn first_start(
@@ -260,35 +302,9 @@ impl ServiceValue<'_> {
         }
         let latest = UnixNanos(known.0.saturating_add(CLOCK_NANOS_MAX));
         let end = ranges.now.end.map_or(latest, |end| end.min(latest));
-        let range = TimeRange { end: Some(end), ..ranges.now };
-        let mut first = None::<UnixNanos>;
-        let is_complete = self.each_start(reader, range, |start| {
-            first = Some(first.map_or(start, |first| first.min(start)));
-            ControlFlow::Continue(())
-        })?;
-        Ok(first.filter(|_| is_complete))
+        let spans = self.spans(reader, TimeRange { end: Some(end), ..ranges.now })?;
+        Ok(spans.first.filter(|_| spans.is_complete))
     }
-}
-
-/// The first span of a version in the window, and the number of its spans. `None` when the baseline
-/// also has one.
-fn first(
-    reader: &Reader,
-    ranges: Sides<TimeRange>,
-    service: &str,
-    version: &str,
-) -> Result<Option<(UnixNanos, u64)>, QueryError> {
-    let version = ServiceValue { service, key: VERSION, value: version };
-    if version.is_in(reader, ranges.before)? == Some(true) {
-        return Ok(None);
-    }
-    let (mut first, mut count) = (None::<UnixNanos>, 0);
-    version.each_start(reader, ranges.now, |start| {
-        first = Some(first.map_or(start, |first| first.min(start)));
-        count += 1;
-        ControlFlow::Continue(())
-    })?;
-    Ok(first.map(|first| (first, count)))
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ pub(super) struct TraceSample {
     pub traces: Vec<SampledTrace>,
     /// True when traces were left out because there are too many spans.
     pub is_cut: bool,
+    /// True when a trace has further spans, which the bound of spans in memory left out.
+    has_partial_traces: bool,
     spans: usize,
 }
 
@@ -57,8 +59,33 @@ pub(super) fn retain_first(
     wanted.now.len() + wanted.before.len() < all
 }
 
+/// The traces of both sides, and their names. Names of the window's traces are numbered first, then
+/// those of the baseline's.
+pub(super) fn read_both(
+    reader: &Reader,
+    wanted: &Sides<Vec<(u32, Vec<TraceId>)>>,
+) -> Result<(Sides<TraceSample>, Names), QueryError> {
+    let (mut names, mut names_before) = (Names::default(), Names::default());
+    // Both sides together hold no more spans than one may.
+    let half = reader.with_half_pages();
+    let (now, mut before) = reader.both(
+        || read(&half, &wanted.now, &mut names),
+        || read(&half, &wanted.before, &mut names_before),
+    )?;
+    if !now.has_partial_traces && !before.has_partial_traces {
+        before.renumber(&names.number_all(&names_before));
+        return Ok((Sides { now, before }, names));
+    }
+    // Such large traces need the memory of both.
+    drop((now, before, names_before));
+    let mut names = Names::default();
+    let now = read(reader, &wanted.now, &mut names)?;
+    let before = read(reader, &wanted.before, &mut names)?;
+    Ok((Sides { now, before }, names))
+}
+
 /// The traces of each transaction type, taken in turns, up to the maximum number of spans.
-pub(super) fn read(
+fn read(
     reader: &Reader,
     wanted: &[(u32, Vec<TraceId>)],
     names: &mut Names,
@@ -79,6 +106,7 @@ pub(super) fn read(
         let ids: Vec<TraceId> = portion.iter().map(|(_, id)| *id).collect();
         let mut roots = portion.iter();
         each_tree(reader, &ids, |tree, of_trees| {
+            sample.has_partial_traces |= !tree.is_complete();
             let root = roots.find(|(_, id)| *id == tree.trace_id).map(|(root, _)| *root);
             if let Some(root) = root {
                 sample.add(reader, root, tree, of_trees, names);
@@ -89,6 +117,15 @@ pub(super) fn read(
 }
 
 impl TraceSample {
+    /// Replaces each number of a name by the one at its index.
+    fn renumber(&mut self, numbers: &[u32]) {
+        for span in self.traces.iter_mut().flat_map(|trace| &mut trace.spans) {
+            for name in [&mut span.service, &mut span.operation] {
+                *name = numbers[*name as usize];
+            }
+        }
+    }
+
     fn add(&mut self, reader: &Reader, root: u32, tree: &Tree, of_tree: &Names, names: &mut Names) {
         let nodes = &tree.assembled.nodes;
         // Absent spans of a trace that is still arriving do not count as missing.

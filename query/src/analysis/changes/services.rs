@@ -234,6 +234,9 @@ fn merged(one: &[(u64, u64)], other: &[(u64, u64)]) -> Vec<(u64, u64)> {
     same.map(|of| (of[0].0, of.iter().map(|(_, count)| count).sum())).collect()
 }
 
+/// The endpoints without spans of one time range, by name.
+pub(super) type Endpoints = BTreeMap<String, GroupCalls<'static>>;
+
 /// The calls of endpoints without spans, by their names.
 struct EndpointCalls {
     window: Window,
@@ -241,69 +244,124 @@ struct EndpointCalls {
 }
 
 impl EndpointCalls {
+    fn new(window: Window) -> Self {
+        Self { window, calls: BTreeMap::new() }
+    }
+
+    /// Reads both sides at once. The baseline ends at the window, so that traces at the border are
+    /// read once. `None` when storage has not aggregated the steps of both.
+    fn read_both(
+        reader: &Reader,
+        windows: Sides<Window>,
+    ) -> Result<Option<Sides<Self>>, QueryError> {
+        let (mut bounds, of_window) = (windows.before.bounds(), windows.now.bounds());
+        let border = u32::try_from(bounds.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        bounds.extend(of_window.into_iter().skip(1));
+        let mut calls = windows.map(Self::new);
+        let is_known = service_graph::peer_sums(reader, &bounds, border, |stretch, peer, of| {
+            let start = bounds.get(stretch as usize).copied().unwrap_or_default();
+            let side = if stretch < border { &mut calls.before } else { &mut calls.now };
+            side.add(peer, start, of);
+        })?;
+        Ok(is_known.then_some(calls))
+    }
+
+    /// Adds the calls that storage has aggregated between each of these times and the next. Returns
+    /// false when they are not known.
+    fn add_sums(&mut self, reader: &Reader, between: &[UnixNanos]) -> Result<bool, QueryError> {
+        service_graph::peer_sums(reader, between, 0, |stretch, peer, of| {
+            let start = between.get(stretch as usize).copied().unwrap_or_default();
+            self.add(peer, start, of);
+        })
+    }
+
     /// Adds the calls of a node from this time on, if the node is an endpoint.
     fn add(
         &mut self,
-        (kind, name): &(NodeKind, String),
+        (kind, name): (NodeKind, &str),
         start: UnixNanos,
         of: &tidings_storage::Calls,
     ) {
         let is_endpoint = !matches!(kind, NodeKind::Service | NodeKind::Messaging);
         if is_endpoint && !name.is_empty() {
-            let (all, steps) = self.calls.entry(name.clone()).or_default();
+            let (all, steps) = self.calls.entry(name.to_owned()).or_default();
             all.merge(of);
             steps.merge(self.window.step_of(start), of);
         }
     }
+
+    /// Returns the endpoints, with the calls from each of these moments on.
+    fn groups(self, recent: &[UnixNanos]) -> Endpoints {
+        let group = |(name, (all, steps)): (String, (tidings_storage::Calls, CallSteps))| {
+            (name, GroupCalls::new(&all, Cow::Owned(steps), recent))
+        };
+        self.calls.into_iter().map(group).collect()
+    }
+
+    /// Returns the endpoints without their steps.
+    fn groups_without_steps(mut self) -> Endpoints {
+        self.calls.values_mut().for_each(|(_, steps)| *steps = CallSteps::default());
+        self.groups(&[])
+    }
 }
 
-/// The endpoints without spans of one time range, by name. `None` when storage has not aggregated
-/// too many of the calls. When storage has aggregates of the range but not of its steps, the
-/// endpoints have no steps and no recent parts.
+/// The endpoints without spans of both sides, where the baseline ends at the window. `recent` are
+/// the starts of the window's last parts. `None` when storage has not aggregated the steps of both
+/// sides.
+pub(super) fn aggregated_endpoints(
+    reader: &Reader,
+    windows: Sides<Window>,
+    recent: &[UnixNanos],
+) -> Result<Option<Sides<Endpoints>>, QueryError> {
+    let both = EndpointCalls::read_both(reader, windows)?;
+    Ok(both.map(|both| Sides { now: both.now.groups(recent), before: both.before.groups(&[]) }))
+}
+
+/// The endpoints without spans of both sides, which are read one after the other. `recent` are the
+/// starts of the window's last parts. `None` when storage has not aggregated too many of the calls.
 pub(super) fn endpoints(
+    reader: &Reader,
+    windows: Sides<Window>,
+    recent: &[UnixNanos],
+    span_counts: Sides<u64>,
+) -> Result<Option<Sides<Endpoints>>, QueryError> {
+    let now = endpoints_of(reader, windows.now, recent, span_counts.now)?;
+    let before = endpoints_of(reader, windows.before, &[], span_counts.before)?;
+    Ok(now.zip(before).map(|(now, before)| Sides { now, before }))
+}
+
+/// The endpoints without spans of one time range. `None` when storage has not aggregated too many
+/// of the calls. When storage has aggregates of the range but not of its steps, the endpoints have
+/// no steps and no recent parts.
+fn endpoints_of(
     reader: &Reader,
     window: Window,
     recent: &[UnixNanos],
     span_count: u64,
-) -> Result<Option<BTreeMap<String, GroupCalls<'static>>>, QueryError> {
-    let bounds = window.bounds();
-    let mut calls = EndpointCalls { window, calls: BTreeMap::new() };
-    let (mut sums, mut has_steps) = (service_graph::sums(reader, &bounds)?, true);
-    if sums.is_none() && span_count > reader.limits.assembled_spans_max {
+) -> Result<Option<Endpoints>, QueryError> {
+    let mut calls = EndpointCalls::new(window);
+    if calls.add_sums(reader, &window.bounds())? {
+        return Ok(Some(calls.groups(recent)));
+    }
+    if span_count > reader.limits.assembled_spans_max {
         // With many edges storage has aggregates of longer periods than steps.
-        (sums, has_steps) = (service_graph::sums(reader, &window.times())?, false);
-        if sums.is_none() {
-            return Ok(None);
+        let is_known = calls.add_sums(reader, &window.times())?;
+        return Ok(is_known.then(|| calls.groups_without_steps()));
+    }
+    for of in service_graph::calls(reader, window.range())?.0 {
+        let (kind, name) = &of.to;
+        for call in of.calls {
+            let mut single = tidings_storage::Calls::default();
+            (single.count, single.errors) = (1, u64::from(call.failed));
+            call.called.into_iter().for_each(|duration| single.latency.add(duration));
+            calls.add((*kind, name.as_str()), call.start, &single);
         }
     }
-    if let Some(sums) = sums {
-        for of in sums {
-            for (stretch, edge) in of.calls {
-                let start = bounds.get(stretch as usize).copied().unwrap_or_default();
-                calls.add(&of.to, start, &edge.calls);
-            }
-        }
-    } else {
-        for of in service_graph::calls(reader, window.range())?.0 {
-            for call in of.calls {
-                let mut single = tidings_storage::Calls::default();
-                (single.count, single.errors) = (1, u64::from(call.failed));
-                call.called.into_iter().for_each(|duration| single.latency.add(duration));
-                calls.add(&of.to, call.start, &single);
-            }
-        }
-    }
-    let group = |(all, steps): (tidings_storage::Calls, CallSteps)| match has_steps {
-        true => GroupCalls::new(&all, Cow::Owned(steps), recent),
-        false => GroupCalls::new(&all, Cow::Owned(CallSteps::default()), &[]),
-    };
-    Ok(Some(calls.calls.into_iter().map(|(name, calls)| (name, group(calls))).collect()))
+    Ok(Some(calls.groups(recent)))
 }
 
 /// The endpoints of both sides.
-pub(super) fn of_endpoints(
-    sides: Sides<BTreeMap<String, GroupCalls<'static>>>,
-) -> Vec<ComparedGroup<'static>> {
+pub(super) fn of_endpoints(sides: Sides<Endpoints>) -> Vec<ComparedGroup<'static>> {
     let Sides { mut now, mut before } = sides;
     let names: BTreeSet<String> = now.keys().chain(before.keys()).cloned().collect();
     let group = |name: String| {

@@ -13,6 +13,7 @@ use super::{
     ChangeQuery,
     changed_groups::{P_VALUE_MAX, Stretches, change},
     statistics::{float, rate_test},
+    whole_days,
 };
 use crate::{
     QueryError,
@@ -95,7 +96,7 @@ fn exception_groups(
     let search = ExceptionSearch {
         start: range,
         limit: EXCEPTIONS_MAX,
-        step: Some(asked.windows.now.step()),
+        step: Some(whole_days(range)),
         ..ExceptionSearch::default()
     };
     let found = exceptions::exceptions(asked.reader, &search)?;

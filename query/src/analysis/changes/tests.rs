@@ -1,27 +1,38 @@
 //! Culprits among synthetic traces: a span that waits is not at fault, a span that changed by
-//! itself is.
+//! itself is. Reports are the same with any number of threads.
+
+use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
 use tidings_proto::{
     SpanId, TraceId, UnixNanos,
-    api::{Change, ChangeKind, ChangedGroup},
-    otlp::SpanKind,
+    api::{Change, ChangeKind, ChangeReport, ChangedGroup, Searched},
+    otlp::{
+        ExportTraceServiceRequest, KeyValue, Resource, ResourceSpans, ScopeSpans, Span, SpanKind,
+    },
 };
-use tidings_storage::{Calls, ScanStats};
+use tidings_storage::{
+    Calls, Clock, ScanStats, Store, StoreSettings, SystemClock, TelemetryBatch, TimeRange,
+};
 
 use super::{
-    TransactionNumbers,
+    ChangeSearch, MINUTE, TransactionNumbers,
     attribution::{Aspect, Attribution, attribute},
     changed_groups::change,
+    changes,
     endpoints::Party,
     first_begin, retain_comparable,
     roles::Unit,
     sampled::{SampledSpan, SampledTrace, Sides},
     transaction_groups,
 };
-use crate::analysis::{
-    CallSteps,
-    transaction_types::{RootOperation, RootOperations},
+use crate::{
+    QueryLimits,
+    analysis::{
+        CallSteps,
+        transaction_types::{RootOperation, RootOperations},
+    },
+    execution::{BoundedSnapshot, Reader},
 };
 
 const GATEWAY: u32 = 0;
@@ -353,4 +364,78 @@ fn a_type_of_both_times_has_one_number_and_one_group() {
         })
         .collect();
     assert_eq!(counts, [(Some("a"), 100, 90), (Some("b"), 50, 0), (Some("c"), 0, 60)]);
+}
+
+const BEGIN: u64 = 1_795_161_600_000_000_000;
+const HOUR: u64 = 60 * MINUTE;
+const MILLI: u64 = 1_000_000;
+
+/// The spans of a request: the gateway calls orders, which calls a database. Requests come every 20
+/// seconds. From the middle of the second hour on, the database takes longer.
+fn stored_request(number: u64) -> [ResourceSpans; 4] {
+    let is_changed = number >= 270;
+    let millis = number * 37 % 11 + if is_changed { 200 } else { 20 };
+    let of = |service: &str, id: u64, kind: SpanKind| {
+        let start = BEGIN + number * MINUTE / 3 + id * MILLI;
+        let called = [("db.system", "redis"), ("db.name", "ledger")].into_iter();
+        let span = Span {
+            trace_id: u128::from(number + 1).to_be_bytes().to_vec(),
+            span_id: id.to_be_bytes().to_vec(),
+            parent_span_id: if id == 1 { Vec::new() } else { (id - 1).to_be_bytes().to_vec() },
+            name: format!("{service} {id}"),
+            kind: i32::from(kind),
+            start_time_unix_nano: start,
+            end_time_unix_nano: start + (millis + 20 - 3 * id) * MILLI,
+            attributes: called
+                .filter(|_| id == 4)
+                .map(|(key, text)| KeyValue::new(key, text))
+                .collect(),
+            ..Span::default()
+        };
+        let version = if is_changed { "1.1" } else { "1.0" };
+        let texts = [("service.name", service), ("service.version", version)];
+        let attributes = texts.map(|(key, text)| KeyValue::new(key, text)).to_vec();
+        ResourceSpans {
+            resource: Some(Resource { attributes, ..Resource::default() }),
+            scope_spans: vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }],
+            ..ResourceSpans::default()
+        }
+    };
+    [
+        of("gateway", 1, SpanKind::Server),
+        of("gateway", 2, SpanKind::Client),
+        of("orders", 3, SpanKind::Server),
+        of("orders", 4, SpanKind::Client),
+    ]
+}
+
+#[tokio::test]
+async fn a_report_is_the_same_with_and_without_a_helper_thread() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
+    let (store, _) = Store::open(settings, Arc::new(SystemClock)).await.unwrap();
+    let request =
+        ExportTraceServiceRequest { resource_spans: (0..360).flat_map(stored_request).collect() };
+    store.append(TelemetryBatch::Traces { request, bytes: None }).await.unwrap();
+    store.flush().await.unwrap();
+    let [start, end] = [BEGIN + HOUR, BEGIN + 2 * HOUR].map(|time| Some(UnixNanos(time)));
+    let start = TimeRange { start, end };
+    let search = ChangeSearch { start, explain: true, limit: 10, ..ChangeSearch::default() };
+    let report = |helper_threads: usize, page_spans_max: u64| {
+        let deadline = SystemClock.instant() + Duration::from_secs(30);
+        let (snapshot, clock) = (store.snapshot(), Arc::new(SystemClock));
+        let bounded = BoundedSnapshot { snapshot, stop: Arc::default(), clock, deadline };
+        let limits = QueryLimits { page_spans_max, ..QueryLimits::default() };
+        let mut reader = Reader::over(bounded, limits).with_helper_threads(helper_threads);
+        reader.now = UnixNanos(BEGIN + 3 * HOUR);
+        let report = changes(&reader, &search).unwrap();
+        ChangeReport { searched: Searched::default(), ..report }
+    };
+    let expected = report(0, 2_000_000);
+    assert!(expected.culprits.traces_now > 0 && expected.culprits.traces_before > 0);
+    assert!(expected.services.iter().any(|group| group.uninstrumented), "{expected:?}");
+    assert_eq!(report(1, 2_000_000), expected);
+    // The spans of a hundred traces fit into the memory of one side, and not into half of it.
+    assert_eq!(report(0, 1_000), expected);
+    assert_eq!(report(1, 1_000), expected);
 }

@@ -16,9 +16,9 @@ use tidings_proto::{
 use tidings_storage::{Calls, Latency, ScanStats, TimeRange};
 
 use super::{
-    Edge, Graph, GraphSearch, Window,
+    Edge, Graph, GraphSearch, Window, bounds,
     graph_rows::{EdgeRowKey, FoldedPeers, GraphRowKey, GraphRows, PeerGroup},
-    read,
+    is_of_all, read,
 };
 use crate::{
     QueryError,
@@ -65,6 +65,9 @@ pub(crate) struct EarlierCalls<'a> {
     window: Window,
 }
 
+/// The graph of a window, that of the time before where it has spans, and the scan statistics.
+type GraphOfBoth = (Graph<Edge>, Option<GraphBefore>, ScanStats);
+
 impl GraphBefore {
     /// Reads the graph of the baseline of the search, or else of the range of the same length before
     /// the window. `None` when no span of it is stored.
@@ -82,13 +85,38 @@ impl GraphBefore {
             None => window.previous(),
         };
         let Some(before) = before else { return Ok(None) };
-        let (mut graph, window, scanned) = read(reader, search, Some(before))?;
+        let (graph, window, scanned) = read(reader, search, Some(before))?;
         *stats += scanned;
-        if graph.nodes.is_empty() && !before.has_spans(reader)? {
+        Self { graph, window }.known(reader, before)
+    }
+
+    /// Reads the graph of a window and that of the range of the same length before it at once, so
+    /// that traces at their border are read once. Returns the window's graph, that of before as
+    /// [`Self::read`] does, and the scan statistics. `None` when the search has another baseline,
+    /// or when rollups cannot answer for both ranges.
+    pub(super) fn read_with_window(
+        reader: &Reader,
+        search: &GraphSearch,
+        window: Window,
+    ) -> Result<Option<GraphOfBoth>, QueryError> {
+        let before = window.previous().filter(|_| is_of_all(search) && search.baseline.is_none());
+        let Some(before) = before else { return Ok(None) };
+        let ([start, end], [begin, _]) = (window.times(), before.times());
+        let Some(aggregate) = reader.aggregate_graph(&bounds(reader, &[begin, start, end]))? else {
+            return Ok(None);
+        };
+        let graph = Graph::from_ranges(&aggregate, &(1..2));
+        let earlier = Self { graph: Graph::from_ranges(&aggregate, &(0..1)), window: before };
+        Ok(Some((graph, earlier.known(reader, before)?, aggregate.scan)))
+    }
+
+    /// Counts the calls of nodes that send no spans. `None` when no span of this time is stored.
+    fn known(mut self, reader: &Reader, time: Window) -> Result<Option<Self>, QueryError> {
+        if self.graph.nodes.is_empty() && !time.has_spans(reader)? {
             return Ok(None);
         }
-        graph.count_uninstrumented();
-        Ok(Some(Self { graph, window }))
+        self.graph.count_uninstrumented();
+        Ok(Some(self))
     }
 
     /// Returns the rows, with peers folded as in the graph of the window. Peers that only this time

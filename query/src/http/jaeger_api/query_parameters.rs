@@ -19,7 +19,7 @@ use crate::{
         span_metrics::{MetricKind, MetricsSearch},
     },
     params::{go, raw::RawParameters},
-    prometheus::query::EvaluationTimes as Times,
+    prometheus::EvaluationTimes as Times,
 };
 
 /// Maximum number of traces in an answer, whatever the client requests.

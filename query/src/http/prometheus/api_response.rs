@@ -4,15 +4,18 @@ use ::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Serialize, Serializer};
 use serde_json::json;
+use tidings_promql::{
+    labels::Labels,
+    number::{number_text, seconds},
+};
 
 use crate::{
     ErrorKind, QueryError,
     error::status_of,
     http::encoding::{self, Each},
     prometheus::{
-        Labels, PromqlError, number_text,
+        PromqlError,
         query::{QueryAnswer, QueryValue},
-        seconds,
         series::WithWarnings,
     },
 };
@@ -38,7 +41,6 @@ impl From<PromqlError> for PrometheusError {
     fn from(error: PromqlError) -> Self {
         let reason = error.to_string();
         match error {
-            PromqlError::Syntax { .. } => Self::bad_data(reason),
             PromqlError::Execution(_) => {
                 let (status, kind) = (StatusCode::UNPROCESSABLE_ENTITY, "execution");
                 Self { status, kind, reason, retry_after: None }

@@ -8,6 +8,11 @@ use axum::{
 use std::time::Duration;
 
 use tidings_pattern::Patterns;
+use tidings_promql::{
+    Expression,
+    number::{duration_of, millis},
+    parse, parse_with,
+};
 use tidings_proto::UnixNanos;
 use tidings_storage::TimeRange;
 
@@ -18,7 +23,7 @@ use crate::{
         raw::{RawParameters, is_form},
         rfc_3339,
     },
-    prometheus::{Expression, duration_of, millis, parse, parse_with, series::SeriesSearch},
+    prometheus::series::SeriesSearch,
 };
 
 /// Maximum size of a form, in bytes.

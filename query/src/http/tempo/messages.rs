@@ -13,6 +13,9 @@ use crate::traceql::{
     spanset_search::{FoundSpan, FoundSpanset, FoundTrace, TraceqlResult},
 };
 
+/// Number of jobs of a streamed search: hundredths of its time range.
+pub(super) const SEARCH_JOBS: u32 = 100;
+
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct SearchRequest {
     #[prost(map = "string, string", tag = "1")]
@@ -265,22 +268,39 @@ fn key_values(attributes: &[(String, Value)]) -> Vec<KeyValue> {
     each.map(|(key, value)| KeyValue { key: key.clone(), value: Some(value.to_otlp()) }).collect()
 }
 
-fn metrics_of(stats: ScanStats, inspected: u64) -> Option<SearchMetrics> {
+fn metrics_of(stats: ScanStats) -> Option<SearchMetrics> {
     Some(SearchMetrics {
-        inspected_traces: small(inspected),
         total_blocks: small(stats.files),
         completed_jobs: u32::from(stats.complete),
         total_jobs: 1,
         inspected_spans: stats.rows,
+        ..SearchMetrics::default()
     })
 }
 
-impl From<&TraceqlResult> for SearchResponse {
-    fn from(found: &TraceqlResult) -> Self {
-        Self {
-            traces: found.traces.iter().map(TraceSearchMetadata::from).collect(),
-            metrics: metrics_of(found.stats, found.inspected),
-        }
+impl SearchResponse {
+    /// Response with these traces and without metrics. One with metrics can follow it in the same
+    /// message, because protobuf joins the two.
+    pub(super) fn from_traces(traces: &[FoundTrace]) -> Self {
+        Self { traces: traces.iter().map(TraceSearchMetadata::from).collect(), metrics: None }
+    }
+
+    /// Response with metrics alone. The jobs are hundredths of the time range.
+    pub(super) fn from_progress(stats: ScanStats, inspected: u64, completed_jobs: u32) -> Self {
+        let metrics = SearchMetrics {
+            inspected_traces: small(inspected),
+            total_blocks: small(stats.files),
+            completed_jobs,
+            total_jobs: SEARCH_JOBS,
+            inspected_spans: stats.rows,
+        };
+        Self { traces: Vec::new(), metrics: Some(metrics) }
+    }
+
+    /// The whole response. The jobs are hundredths of the time range.
+    pub(super) fn from_found(found: &TraceqlResult, completed_jobs: u32) -> Self {
+        let metrics = Self::from_progress(found.stats, found.inspected, completed_jobs).metrics;
+        Self { metrics, ..Self::from_traces(&found.traces) }
     }
 }
 
@@ -349,7 +369,7 @@ impl RangeResponse {
         });
         Self {
             series: series.collect(),
-            metrics: metrics_of(found.stats, 0),
+            metrics: metrics_of(found.stats),
             status: i32::from(found.partial.is_some()),
             message: found.partial.unwrap_or_default().to_owned(),
         }
@@ -364,7 +384,7 @@ impl InstantResponse {
         });
         Self {
             series: series.collect(),
-            metrics: metrics_of(found.stats, 0),
+            metrics: metrics_of(found.stats),
             status: i32::from(found.partial.is_some()),
             message: found.partial.unwrap_or_default().to_owned(),
         }

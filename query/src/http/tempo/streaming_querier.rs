@@ -1,10 +1,10 @@
-//! `tempopb.StreamingQuerier` over gRPC: the same answers as over HTTP, each in one message of its
-//! stream.
+//! `tempopb.StreamingQuerier` over gRPC: the same answers as over HTTP. Each is one message of its
+//! stream, except that of a search, which sends traces while it continues (`streamed_search`).
 //!
 //! Grafana calls it when streaming is switched on for a data source.
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{Path, Request, State},
     response::{IntoResponse, Response},
     routing::post,
@@ -19,15 +19,18 @@ use super::{
     TempoError,
     messages::{
         InstantResponse, MetricsRequest, RangeResponse, ScopedTags, ScopedTagsResponse,
-        SearchRequest, SearchResponse, TagsRequest, TagsResponse, TypedValue, TypedValuesResponse,
-        ValuesRequest, ValuesResponse,
+        SearchRequest, TagsRequest, TagsResponse, TypedValue, TypedValuesResponse, ValuesRequest,
+        ValuesResponse,
     },
     query_range::{self, metrics_of},
     search_response::{self, TempoCondition},
+    streamed_search::{self, TraceEncoder},
     tags::{self, kind_of, listed, plain_values, scoped, scopes_named, typed_values},
 };
 use crate::{
     QueryError, QueryService,
+    execution::Reader,
+    http::unread_budget::UnreadBudget,
     traceql::{
         self,
         display::DisplayLimits,
@@ -55,11 +58,12 @@ impl From<TempoError> for GrpcStatus {
 
 async fn call(
     State(service): State<QueryService>,
+    Extension(room): Extension<UnreadBudget>,
     Path(method): Path<String>,
     request: Request,
 ) -> Response {
-    let message = answer(&service, &method, request).await;
-    grpc::reply(message.map(|message| vec![message])).into_response()
+    let answered = answer(&service, room, &method, request).await;
+    answered.unwrap_or_else(|status| grpc::reply(Err(status)).into_response())
 }
 
 /// Reads the one message of a request.
@@ -73,11 +77,12 @@ async fn message<M: Message + Default>(request: Request) -> Result<M, GrpcStatus
 
 async fn answer(
     service: &QueryService,
+    room: UnreadBudget,
     method: &str,
     request: Request,
-) -> Result<Vec<u8>, GrpcStatus> {
-    Ok(match method {
-        "Search" => search(service, message(request).await?).await?,
+) -> Result<Response, GrpcStatus> {
+    let answer = match method {
+        "Search" => return search(service, room, message(request).await?).await,
         "SearchTags" => {
             let asked: TagsRequest = message(request).await?;
             let tag_names = listed(service, names_search(&asked)?, &asked.scope).await?;
@@ -125,7 +130,8 @@ async fn answer(
         _ => {
             return Err(GrpcStatus::new(Code::Unimplemented, format!("there is no call {method}")));
         }
-    })
+    };
+    Ok(grpc::reply(Ok(vec![answer])).into_response())
 }
 
 /// Returns the given count, or the default for 0; at most `max`.
@@ -147,8 +153,12 @@ fn seconds(start: u32, end: u32) -> Result<TimeRange, GrpcStatus> {
     }
 }
 
-/// Encodes the answer of a search.
-async fn search(service: &QueryService, asked: SearchRequest) -> Result<Vec<u8>, GrpcStatus> {
+/// Answers a search.
+async fn search(
+    service: &QueryService,
+    room: UnreadBudget,
+    asked: SearchRequest,
+) -> Result<Response, GrpcStatus> {
     let wanted = if asked.query.is_empty() {
         let tags: Vec<(String, String)> = asked.tags.into_iter().collect();
         let nanos = |millis: u32| (millis > 0).then(|| i64::from(millis) * 1_000_000);
@@ -159,16 +169,16 @@ async fn search(service: &QueryService, asked: SearchRequest) -> Result<Vec<u8>,
     };
     let (shown, shown_max) =
         (search_response::SPANS_SHOWN_DEFAULT, search_response::SPANS_SHOWN_MAX);
-    let times = TimeSelection::OfTrace(seconds(asked.start, asked.end)?);
+    let range = seconds(asked.start, asked.end)?;
+    let times = TimeSelection::OfTrace(range);
     let limit = count(asked.limit, search_response::LIMIT_DEFAULT, search_response::LIMIT_MAX);
     let shown = DisplayLimits::spans(count(asked.spans_per_span_set, shown, shown_max));
-    let encoded = service.ask(move |reader| {
+    let work = move |reader: &Reader, encoder: &mut TraceEncoder| {
         let stages = wanted.stages()?;
         let search = TraceqlSearch { stages, times, limit, shown, after: None, among: None };
-        let found = traceql::spanset_search::found(reader, &search)?;
-        Ok(SearchResponse::from(&found).encode_to_vec())
-    });
-    Ok(encoded.await?)
+        traceql::spanset_search::search(reader, &search, encoder)
+    };
+    Ok(streamed_search::answer(service, room, range, work).await?)
 }
 
 fn names_search(asked: &TagsRequest) -> Result<TagSearch, GrpcStatus> {

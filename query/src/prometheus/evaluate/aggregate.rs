@@ -5,12 +5,14 @@ use std::{
     collections::{BTreeMap, btree_map::Entry},
 };
 
-use super::{Evaluator, SeriesSample};
-use crate::prometheus::{
-    Labels, PromqlError,
+use tidings_promql::{
+    Aggregate, Aggregation,
+    labels::Labels,
     number::{float, number_text},
-    syntax::{Aggregate, Aggregation},
 };
+
+use super::{Evaluator, SeriesSample};
+use crate::prometheus::PromqlError;
 
 /// Evaluates the aggregation.
 pub(super) fn aggregate(

@@ -5,12 +5,13 @@ use std::{
     fmt::{self, Write as _},
 };
 
-use super::{EvaluatedValue, Evaluator, SeriesSample, check_distinct};
-use crate::prometheus::{
-    Labels, PromqlError,
-    labels::NAME,
-    syntax::{ChainLink, Expression, Grouping, Operator},
+use tidings_promql::{
+    ChainLink, Expression, Grouping, Operator,
+    labels::{Labels, NAME},
 };
+
+use super::{EvaluatedValue, Evaluator, SeriesSample, check_distinct};
+use crate::prometheus::PromqlError;
 
 /// Maximum length of labels in an error message, in bytes.
 const SHOWN_BYTES_MAX: usize = 1 << 10;

@@ -1,12 +1,13 @@
 //! Functions of instant values.
 
-use super::{EvaluatedValue, Evaluator, SeriesSample, histogram, label_functions, map_values};
-use crate::prometheus::{
-    Labels, PromqlError,
-    labels::MatcherTest,
+use tidings_promql::{
+    Expression, FunctionCall,
+    labels::{Labels, MatcherTest},
     number::seconds,
-    syntax::{Expression, FunctionCall},
 };
+
+use super::{EvaluatedValue, Evaluator, SeriesSample, histogram, label_functions, map_values};
+use crate::prometheus::PromqlError;
 
 /// Calls the function with evaluated arguments.
 pub(super) fn call(

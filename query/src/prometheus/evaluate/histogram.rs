@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use tidings_promql::{labels::Labels, number::number_of};
+
 use super::{Evaluator, SeriesSample, check_distinct};
-use crate::prometheus::{Labels, PromqlError, metric_names::LE, number::number_of};
+use crate::prometheus::{PromqlError, metric_names::LE};
 
 /// Returns the quantile of each histogram among the samples.
 pub(super) fn quantiles(

@@ -5,11 +5,10 @@
 //! evaluation only the labels of its samples stay counted. Labels of stored series are bounded
 //! where they are read. A subset of existing labels shares their texts and is not counted.
 
+use tidings_promql::labels::Labels;
+
 use super::{Evaluator, SeriesSample};
-use crate::{
-    QueryError,
-    prometheus::{Labels, PromqlError},
-};
+use crate::{QueryError, prometheus::PromqlError};
 
 /// Maximum length of a computed label value, in bytes. It is far longer than names of services and
 /// operations, and short enough to be copied for each series.

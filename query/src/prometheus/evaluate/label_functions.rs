@@ -5,12 +5,10 @@
 //! expands them.
 
 use regex::{Captures, Regex};
+use tidings_promql::{Expression, labels::Labels};
 
 use super::{Evaluator, SeriesSample, check_distinct, label_budget::check_value_length};
-use crate::{
-    QueryError,
-    prometheus::{Labels, PromqlError, syntax::Expression},
-};
+use crate::{QueryError, prometheus::PromqlError};
 
 /// Maximum number of groups in a pattern of `label_replace`. To find groups in a long value, the
 /// engine holds the position of each group for each state of the pattern: with 5,000 groups, 1.5

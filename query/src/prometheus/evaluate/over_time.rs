@@ -1,16 +1,17 @@
 //! Functions of values over time.
 
+use tidings_promql::{
+    Expression,
+    number::{float, seconds},
+};
+
 use super::{
     Evaluator, SeriesSample, SeriesSamples,
     aggregate::{quantile, sum, variance},
     check_distinct,
     functions::labels_asked_for,
 };
-use crate::prometheus::{
-    PromqlError,
-    number::{float, seconds},
-    syntax::Expression,
-};
+use crate::prometheus::PromqlError;
 
 /// Evaluates the function for each series; leaves out series with too few samples for it.
 pub(super) fn over_time(

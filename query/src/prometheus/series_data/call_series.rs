@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tidings_promql::labels::Labels;
 use tidings_proto::api::{EdgeKind, NodeKind};
 use tidings_storage::{CallCounts, Durations, TimeRange};
 
@@ -13,7 +14,7 @@ use crate::{
     analysis::service_graph::{self, Edge, EdgeCall, EdgeCalls, EdgeCounts, EdgeSums, NodeKey},
     execution::Reader,
     prometheus::{
-        Labels, PromqlError,
+        PromqlError,
         metric_names::{CALLED, CALLING, COUNT, Columns, FAILED},
     },
 };

@@ -10,6 +10,7 @@ use std::{
     },
 };
 
+use tidings_promql::labels::Labels;
 use tidings_proto::UnixNanos;
 use tidings_storage::TimeRange;
 
@@ -17,7 +18,7 @@ use super::{CallGroup, CallSet, call_series, memory_error, span_series};
 use crate::{
     execution::Reader,
     prometheus::{
-        Labels, PromqlError,
+        PromqlError,
         metric_names::{Columns, Family},
     },
 };
@@ -207,7 +208,7 @@ impl<'b> BucketColumns<'b> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BucketColumns, Columns, NUMBERS_TO_FIND, UnixNanos};
+    use super::{BucketColumns, Columns, Labels, NUMBERS_TO_FIND, UnixNanos};
 
     #[test]
     fn room_is_for_all_that_are_beside_each_other_and_what_is_joined_takes_it_once() {
@@ -227,7 +228,7 @@ mod tests {
         // Group 7 becomes group 1, group 0 stays group 0.
         let groups = [Some(0), None, None, None, None, None, None, Some(1)];
         first.join(other, &groups);
-        let labels = vec![crate::prometheus::Labels::default(); 3];
+        let labels = vec![Labels::default(); 3];
         let (groups, room) = first.finish(labels).unwrap();
         let said = groups.iter().map(|group| (group.range_ends.clone(), group.sums.clone()));
         let expected = [(vec![2], vec![2]), (vec![1, 4], vec![1, 3]), (vec![], vec![])];

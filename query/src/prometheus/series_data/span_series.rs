@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use tidings_promql::labels::Labels;
 use tidings_proto::{
     DurationNanos, UnixNanos,
     otlp::{SpanKind, StatusCode},
@@ -22,7 +23,7 @@ use super::{
 use crate::{
     execution::Reader,
     prometheus::{
-        Labels, PromqlError,
+        PromqlError,
         metric_names::{CALLED, COUNT, FAILED},
     },
     trace::trace_rows::Names,

@@ -235,10 +235,20 @@ const NODE_KINDS: [NodeKind; 5] = [
 
 impl<'a> GraphKey<&'a str> {
     /// Returns the number of the group in the answer. Of totals that only count, the groups that
-    /// neither are edges nor name the services have none of their own.
+    /// neither are edges nor name the services have none of their own. Of totals of peers, those
+    /// that neither are calls of peers nor name further services have none.
     pub(crate) fn group_number(self, totals: &mut QueryTotals) -> GroupNumber {
         let key = self.raw();
         let (_, [part, _]) = key;
+        if totals.only_peers() {
+            return match self {
+                Self::Open { kind: SpanKind::Consumer, .. } => UNASKED,
+                Self::Open { .. } => totals.number(key),
+                // Other groups are of services that one of these names.
+                Self::Spans(_) | Self::Called { .. } => totals.number_counted(key),
+                _ => UNASKED,
+            };
+        }
         if totals.only_counts() && !is_counted(part) { UNASKED } else { totals.number(key) }
     }
 

@@ -99,6 +99,35 @@ fn counts_of(graph: &Graph) -> Counts {
     asked.map(|(key, said)| (key.clone(), said.counts)).collect()
 }
 
+/// Returns the calls of peers, and the numbers of spans and of calls between services. Fails when
+/// there are others.
+fn peers_between(
+    snapshot: &Snapshot,
+    bounds: &[u64],
+    around: (u64, u64),
+) -> Option<(Graph, Counts)> {
+    let bounds =
+        GraphBounds { detail: GraphDetail::Peers, ..graph_bounds(bounds, around, u64::MAX) };
+    let aggregate =
+        snapshot.aggregate_graph(&bounds, &mut || ControlFlow::Continue(())).unwrap()?;
+    let graph = said(&aggregate);
+    let (peers, counts) = peers_of(&graph);
+    assert_eq!(peers.len() + counts.len(), graph.len());
+    Some((peers, counts))
+}
+
+/// Returns the part of a graph that is aggregated when only peers are asked for.
+fn peers_of(graph: &Graph) -> (Graph, Counts) {
+    let is_peer = |key: &str| key.starts_with("Open") && !key.contains("kind: Consumer");
+    let is_counted = |key: &str| ["Spans", "Called"].iter().any(|group| key.starts_with(group));
+    let peers = graph.iter().filter(|(key, _)| is_peer(key));
+    let counted = graph.iter().filter(|(key, _)| is_counted(key));
+    (
+        peers.map(|(key, said)| (key.clone(), said.clone())).collect(),
+        counted.map(|(key, said)| (key.clone(), said.counts)).collect(),
+    )
+}
+
 /// Reference implementation: it assembles every visible span, trace by trace.
 fn obvious(all: &[&Sent], counted: &Range<u64>, lead: u64) -> Graph {
     obvious_between(all, &[counted.start, counted.end], (lead, 0))
@@ -209,6 +238,9 @@ proptest! {
             if let Some(counts) = counted_between(&snapshot, bounds, *around) {
                 prop_assert_eq!(counts, counts_of(graph));
             }
+            if let Some(peers) = peers_between(&snapshot, bounds, *around) {
+                prop_assert_eq!(peers, peers_of(graph));
+            }
         }
         for (bounds, around, graph) in &expected {
             if let Some(aggregate) = asked_between(&snapshot, bounds, *around, 40) {
@@ -229,6 +261,9 @@ proptest! {
             }
             if let Some(counts) = counted_between(&snapshot, bounds, *around) {
                 prop_assert_eq!(counts, counts_of(graph));
+            }
+            if let Some(peers) = peers_between(&snapshot, bounds, *around) {
+                prop_assert_eq!(peers, peers_of(graph));
             }
         }
     }

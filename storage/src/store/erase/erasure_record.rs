@@ -147,6 +147,8 @@ pub(in crate::store) struct ErasureBoard {
 struct Erasures {
     running: Option<ErasureRecord>,
     task: Option<JoinHandle<()>>,
+    /// Number of erasures that have ended.
+    ended: u64,
     /// For each erasure, the removed files that snapshots read when it ended.
     left: Vec<(u64, HashSet<PathBuf>)>,
 }
@@ -159,6 +161,11 @@ impl ErasureBoard {
     /// Returns the record of the running erasure.
     pub(super) fn running(&self) -> Option<ErasureRecord> {
         self.lock().running.clone()
+    }
+
+    /// Returns the number of erasures that have ended since the store was opened.
+    pub(in crate::store) fn ended(&self) -> u64 {
+        self.lock().ended
     }
 
     /// Changes the record of the running erasure.
@@ -253,6 +260,8 @@ impl StoreInner {
         error: Option<&StorageError>,
     ) -> Result<(), StorageError> {
         let Some(mut record) = self.erasures.running() else { return Ok(()) };
+        // Counted before the record says so, so that no cache serves erased rows after that.
+        self.erasures.lock().ended += 1;
         record.count(report, self.paths.root());
         record.ended_unix_nanos = Some(self.shared.clock.now().0);
         record.state = match error {

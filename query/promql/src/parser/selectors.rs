@@ -3,8 +3,8 @@
 use tidings_pattern::PatternError;
 
 use super::{ParsedExpression, Parser};
-use crate::prometheus::{
-    PromqlError,
+use crate::{
+    SyntaxError,
     labels::{Matcher, MatcherTest, NAME},
     lexer::TokenKind,
     number::{millis, seconds},
@@ -13,7 +13,7 @@ use crate::prometheus::{
 
 impl Parser<'_> {
     /// Parses a metric's labels in braces, after the name if there was one.
-    pub(super) fn selector(&mut self, name: Option<String>) -> Result<Expression, PromqlError> {
+    pub(super) fn selector(&mut self, name: Option<String>) -> Result<Expression, SyntaxError> {
         let named =
             |name: String| Matcher { name: NAME.to_owned(), test: MatcherTest::Equal(name) };
         let is_named = name.is_some();
@@ -39,7 +39,7 @@ impl Parser<'_> {
         Ok(Expression::Select(Selector { id, matchers, moment: TimeModifier::default() }))
     }
 
-    fn matcher(&mut self) -> Result<Matcher, PromqlError> {
+    fn matcher(&mut self) -> Result<Matcher, SyntaxError> {
         let (name, quoted) = match self.peek().clone() {
             TokenKind::Name(name) => (name, false),
             TokenKind::Text(name) => (name, true),
@@ -70,7 +70,7 @@ impl Parser<'_> {
         Ok(Matcher { name, test })
     }
 
-    fn pattern(&mut self, text: &str) -> Result<regex::Regex, PromqlError> {
+    fn pattern(&mut self, text: &str) -> Result<regex::Regex, SyntaxError> {
         self.patterns.compile(text).map(|pattern| pattern.regex).map_err(|error| match error {
             PatternError::Together { .. } => self.fail(error.to_string()),
             _ => self.fail(format!("{text:?} is no regular expression")),
@@ -82,7 +82,7 @@ impl Parser<'_> {
         &mut self,
         mut inner: Expression,
         mut depth: usize,
-    ) -> Result<ParsedExpression, PromqlError> {
+    ) -> Result<ParsedExpression, SyntaxError> {
         loop {
             if self.take_sign("[") {
                 inner = self.ranged(inner)?;
@@ -109,7 +109,7 @@ impl Parser<'_> {
         }
     }
 
-    fn duration(&mut self) -> Result<i64, PromqlError> {
+    fn duration(&mut self) -> Result<i64, SyntaxError> {
         let given = match self.peek() {
             TokenKind::Duration(millis) => Some(*millis),
             TokenKind::Number(number) => millis(*number),
@@ -120,7 +120,7 @@ impl Parser<'_> {
         Ok(given)
     }
 
-    fn at_time(&mut self) -> Result<AtModifier, PromqlError> {
+    fn at_time(&mut self) -> Result<AtModifier, SyntaxError> {
         let minus = self.take_sign("-");
         let at = match self.peek().clone() {
             TokenKind::Number(number) => {
@@ -148,7 +148,7 @@ impl Parser<'_> {
         &self,
         inner: &'e mut Expression,
         word: &str,
-    ) -> Result<&'e mut TimeModifier, PromqlError> {
+    ) -> Result<&'e mut TimeModifier, SyntaxError> {
         match inner {
             Expression::Select(selector) | Expression::Range { selector, .. } => {
                 Ok(&mut selector.moment)
@@ -161,7 +161,7 @@ impl Parser<'_> {
         }
     }
 
-    fn ranged(&mut self, inner: Expression) -> Result<Expression, PromqlError> {
+    fn ranged(&mut self, inner: Expression) -> Result<Expression, SyntaxError> {
         let range_ms = self.duration()?;
         if range_ms <= 0 {
             return Err(self.fail("duration must be greater than 0"));

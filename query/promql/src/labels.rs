@@ -5,34 +5,37 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use regex::Regex;
 
 /// The label that holds a metric's name.
-pub(crate) const NAME: &str = "__name__";
+pub const NAME: &str = "__name__";
 
 /// Labels in the order of their names; none is empty. Clones share them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub(crate) struct Labels(Arc<[(Arc<str>, Arc<str>)]>);
+pub struct Labels(Arc<[(Arc<str>, Arc<str>)]>);
 
 impl Labels {
     /// Creates labels from pairs. The last value of a repeated name counts, and an empty value
     /// counts as missing.
-    pub(crate) fn new(pairs: impl IntoIterator<Item = (Arc<str>, Arc<str>)>) -> Self {
+    #[must_use]
+    pub fn new(pairs: impl IntoIterator<Item = (Arc<str>, Arc<str>)>) -> Self {
         let mut pairs: BTreeMap<Arc<str>, Arc<str>> = pairs.into_iter().collect();
         pairs.retain(|_, value| !value.is_empty());
         Self(pairs.into_iter().collect())
     }
 
     /// Value of a label; empty when the series does not have it.
-    pub(crate) fn get(&self, name: &str) -> &str {
+    #[must_use]
+    pub fn get(&self, name: &str) -> &str {
         let place = self.0.binary_search_by(|(known, _)| (**known).cmp(name));
         place.map_or("", |place| &self.0[place].1)
     }
 
     /// The labels.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
     /// Returns the labels for whose names `keep` is true.
-    pub(super) fn only(&self, keep: impl Fn(&str) -> bool) -> Self {
+    #[must_use]
+    pub fn only(&self, keep: impl Fn(&str) -> bool) -> Self {
         if self.0.iter().all(|(name, _)| keep(name)) {
             return self.clone();
         }
@@ -40,12 +43,14 @@ impl Labels {
     }
 
     /// Returns the labels without the metric's name, as every computed series has them.
-    pub(super) fn unnamed(&self) -> Self {
+    #[must_use]
+    pub fn unnamed(&self) -> Self {
         self.only(|name| name != NAME)
     }
 
     /// Returns the labels with this value of the named label.
-    pub(super) fn with(&self, name: &str, value: &str) -> Self {
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> Self {
         Self::new(self.0.iter().cloned().chain([(name.into(), value.into())]))
     }
 }
@@ -69,16 +74,16 @@ impl fmt::Display for Labels {
 
 /// Condition on the value of one label.
 #[derive(Debug, Clone)]
-pub(crate) struct Matcher {
+pub struct Matcher {
     /// The label's name.
-    pub(crate) name: String,
+    pub name: String,
     /// Condition on the value; a missing label counts as empty.
-    pub(crate) test: MatcherTest,
+    pub test: MatcherTest,
 }
 
 /// Condition on a text.
 #[derive(Debug, Clone)]
-pub(crate) enum MatcherTest {
+pub enum MatcherTest {
     /// Exactly this text.
     Equal(String),
     /// Any other text.
@@ -91,7 +96,8 @@ pub(crate) enum MatcherTest {
 
 impl Matcher {
     /// Compares name, operator and operand of two matchers.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
         let same = match (&self.test, &other.test) {
             (MatcherTest::Equal(one), MatcherTest::Equal(other))
             | (MatcherTest::NotEqual(one), MatcherTest::NotEqual(other)) => one == other,
@@ -105,7 +111,8 @@ impl Matcher {
     }
 
     /// Reports whether the value passes the test.
-    pub(crate) fn matches(&self, value: &str) -> bool {
+    #[must_use]
+    pub fn matches(&self, value: &str) -> bool {
         match &self.test {
             MatcherTest::Equal(text) => text == value,
             MatcherTest::NotEqual(text) => text != value,

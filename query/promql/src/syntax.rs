@@ -1,16 +1,11 @@
-//! A query as a tree. The tree is at most [`DEPTH_MAX`] deep, so walks over it may recurse. A chain
+//! A query as a tree. The tree is at most `DEPTH_MAX` deep, so walks over it may recurse. A chain
 //! of operators is a list.
 
 use super::labels::Matcher;
 
-/// Maximum depth of a query.
-pub(super) const DEPTH_MAX: usize = 64;
-/// Maximum number of expressions in a chain of operators.
-pub(super) const TERMS_MAX: usize = 1_000;
-
 /// An expression.
 #[derive(Debug, Clone)]
-pub(crate) enum Expression {
+pub enum Expression {
     /// A number.
     Number(f64),
     /// A text, for functions that take one.
@@ -38,7 +33,7 @@ pub(crate) enum Expression {
 
 /// Types of expressions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ValueType {
+pub enum ValueType {
     /// One number.
     Scalar,
     /// A number for each series.
@@ -51,7 +46,8 @@ pub(crate) enum ValueType {
 
 impl ValueType {
     /// Returns the name of the type in Prometheus's errors.
-    pub(crate) fn words(self) -> &'static str {
+    #[must_use]
+    pub fn words(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
             Self::Vector => "instant vector",
@@ -63,7 +59,8 @@ impl ValueType {
 
 impl Expression {
     /// Type of the expression.
-    pub(crate) fn kind(&self) -> ValueType {
+    #[must_use]
+    pub fn kind(&self) -> ValueType {
         match self {
             Self::Number(_) => ValueType::Scalar,
             Self::Text(_) => ValueType::Text,
@@ -82,27 +79,27 @@ impl Expression {
 
 /// Selection of series of a metric.
 #[derive(Debug, Clone)]
-pub(crate) struct Selector {
+pub struct Selector {
     /// Index among the query's selectors.
-    pub(crate) id: usize,
+    pub id: usize,
     /// Label matchers, including the one of the metric's name.
-    pub(crate) matchers: Vec<Matcher>,
+    pub matchers: Vec<Matcher>,
     /// Time that is read.
-    pub(crate) moment: TimeModifier,
+    pub moment: TimeModifier,
 }
 
 /// Time that an expression reads, relative to the evaluated time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct TimeModifier {
+pub struct TimeModifier {
     /// Milliseconds by which the time is moved back.
-    pub(crate) offset_ms: i64,
+    pub offset_ms: i64,
     /// Time that replaces the evaluated one.
-    pub(crate) at: Option<AtModifier>,
+    pub at: Option<AtModifier>,
 }
 
 /// A time that does not depend on the evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AtModifier {
+pub enum AtModifier {
     /// A fixed time.
     Time(i64),
     /// The start of the query's range.
@@ -113,60 +110,78 @@ pub(crate) enum AtModifier {
 
 /// A subquery: a range of an expression's values.
 #[derive(Debug, Clone)]
-pub(crate) struct Subquery {
+pub struct Subquery {
     /// The expression.
-    pub(crate) inner: Expression,
+    pub inner: Expression,
     /// Length of the range in milliseconds.
-    pub(crate) range_ms: i64,
+    pub range_ms: i64,
     /// Length of a step; a minute when not given.
-    pub(crate) step_ms: Option<i64>,
+    pub step_ms: Option<i64>,
     /// Time that is read.
-    pub(crate) moment: TimeModifier,
+    pub moment: TimeModifier,
 }
 
 /// A binary operator and its right operand, in a chain of operators.
 #[derive(Debug, Clone)]
-pub(crate) struct ChainLink {
+pub struct ChainLink {
     /// Operator.
-    pub(crate) operator: Operator,
+    pub operator: Operator,
     /// The right operand.
-    pub(crate) right: Expression,
+    pub right: Expression,
     /// True when a comparison returns 0 or 1 (`bool`) and does not filter.
-    pub(crate) as_bool: bool,
+    pub as_bool: bool,
     /// Labels by which series match.
-    pub(crate) matching: Matching,
+    pub matching: Matching,
 }
 
 /// Binary operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Operator {
+pub enum Operator {
+    /// `+`.
     Add,
+    /// `-`.
     Subtract,
+    /// `*`.
     Multiply,
+    /// `/`.
     Divide,
+    /// `%`.
     Modulo,
+    /// `^`.
     Power,
+    /// `atan2`.
     Atan2,
+    /// `==`.
     Equal,
+    /// `!=`.
     NotEqual,
+    /// `<`.
     Less,
+    /// `<=`.
     LessOrEqual,
+    /// `>`.
     Greater,
+    /// `>=`.
     GreaterOrEqual,
+    /// `and`.
     And,
+    /// `or`.
     Or,
+    /// `unless`.
     Unless,
 }
 
 impl Operator {
     /// Reports whether this is a comparison.
-    pub(super) fn compares(self) -> bool {
+    #[must_use]
+    pub fn compares(self) -> bool {
         use Operator::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
         matches!(self, Equal | NotEqual | Less | LessOrEqual | Greater | GreaterOrEqual)
     }
 
     /// Reports whether this is a set operator.
-    pub(super) fn is_of_sets(self) -> bool {
+    #[must_use]
+    pub fn is_of_sets(self) -> bool {
         matches!(self, Self::And | Self::Or | Self::Unless)
     }
 
@@ -185,25 +200,25 @@ impl Operator {
 
 /// Labels by which series of two sides match.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Matching {
+pub struct Matching {
     /// Labels on which both sides must agree: `on` these labels, or `ignoring` them.
-    pub(crate) labels: Grouping,
+    pub labels: Grouping,
     /// Side that may have several series for one series of the other side.
-    pub(crate) many: Option<ManySide>,
+    pub many: Option<ManySide>,
 }
 
 /// The side that may have several series, and the labels that it gets from the other side.
 #[derive(Debug, Clone)]
-pub(crate) struct ManySide {
+pub struct ManySide {
     /// True for the left side.
-    pub(crate) left: bool,
+    pub left: bool,
     /// The labels.
-    pub(crate) include: Vec<String>,
+    pub include: Vec<String>,
 }
 
 /// Choice of labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Grouping {
+pub enum Grouping {
     /// The labels with these names.
     By(Vec<String>),
     /// All labels but these and the metric's name.
@@ -218,7 +233,8 @@ impl Default for Grouping {
 
 impl Grouping {
     /// Reports whether the grouping keeps the label.
-    pub(super) fn contains(&self, label: &str) -> bool {
+    #[must_use]
+    pub fn contains(&self, label: &str) -> bool {
         match self {
             Self::By(labels) => labels.iter().any(|known| known == label),
             Self::Without(labels) => {
@@ -230,31 +246,43 @@ impl Grouping {
 
 /// An aggregation and its operands.
 #[derive(Debug, Clone)]
-pub(crate) struct Aggregate {
+pub struct Aggregate {
     /// The aggregation function.
-    pub(crate) how: Aggregation,
+    pub how: Aggregation,
     /// Parameter: the number of series, the quantile, or the label.
-    pub(crate) parameter: Option<Expression>,
+    pub parameter: Option<Expression>,
     /// The aggregated series.
-    pub(crate) of: Expression,
+    pub of: Expression,
     /// Grouping labels.
-    pub(crate) grouping: Grouping,
+    pub grouping: Grouping,
 }
 
 /// Function that aggregates several series to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Aggregation {
+pub enum Aggregation {
+    /// `sum`.
     Sum,
+    /// `avg`.
     Average,
+    /// `min`.
     Minimum,
+    /// `max`.
     Maximum,
+    /// `count`.
     Count,
+    /// `group`.
     Group,
+    /// `stddev`.
     Deviation,
+    /// `stdvar`.
     Variance,
+    /// `topk`.
     Top,
+    /// `bottomk`.
     Bottom,
+    /// `quantile`.
     Quantile,
+    /// `count_values`.
     CountValues,
 }
 
@@ -290,18 +318,18 @@ impl Aggregation {
 
 /// A function and its arguments.
 #[derive(Debug, Clone)]
-pub(crate) struct FunctionCall {
+pub struct FunctionCall {
     /// The function.
-    pub(crate) function: Function,
+    pub function: Function,
     /// Arguments.
-    pub(crate) arguments: Vec<Expression>,
+    pub arguments: Vec<Expression>,
 }
 
 /// A function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Function {
+pub struct Function {
     /// Its name.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     takes: &'static [ValueType],
     /// Number of trailing arguments that may be omitted.
     optional: usize,

@@ -14,7 +14,8 @@ const UNITS: [(&str, i64); 7] = [
 const DURATION_MS_MAX: i64 = 300 * 365 * 86_400_000;
 
 /// Parses a duration such as `1h30m` to milliseconds.
-pub(crate) fn duration_of(text: &str) -> Option<i64> {
+#[must_use]
+pub fn duration_of(text: &str) -> Option<i64> {
     let mut rest = text;
     let mut total: i64 = 0;
     let mut last = i64::MAX;
@@ -35,7 +36,8 @@ pub(crate) fn duration_of(text: &str) -> Option<i64> {
 }
 
 /// Parses a number: decimal, hexadecimal, `nan` or `inf`.
-pub(super) fn number_of(text: &str) -> Option<f64> {
+#[must_use]
+pub fn number_of(text: &str) -> Option<f64> {
     let lower = text.to_ascii_lowercase();
     if let Some(digits) = lower.strip_prefix("0x") {
         return u64::from_str_radix(digits, 16).ok().map(float);
@@ -49,7 +51,8 @@ pub(super) fn number_of(text: &str) -> Option<f64> {
 }
 
 /// Formats the number as Prometheus does.
-pub(crate) fn number_text(value: f64) -> String {
+#[must_use]
+pub fn number_text(value: f64) -> String {
     if value.is_nan() {
         "NaN".to_owned()
     } else if value.is_infinite() {
@@ -61,18 +64,21 @@ pub(crate) fn number_text(value: f64) -> String {
 
 /// Converts a count to a floating-point number.
 #[expect(clippy::cast_precision_loss, reason = "PromQL has no other numbers than these")]
-pub(super) fn float(count: u64) -> f64 {
+#[must_use]
+pub fn float(count: u64) -> f64 {
     count as f64
 }
 
 /// Converts milliseconds to seconds.
 #[expect(clippy::cast_precision_loss, reason = "times are exact to the millisecond for ages")]
-pub(crate) fn seconds(millis: i64) -> f64 {
+#[must_use]
+pub fn seconds(millis: i64) -> f64 {
     millis as f64 / 1e3
 }
 
 /// Converts seconds to milliseconds; `None` when they are not a valid time.
-pub(crate) fn millis(seconds: f64) -> Option<i64> {
+#[must_use]
+pub fn millis(seconds: f64) -> Option<i64> {
     /// The last second whose nanoseconds fit into 64 bits, in the year 2262.
     const SECONDS_MAX: f64 = 9_223_372_036.0;
     if !(-SECONDS_MAX..=SECONDS_MAX).contains(&seconds) {

@@ -7,30 +7,30 @@ mod selectors;
 use tidings_pattern::Patterns;
 
 use super::{
-    PromqlError,
+    DEPTH_MAX, SyntaxError, TERMS_MAX, TEXT_BYTES_MAX,
     lexer::{Token, TokenKind, tokens},
     syntax::{
-        Aggregate, Aggregation, ChainLink, DEPTH_MAX, Expression, FUNCTIONS, FunctionCall,
-        Grouping, ManySide, Matching, Operator, TERMS_MAX, ValueType,
+        Aggregate, Aggregation, ChainLink, Expression, FUNCTIONS, FunctionCall, Grouping, ManySide,
+        Matching, Operator, ValueType,
     },
 };
-
-/// Maximum length of a query, in bytes.
-const TEXT_BYTES_MAX: usize = 16 << 10;
 
 /// Parses a query. Compiling its patterns takes time, so this runs on a blocking thread.
 ///
 /// # Errors
 /// Names the position at which the text is not a query.
-pub(crate) fn parse(text: &str) -> Result<Expression, PromqlError> {
+pub fn parse(text: &str) -> Result<Expression, SyntaxError> {
     parse_with(text, &mut Patterns::default())
 }
 
 /// Parses as [`parse`] does, with compiled patterns and the remaining memory for further ones.
-pub(crate) fn parse_with(text: &str, patterns: &mut Patterns) -> Result<Expression, PromqlError> {
+///
+/// # Errors
+/// Names the position at which the text is not a query.
+pub fn parse_with(text: &str, patterns: &mut Patterns) -> Result<Expression, SyntaxError> {
     if text.len() > TEXT_BYTES_MAX {
         let message = format!("the query is longer than {TEXT_BYTES_MAX} bytes");
-        return Err(PromqlError::at(text, 0, message));
+        return Err(SyntaxError::at(text, 0, message));
     }
     let mut parser =
         Parser { text, tokens: tokens(text)?, at: 0, depth: 0, selectors: 0, patterns };
@@ -69,11 +69,11 @@ impl Parser<'_> {
         what
     }
 
-    fn fail(&self, message: impl Into<String>) -> PromqlError {
-        PromqlError::at(self.text, self.tokens[self.at].at, message)
+    fn fail(&self, message: impl Into<String>) -> SyntaxError {
+        SyntaxError::at(self.text, self.tokens[self.at].at, message)
     }
 
-    fn unexpected(&self, context: &str) -> PromqlError {
+    fn unexpected(&self, context: &str) -> SyntaxError {
         let what = match self.peek() {
             TokenKind::End => "end of input".to_owned(),
             TokenKind::Name(name) => format!("identifier {name:?}"),
@@ -95,7 +95,7 @@ impl Parser<'_> {
         is
     }
 
-    fn expect_sign(&mut self, sign: &str, context: &str) -> Result<(), PromqlError> {
+    fn expect_sign(&mut self, sign: &str, context: &str) -> Result<(), SyntaxError> {
         if self.take_sign(sign) {
             return Ok(());
         }
@@ -113,7 +113,7 @@ impl Parser<'_> {
         is
     }
 
-    fn check_depth(&self, depth: usize) -> Result<(), PromqlError> {
+    fn check_depth(&self, depth: usize) -> Result<(), SyntaxError> {
         if depth <= DEPTH_MAX {
             return Ok(());
         }
@@ -121,7 +121,7 @@ impl Parser<'_> {
     }
 
     /// Parses operands and the operators between them that bind at least this tightly.
-    fn expression(&mut self, least: u8) -> Result<ParsedExpression, PromqlError> {
+    fn expression(&mut self, least: u8) -> Result<ParsedExpression, SyntaxError> {
         self.depth += 1;
         self.check_depth(self.depth)?;
         let (mut left, mut depth) = self.operand()?;
@@ -136,7 +136,7 @@ impl Parser<'_> {
             let link = ChainLink { operator, right, as_bool, matching };
             if let Some(reason) = operand_type_error(&left, &link) {
                 let at = self.tokens[at].at;
-                return Err(PromqlError::at(self.text, at, reason));
+                return Err(SyntaxError::at(self.text, at, reason));
             }
             // A chain of operators adds to the length and not to the depth.
             let (first, mut links) = match left {
@@ -150,7 +150,7 @@ impl Parser<'_> {
             self.check_depth(depth)?;
             if links.len() + 2 > TERMS_MAX {
                 let reason = format!("more than {TERMS_MAX} terms in a row");
-                return Err(PromqlError::at(self.text, self.tokens[at].at, reason));
+                return Err(SyntaxError::at(self.text, self.tokens[at].at, reason));
             }
             links.push(link);
             left = Expression::Chain(first, links);
@@ -185,7 +185,7 @@ impl Parser<'_> {
     }
 
     /// Parses `on (…)` or `ignoring (…)`, and `group_left (…)` or `group_right (…)` after it.
-    fn matching(&mut self) -> Result<Matching, PromqlError> {
+    fn matching(&mut self) -> Result<Matching, SyntaxError> {
         let labels = if self.take_word("on") {
             Grouping::By(self.label_list()?)
         } else if self.take_word("ignoring") {
@@ -207,7 +207,7 @@ impl Parser<'_> {
         Ok(Matching { labels, many: Some(ManySide { left, include }) })
     }
 
-    fn label_list(&mut self) -> Result<Vec<String>, PromqlError> {
+    fn label_list(&mut self) -> Result<Vec<String>, SyntaxError> {
         self.expect_sign("(", " in grouping opts")?;
         let mut labels = Vec::new();
         while !self.take_sign(")") {
@@ -226,7 +226,7 @@ impl Parser<'_> {
     }
 
     /// Parses an operand with its sign before it and its range after it.
-    fn operand(&mut self) -> Result<ParsedExpression, PromqlError> {
+    fn operand(&mut self) -> Result<ParsedExpression, SyntaxError> {
         if self.take_sign("+") {
             return self.signed();
         }
@@ -240,7 +240,7 @@ impl Parser<'_> {
     }
 
     /// Parses the operand of a sign. A sign binds like multiplication, so powers are parsed first.
-    fn signed(&mut self) -> Result<ParsedExpression, PromqlError> {
+    fn signed(&mut self) -> Result<ParsedExpression, SyntaxError> {
         let (inner, depth) = self.expression(Operator::Power.precedence())?;
         match inner.kind() {
             ValueType::Scalar | ValueType::Vector => Ok((inner, depth)),
@@ -252,7 +252,7 @@ impl Parser<'_> {
         }
     }
 
-    fn primary(&mut self) -> Result<ParsedExpression, PromqlError> {
+    fn primary(&mut self) -> Result<ParsedExpression, SyntaxError> {
         if self.is_sign("(") {
             self.at += 1;
             let (inner, depth) = self.expression(0)?;
@@ -295,7 +295,7 @@ impl Parser<'_> {
     }
 
     /// Parses `sum by (…) (…)` or `sum (…) by (…)`.
-    fn aggregate(&mut self, how: Aggregation) -> Result<ParsedExpression, PromqlError> {
+    fn aggregate(&mut self, how: Aggregation) -> Result<ParsedExpression, SyntaxError> {
         let at = self.tokens[self.at].at;
         self.at += 1;
         let before = self.grouping()?;
@@ -304,7 +304,7 @@ impl Parser<'_> {
         if before.is_some() && after.is_some() {
             return Err(self.fail("the labels to group by are said twice"));
         }
-        let fail = |message: String| Err(PromqlError::at(self.text, at, message));
+        let fail = |message: String| Err(SyntaxError::at(self.text, at, message));
         let wanted = 1 + usize::from(how.parameter().is_some());
         if arguments.len() != wanted {
             let given = arguments.len();
@@ -328,7 +328,7 @@ impl Parser<'_> {
         Ok((Expression::Aggregate(Box::new(aggregate)), depth + 1))
     }
 
-    fn grouping(&mut self) -> Result<Option<Grouping>, PromqlError> {
+    fn grouping(&mut self) -> Result<Option<Grouping>, SyntaxError> {
         if self.take_word("by") {
             return Ok(Some(Grouping::By(self.label_list()?)));
         }
@@ -338,22 +338,22 @@ impl Parser<'_> {
         Ok(None)
     }
 
-    fn call(&mut self, name: &str) -> Result<ParsedExpression, PromqlError> {
+    fn call(&mut self, name: &str) -> Result<ParsedExpression, SyntaxError> {
         let at = self.tokens[self.at].at;
-        let fail = |message: String| Err(PromqlError::at(self.text, at, message));
+        let fail = |message: String| Err(SyntaxError::at(self.text, at, message));
         let Some(function) = FUNCTIONS.iter().find(|known| known.name == name).copied() else {
             return fail(format!("unknown function with name {name:?}"));
         };
         self.at += 1;
         let (arguments, depth) = self.arguments(" in call to function")?;
         match function.refuses(&arguments) {
-            Some(reason) => Err(PromqlError::at(self.text, at, reason)),
+            Some(reason) => Err(SyntaxError::at(self.text, at, reason)),
             None => Ok((Expression::Call(FunctionCall { function, arguments }), depth + 1)),
         }
     }
 
     /// Parses `(…, …)`, and returns the depth of the deepest argument.
-    fn arguments(&mut self, context: &str) -> Result<(Vec<Expression>, usize), PromqlError> {
+    fn arguments(&mut self, context: &str) -> Result<(Vec<Expression>, usize), SyntaxError> {
         self.expect_sign("(", context)?;
         let (mut arguments, mut deepest) = (Vec::new(), 0);
         while !self.take_sign(")") {

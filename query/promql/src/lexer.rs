@@ -1,7 +1,7 @@
 //! Splits a query into tokens.
 
 use super::{
-    PromqlError,
+    SyntaxError,
     number::{duration_of, number_of},
 };
 
@@ -36,7 +36,7 @@ const SIGNS: [&str; 24] = [
 ];
 
 /// Returns the tokens of a query, including the end.
-pub(super) fn tokens(text: &str) -> Result<Vec<Token>, PromqlError> {
+pub(super) fn tokens(text: &str) -> Result<Vec<Token>, SyntaxError> {
     let mut tokens = Vec::new();
     let mut at = 0;
     // Inside brackets a colon is a sign; elsewhere it is part of a name.
@@ -65,7 +65,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, PromqlError> {
             }
             (TokenKind::Sign(sign), sign.len())
         } else {
-            return Err(PromqlError::at(text, at, format!("unexpected character: {first:?}")));
+            return Err(SyntaxError::at(text, at, format!("unexpected character: {first:?}")));
         };
         tokens.push(Token { what, at });
         at += length;
@@ -85,7 +85,7 @@ fn name(rest: &str) -> (TokenKind, usize) {
     }
 }
 
-fn number(text: &str, at: usize) -> Result<(TokenKind, usize), PromqlError> {
+fn number(text: &str, at: usize) -> Result<(TokenKind, usize), SyntaxError> {
     let rest = &text[at..];
     let bytes = rest.as_bytes();
     let mut length = 0;
@@ -106,15 +106,15 @@ fn number(text: &str, at: usize) -> Result<(TokenKind, usize), PromqlError> {
         (None, Some(duration)) => TokenKind::Duration(duration),
         (None, None) => {
             let message = format!("bad number or duration syntax: {word:?}");
-            return Err(PromqlError::at(text, at, message));
+            return Err(SyntaxError::at(text, at, message));
         }
     };
     Ok((what, length))
 }
 
 /// Parses a quoted string with Go's escapes; a string in backticks has no escapes.
-fn quoted(text: &str, at: usize, quote: char) -> Result<(TokenKind, usize), PromqlError> {
-    let unfinished = || PromqlError::at(text, at, "unterminated quoted string");
+fn quoted(text: &str, at: usize, quote: char) -> Result<(TokenKind, usize), SyntaxError> {
+    let unfinished = || SyntaxError::at(text, at, "unterminated quoted string");
     let inner = &text[at + 1..];
     if quote == '`' {
         let end = inner.find('`').ok_or_else(unfinished)?;
@@ -131,7 +131,7 @@ fn quoted(text: &str, at: usize, quote: char) -> Result<(TokenKind, usize), Prom
                 let escaped = escaped(&mut rest);
                 said.push(
                     escaped
-                        .ok_or_else(|| PromqlError::at(text, here, "unknown escape sequence"))?,
+                        .ok_or_else(|| SyntaxError::at(text, here, "unknown escape sequence"))?,
                 );
             }
             Some(c) => said.push(c),
