@@ -3,6 +3,8 @@
 //! Owns no state. Everything here works only in a browser. Code that can be tested without one is
 //! elsewhere.
 
+use std::time::Duration;
+
 use leptos::{html, prelude::*};
 use tidings_proto::UnixNanos;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
@@ -139,6 +141,19 @@ pub(crate) async fn copy(text: &str) -> bool {
     let exists = js_sys::Reflect::get(&navigator, &JsValue::from_str("clipboard"))
         .is_ok_and(|clipboard| !clipboard.is_undefined());
     exists && JsFuture::from(navigator.clipboard().write_text(text)).await.is_ok()
+}
+
+/// Returns a signal that is true once this time has passed since the call. The timer ends with the
+/// calling component.
+pub(crate) fn use_elapsed(wait: Duration) -> ReadSignal<bool> {
+    let is_over = RwSignal::new(false);
+    let expire = move || {
+        is_over.try_set(true);
+    };
+    if let Ok(timer) = set_timeout_with_handle(expire, wait) {
+        on_cleanup(move || timer.clear());
+    }
+    is_over.read_only()
 }
 
 /// Reports whether the page is on screen. Polling pauses while it is not.

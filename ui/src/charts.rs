@@ -14,3 +14,6 @@ pub mod lines;
 pub mod network;
 pub mod time_buckets;
 pub mod time_chart;
+
+/// Width of a letter of a label in CSS pixels: the monospaced font at 11 pixels, `--t1`.
+pub const LETTER_PX: f64 = 6.6;

@@ -40,7 +40,8 @@ pub use segments::{AddressSegments, Segment, Segments, use_choice};
 pub use spark::{SparkBars, SparkTone, Sparkline};
 pub use suggest::{DefaultOption, Suggest, Suggestion};
 pub use table_parts::{
-    NumberCell, PlainHead, PlainTable, SortHead, SortOrder, facts_table, use_sort, waiting_part,
+    NumberCell, PlainHead, PlainTable, SortHead, SortOrder, facts_table, use_ranking, use_sort,
+    waiting_part,
 };
 pub use time_strip::{StripPart, TimeStrip, strip_part, waiting_key};
 pub use toast::{Toasts, use_toasts};

@@ -26,7 +26,7 @@ pub fn service(name: &str) -> &str {
 /// Returns the displayed name of a peer, a store or outside system, which is never empty.
 #[must_use]
 pub fn peer(name: &str) -> &str {
-    if name.is_empty() { "(unknown)" } else { name }
+    if name.is_empty() { "unnamed peer" } else { name }
 }
 
 pub mod rates;

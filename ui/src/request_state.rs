@@ -18,6 +18,8 @@ pub struct RequestState<T: Send + Sync + 'static> {
     value: RwSignal<Option<Arc<T>>>,
     error: RwSignal<Option<ApiError>>,
     pending: RwSignal<bool>,
+    /// The last request that was sent. `None` while none is wanted.
+    sent: RwSignal<Option<Request<T>>>,
     revision: RwSignal<u32>,
     /// Received bytes of a large answer.
     received: RwSignal<usize>,
@@ -87,6 +89,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> RequestState<T> {
             value: RwSignal::new(None),
             error: RwSignal::new(None),
             pending: RwSignal::new(false),
+            sent: RwSignal::new(None),
             revision: RwSignal::new(0),
             received: RwSignal::new(0),
             reading,
@@ -104,7 +107,11 @@ impl<T: DeserializeOwned + Send + Sync + 'static> RequestState<T> {
             abort();
             match request() {
                 Some(request) => state.send(request, running),
-                None => state.pending.set(false),
+                None => {
+                    // The answer of an aborted request never arrives.
+                    state.sent.set(None);
+                    state.pending.set(false);
+                }
             }
         });
         on_cleanup(abort);
@@ -120,6 +127,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> RequestState<T> {
         let signal = controller.as_ref().map(AbortController::signal);
         let timer = self.start_deadline(controller.clone());
         running.set_value(controller);
+        self.sent.set(Some(request.clone()));
         self.pending.set(true);
         self.received.set(0);
         spawn_local(async move {
@@ -209,6 +217,29 @@ impl<T: Send + Sync + 'static> RequestState<T> {
         self.received.get()
     }
 
+    /// Reports whether this request is the last one that was sent, and has not failed.
+    pub(crate) fn has_sent(self, request: &Request<T>) -> bool
+    where
+        T: PartialEq,
+    {
+        self.sent.with(|sent| sent.as_ref() == Some(request)) && self.error.with(Option::is_none)
+    }
+
+    /// Returns the answer to this request. `None` unless it is the last one that was sent.
+    pub(crate) fn answer_to(self, request: &Request<T>) -> Option<Arc<T>>
+    where
+        T: PartialEq,
+    {
+        let is_answered = self.has_sent(request) && !self.pending.get();
+        self.value.get().filter(|_| is_answered)
+    }
+
+    /// Accepts the answer of another state that sent the same request.
+    pub(crate) fn accept(self, answer: Arc<T>) {
+        self.error.set(None);
+        self.value.set(Some(answer));
+    }
+
     /// Reports whether there is neither an answer nor an error yet.
     #[must_use]
     pub fn loading(self) -> bool {
@@ -231,5 +262,54 @@ impl<T: Send + Sync + 'static> RequestState<T> {
         if !self.pending.get_untracked() {
             self.refresh();
         }
+    }
+}
+
+/// The state of a request whose last answer counts only for its own key: the attribute of listed
+/// values, or the words of a search.
+#[derive(Debug)]
+pub struct KeyedRequestState<T: Send + Sync + 'static> {
+    /// Key of the last request.
+    key: RwSignal<Option<String>>,
+    state: RequestState<T>,
+}
+
+impl<T: Send + Sync + 'static> Clone for KeyedRequestState<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Send + Sync + 'static> Copy for KeyedRequestState<T> {}
+
+impl<T: DeserializeOwned + Send + Sync + 'static> KeyedRequestState<T> {
+    /// Sends a request with its key as [`RequestState::new`] does. A request with another key drops
+    /// the last answer.
+    #[must_use]
+    pub fn new(keyed_request: impl Fn() -> Option<(String, Request<T>)> + 'static) -> Self {
+        let key = RwSignal::new(None::<String>);
+        let sender = StoredValue::new(None::<RequestState<T>>);
+        let state = RequestState::new(move || {
+            let (new_key, request) = keyed_request()?;
+            if key.with_untracked(|key| key.as_ref() != Some(&new_key)) {
+                // The earlier request is aborted by now, so that its answer no longer arrives.
+                if let Some(state) = sender.get_value() {
+                    state.clear();
+                }
+                key.set(Some(new_key));
+            }
+            Some(request)
+        });
+        sender.set_value(Some(state));
+        Self { key, state }
+    }
+}
+
+impl<T: Send + Sync + 'static> KeyedRequestState<T> {
+    /// Returns the last answer, if the last request had this key.
+    #[must_use]
+    pub fn value_for(self, key: &str) -> Option<Arc<T>> {
+        let has_key = self.key.with(|last| last.as_deref() == Some(key));
+        self.state.value().filter(|_| has_key)
     }
 }

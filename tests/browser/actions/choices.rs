@@ -1,9 +1,18 @@
-//! Choices that narrow a list, and a box in the heatmap of a service.
+//! Choices that narrow a list, a box in the heatmap of a service, and texts of its page that need
+//! spans of their own.
+
+use prost::Message;
+use tidings_proto::otlp::{Span, Status};
 
 use super::incident;
 use crate::{
     browser::page_objects::{ExplorePage, Page},
-    harness::browser::Browser,
+    harness::{
+        Server,
+        browser::Browser,
+        http::post,
+        spans::{self, span},
+    },
 };
 
 const HEATMAP: &str = "document.querySelector('.heat-plot')";
@@ -75,4 +84,50 @@ fn a_box_of_a_service_is_dropped_or_leads_to_its_spans() {
         page.wait_for_address(filter);
     }
     page.wait_for("document.querySelectorAll('.traces-row').length > 0");
+}
+
+/// Sends spans of a service.
+fn send(server: &Server, service: &str, spans: Vec<Span>) {
+    let body = spans::traces(service, spans).encode_to_vec();
+    assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
+}
+
+#[test]
+fn a_long_name_of_a_service_stays_beside_its_dot() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1280, 900) else { return };
+    let name = "a-service-of-a-long-name-".repeat(9);
+    send(&server, &name, vec![span(1, 1, 0, "GET /")]);
+    let mut page = Page::open(&mut browser, &server, &format!("/services/{name}"));
+    page.wait_for_rows("Operations");
+    page.wait_for(
+        "(([dot, name]) => name.left > dot.right && name.top < dot.top && name.bottom > dot.bottom) \
+         (['.dot-large', 'h1'].map(e => document.querySelector(`.page-title ${e}`) \
+         .getBoundingClientRect()))",
+    );
+}
+
+/// Chance explains in one of twenty cases that 2 of 6 calls fail after none of 20.
+#[test]
+fn an_operation_says_in_words_that_more_failures_may_be_chance() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let call = |number: u64, minutes: u64, code: i32| {
+        let made = span(number.into(), number, 0, "POST /sale");
+        let ago = minutes * 60_000_000_000;
+        Span {
+            start_time_unix_nano: made.start_time_unix_nano - ago,
+            end_time_unix_nano: made.end_time_unix_nano - ago,
+            status: Some(Status { code, ..Status::default() }),
+            ..made
+        }
+    };
+    let before = (1..=20).map(|number| call(number, 20, 0));
+    let now = (21..=26).map(|number| call(number, 5, if number > 24 { 2 } else { 0 }));
+    send(&server, "till", before.chain(now).collect());
+    let mut page = Page::open(&mut browser, &server, "/services/till?range=15m&live=off");
+    page.wait_for(
+        "(e => e?.innerText.trim() === 'may be chance' && e.offsetHeight > 0) \
+         (document.querySelector('.operations td:nth-child(4):not(.is-worse) > .was'))",
+    );
 }

@@ -63,7 +63,7 @@ fn where_no_call_deviates_those_with_the_time_are_named_and_listed() {
     let rows = "document.querySelectorAll('table[aria-label=\"Calls of both\"] tbody tr')";
     compare.page.wait_for(&format!("{rows}.length === 1 && {rows}[0].innerText.includes('read')"));
     compare.page.press_button("Swap");
-    compare.page.wait_for_text("read: 1.3× shorter, 600 ms, in the other 800 ms");
+    compare.page.wait_for_text("read: 1.3× faster, 600 ms, in the other 800 ms");
     compare.page.wait_for_text("the difference is in read (−200 ms).");
     // A negative number is written with the minus sign, not with a hyphen.
     let hyphen = "/(^|[\\s(])-[0-9]/.test(document.querySelector('main').innerText)";
@@ -78,7 +78,7 @@ fn the_mean_of_several_calls_is_an_average() {
     send_reads(&server, 2, &[400, 800], 0);
     let [left, right] = [1, 2].map(|trace| format!("{trace:032x}"));
     let mut compare = ComparePage::open(&mut browser, &server, &left, &right);
-    compare.page.wait_for_text("read: on average 2.0× shorter, 300 ms, in the other 600 ms");
+    compare.page.wait_for_text("read: on average 2.0× faster, 300 ms, in the other 600 ms");
 }
 
 #[test]

@@ -68,10 +68,9 @@ fn cards_are_readable_on_a_laptop_and_the_culprit_is_in_view_with_its_caller() {
         map.wait_for_card(name);
     }
     let (nodes, smallest) = (map.nodes().len(), map.smallest_letters());
-    // A part is at full size. The whole map is shown where its numbers are readable.
+    // The whole map is shown where its letters are readable, and a part where they are not.
+    assert!(smallest >= 11.0, "letters of {smallest} px with {nodes} nodes");
     let is_whole = map.card_faults() == json!([]);
-    let least = if is_whole { 8.8 } else { 11.0 };
-    assert!(smallest >= least, "letters of {smallest} px with {nodes} nodes, whole: {is_whole}");
     assert_eq!(map.has_more(), !is_whole);
     map.page.browser.screenshot("map-1280");
     // The calls of all services are under the fold of a low window.
@@ -85,6 +84,69 @@ fn cards_are_readable_on_a_laptop_and_the_culprit_is_in_view_with_its_caller() {
     }
     let smallest = map.smallest_letters();
     assert!(smallest >= 8.8, "names of {smallest} px with {nodes} nodes");
+}
+
+#[test]
+fn all_cards_of_twelve_services_are_in_view_with_readable_letters_at_1280_by_900() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1280, 900) else { return };
+    let mut map = MapPage::open(&mut browser, &server);
+    map.page.wait_until_settled();
+    map.page.browser.screenshot("map-1280-900");
+    let (nodes, smallest) = (map.nodes().len(), map.smallest_letters());
+    assert!(smallest >= 11.0, "letters of {smallest} px with {nodes} nodes");
+    assert_eq!(map.card_faults(), json!([]));
+    assert_eq!(map.texts_outside_cards(), json!([]));
+}
+
+#[test]
+fn the_graph_is_asked_for_once_and_before_what_changed() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let held = json!({ "patterns": [{ "urlPattern": "*/api/v1/changes?*" }] });
+    browser.command("Fetch.enable", held);
+    let mut page = Page::open(&mut browser, &server, "/map?live=off");
+    page.wait_for("document.querySelector('.network-node')");
+    // A second graph would be asked for as soon as the change is known.
+    page.browser.evaluate(
+        "const fetched = window.fetch; window.graphs = 0; \
+         window.fetch = (request, ...rest) => { \
+         window.graphs += (request.url ?? String(request)).includes('/api/v1/graph'); \
+         return fetched(request, ...rest); }; \
+         true",
+    );
+    page.browser.command("Fetch.disable", json!({}));
+    page.wait_for("document.querySelector('.network-node.is-culprit')");
+    page.wait_for_text("Calls of all services");
+    assert_eq!(page.browser.evaluate("window.graphs"), json!(0));
+    // The list has a request as soon as its answer is complete. A slow graph is not waited for.
+    page.wait_for(
+        "(of => of('graph').length === 1 && of('changes').length === 1 && of('red').length === 1 \
+           && [...of('changes'), ...of('red')].every(e => e.startTime >= \
+           Math.min(of('graph')[0].responseEnd, of('graph')[0].startTime + 1900))) \
+         (name => performance.getEntriesByType('resource') \
+           .filter(e => new URL(e.name).pathname === '/api/v1/' + name))",
+    );
+}
+
+#[test]
+fn the_map_stays_under_the_pointer_when_it_becomes_known_what_changed() {
+    let server = incident();
+    // The first view of a narrow window is the left part, and around the culprit once it is known.
+    let Some(mut browser) = Browser::start(&server, 1024, 700) else { return };
+    let held = json!({ "patterns": [{ "urlPattern": "*/api/v1/changes?*" }] });
+    browser.command("Fetch.enable", held);
+    let mut page = Page::open(&mut browser, &server, "/map?live=off");
+    page.wait_for("document.querySelector('.network-drawing.is-ready .network-node')");
+    page.wait_for_text("Calls of all services");
+    page.point_at("document.querySelector('.network-drawing')");
+    page.wait_for("document.querySelector('.network-drawing:hover')");
+    let view = "document.querySelector('.network-drawing > g').getAttribute('transform')";
+    let before = page.browser.evaluate(view);
+    page.browser.command("Fetch.disable", json!({}));
+    page.wait_for("document.querySelector('.network-node.is-culprit')");
+    page.wait_for("document.querySelector('.network-drawing.is-ready')");
+    assert_eq!(page.browser.evaluate(view), before);
 }
 
 #[test]
@@ -167,7 +229,7 @@ fn a_service_that_only_feels_a_change_has_the_words_of_its_row_on_services() {
     map.page.wait_for_text("affected by a change elsewhere");
     // The caller that the headline names is amber, too.
     map.page.wait_for(&format!(
-        "(card => card?.textContent.includes('calls northpay') \
+        "(card => card?.textContent.includes('→ northpay') \
            && /, northpay .* slower since /.test(card.ariaLabel) \
            && {AMBER} === getComputedStyle(card.querySelector('.network-card')).stroke) \
            (document.querySelector('.network-node.is-affected[aria-label^=\"payment:\"]'))"
@@ -193,6 +255,8 @@ fn a_changed_service_has_the_p95_of_its_row_on_services() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let mut page = Page::open(&mut browser, &server, "/services");
+    // Rows of the whole range may come before those since the change.
+    page.wait_for("document.querySelector('.page-head .say a')");
     page.wait_until_settled();
     let p95 = r#"[...document.querySelectorAll('[aria-label="Services"] tbody tr')]
         .find((row) => row.querySelector('.services-name')?.innerText.trim() === 'checkout')

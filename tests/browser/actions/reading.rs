@@ -55,12 +55,13 @@ fn every_heading_of_services_sorts_and_a_name_narrows_them() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let mut page = Page::open(&mut browser, &server, "/services");
+    page.wait_until_settled();
     assert_eq!(page.headings_that_do_not_sort("Services", &["What changed"]), [""; 0]);
     // A sample of traces need not have all four instances.
     page.wait_for(&format!(
-        "(([instances, versions, exceptions]) => /^[1-4]$/.test(instances) \
-         && versions === '2.13.4' \
-         && /^(–\\s*none|\\d+)$/.test(exceptions))({CELLS_OF_PAYMENT}.slice(9))"
+        "(([p99, instances, versions, exceptions]) => /^[0-9.]+ (µs|ms|s)\\b/.test(p99) \
+         && /^[1-4]$/.test(instances) && versions === '2.13.4' \
+         && /^(none|\\d+)$/.test(exceptions))({CELLS_OF_PAYMENT}.slice(9))"
     ));
     let shown = "[...document.querySelectorAll('table[aria-label=Services] th[aria-sort]')] \
          .filter(e => e.checkVisibility()).map(e => e.innerText.trim()).slice(-3).join()";
@@ -125,10 +126,12 @@ fn a_service_that_changed_is_counted_from_its_change_on() {
     wait_until_tables_count(&mut page, "since ");
     let since = calls_of_instances(&mut page);
     page.wait_for_text("All calls ran on 2.13.4");
-    // An exception that came before the change, too, does not seem to begin with it.
+    // An exception that came before the change, too, does not seem to begin with it, and has the
+    // number of then.
     page.wait_for(
         "[...document.querySelectorAll('.service-exceptions tbody tr')] \
-         .some(e => e.cells[4].innerText.startsWith('before '))",
+         .some(e => e.cells[5].innerText.startsWith('before ') \
+            && /^[1-9][0-9,]*$/.test(e.cells[3].innerText))",
     );
     page.wait_for(
         "[...document.querySelectorAll('section[aria-label^=\"Latency of\"] .marker-strong')] \
@@ -170,10 +173,15 @@ fn a_service_that_changed_is_counted_from_its_change_on() {
     // A row of the same time counts from the change on, and so does the page that it leads to.
     let path = path.replace("/services/payment?", "/services?");
     let mut page = Page::open(&mut browser, &server, &path);
+    // Rows of the whole range may come before those since the change.
+    page.wait_for("document.querySelector('.page-head .say a')");
     page.wait_until_settled();
+    let calls = format!("{CELLS_OF_PAYMENT}[2].split('\\n')[0].trim()");
+    let calls = page.browser.evaluate(&calls).as_str().unwrap().to_owned();
     page.click("document.querySelector('[aria-label=Services] a[href^=\"/services/payment?\"]')");
     page.wait_for_address("/services/payment?span=since");
     wait_until_tables_count(&mut page, "since ");
+    page.wait_for_text(&format!("{calls} calls/min since "));
     page.choose("Time that tables count", "Whole range");
     wait_until_tables_count(&mut page, "in the whole range");
     page.choose("Time that tables count", "Since");
@@ -355,16 +363,41 @@ fn rows_of_services_come_where_they_are_waited_for() {
              <= e.closest('td').getBoundingClientRect().bottom) \
              (document.querySelector('.services-list tr:has(.badge-feels) .change-cell > .mono'))",
         );
-        page.wait_for_text("failures and durations of a changed row count from its change");
+        page.wait_for_text("failures and durations of changed rows since the change");
         // A p95 that became worse stands above the one before. On a phone there is no room.
         if width >= 1280 {
             page.wait_for(
                 "(e => e && e.innerText.startsWith('was ') && e.offsetHeight > 0) \
                  (document.querySelector('.services-list td:nth-child(8).is-worse > .was'))",
             );
+            // Calls of a changed service are those since its change, as on its page.
+            page.wait_for(
+                "[...document.querySelectorAll('.services-list td:nth-child(3):has(.was)')] \
+                 .some(e => /^it was .+; this is since .+, and .+ in the whole range$/.test(e.title))",
+            );
         }
         page.browser.screenshot(&format!("services-changed-{width}"));
     }
+}
+
+#[test]
+fn services_have_rows_before_it_is_known_what_changed() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    hold_changes(&mut browser, true);
+    let mut page = Page::open(&mut browser, &server, "/services?live=off");
+    page.wait_for_rows("Services");
+    page.wait_for_text("numbers of the whole range until it is known what changed");
+    let names = "[...document.querySelectorAll('.services-list tr[id] .services-name')] \
+         .map(e => e.innerText.trim())";
+    let before = page.browser.evaluate(names);
+    page.point_at("document.querySelector('.services-list tbody tr')");
+    hold_changes(page.browser, false);
+    page.wait_for("document.querySelector('.services-list .badge')");
+    page.wait_until_settled();
+    // Under the pointer, rows stay in order.
+    let shown = page.browser.evaluate(&format!("{names}.slice(0, {before}.length)"));
+    assert_eq!(shown, before);
 }
 
 #[test]
@@ -566,6 +599,12 @@ fn exceptions_are_narrowed_to_a_service_and_lead_to_the_affected_transactions() 
     let counts = page.column("Affected transaction types", 0);
     assert!(counts[0].replace(',', "").parse::<u64>().unwrap() > 0, "{counts:?}");
     page.wait_for_rows("Affected transactions");
+    // Log records stand in the room that a short stack leaves below it.
+    page.wait_for(
+        "(([stack, logs]) => stack && logs && logs.left === stack.left && logs.top >= stack.bottom) \
+         (['.errors-stack', '[aria-label=\"Around it in the logs\"]'].map(part => \
+         document.querySelector(`.errors-main > ${part}`)?.getBoundingClientRect()))",
+    );
     // All examples are of one type, so only the table of types names it.
     page.click(
         "document.querySelector('table[aria-label=\"Affected transaction types\"] tbody a')",
@@ -578,7 +617,7 @@ fn transactions_sort_and_one_leads_to_its_type_and_an_example() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let mut page = Page::open(&mut browser, &server, "/transactions");
-    assert_eq!(page.headings_that_do_not_sort("Transaction types", &["Change"]), [""; 0]);
+    assert_eq!(page.headings_that_do_not_sort("Transaction types", &["What changed"]), [""; 0]);
     page.press_button("POST /checkout");
     page.wait_for_address("/transactions/web-gateway/");
     page.choose("Which are compared", "Failed");
@@ -644,6 +683,7 @@ fn a_transaction_is_looked_up_and_read_hop_by_hop() {
     page.browser.press("Enter");
     page.wait_for_address(&format!("/tx/{id}"));
     page.wait_for_rows("Hops");
+    page.wait_for_text("Of elapsed: before it");
     page.click("document.querySelector('table[aria-label=Traces] tbody a')");
     page.wait_for_address(&format!("/trace/{id}"));
 }
@@ -713,6 +753,11 @@ fn a_refused_sender_is_told_with_the_line_that_mends_it() {
         "document.querySelectorAll('[aria-label=\"Taken in\"] .figure svg').length === 2",
     );
     page.wait_for("document.querySelector('[aria-label=\"Taken in\"] .heat-lines')");
+    // A receiver that got requests has a line of its own.
+    page.wait_for(
+        "[...document.querySelectorAll('[aria-label=\"Requests a second by receiver\"] li')] \
+         .some(e => e.innerText.includes('OTLP over HTTP') && e.querySelector('svg path'))",
+    );
     page.wait_for("!document.querySelector('[aria-label=\"Taken in\"] .legends')");
     page.wait_for("document.querySelector('main a[href=\"/assets/third-party-notices.txt\"]')");
 }

@@ -1,11 +1,12 @@
-//! Actions in the search box: Enter before names are listed, and names by words.
+//! Actions in the search box: Enter before names are listed, names by words, and the keyboard.
 
 use prost::Message;
+use serde_json::{Value as Json, json};
 use tidings_proto::otlp::{Event, KeyValue, Span};
 
 use super::send_from_host;
 use crate::{
-    browser::send_logs,
+    browser::{page_objects::Page, send_logs},
     harness::{
         Server,
         browser::Browser,
@@ -130,4 +131,98 @@ fn words_lead_to_exceptions_peers_versions_and_operations() {
         browser.press("Enter");
         wait_for_address(&mut browser, path, query);
     }
+}
+
+/// Returns the search box with a closed list, or with this marked name in the open list.
+fn box_state(is_open: bool, marked: Option<&str>) -> Json {
+    json!({
+        "role": "combobox",
+        "expanded": is_open.to_string(),
+        "controls": is_open.then_some("listbox"),
+        "active": marked,
+        "selected": marked.iter().collect::<Vec<_>>(),
+    })
+}
+
+#[test]
+fn the_name_that_looks_selected_is_the_one_that_enter_opens() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_payment(&server);
+    let mut page = Page::open(&mut browser, &server, "/explore");
+    page.wait_for("document.querySelectorAll('.traces-row').length === 1");
+    assert_eq!(page.search_box(), box_state(false, None));
+    type_into_box(page.browser, "payment");
+    page.wait_for(
+        "[...document.querySelectorAll('.omni .suggest-hint')].map(e => e.innerText).join() \
+         === 'service,operation'",
+    );
+    assert_eq!(page.search_box(), box_state(true, None));
+    // Both ends of the list, with wraparound.
+    for (key, name) in [
+        ("ArrowDown", "payment"),
+        ("ArrowDown", "Payment.Authorize"),
+        ("ArrowDown", "payment"),
+        ("ArrowUp", "Payment.Authorize"),
+    ] {
+        page.browser.press(key);
+        assert_eq!(page.search_box(), box_state(true, Some(name)), "{key}");
+    }
+    page.browser.press("Escape");
+    page.wait_for("!document.querySelector('.omni [role=option]')");
+    assert_eq!(page.search_box(), box_state(false, None));
+    // An arrow opens the list again.
+    page.browser.press("/");
+    page.wait_for("document.activeElement?.id === 'omni'");
+    page.browser.press("ArrowUp");
+    page.wait_for("document.querySelectorAll('.omni [role=option]').length === 2");
+    assert_eq!(page.search_box(), box_state(true, Some("Payment.Authorize")));
+    page.browser.press("Enter");
+    wait_for_address(page.browser, "/explore", "operation=Payment.Authorize");
+    assert_eq!(page.search_box(), box_state(false, None));
+}
+
+#[test]
+fn names_are_listed_while_the_focus_is_in_the_box_and_open_by_a_click() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_payment(&server);
+    let mut page = Page::open(&mut browser, &server, "/explore");
+    page.wait_for("document.querySelectorAll('.traces-row').length === 1");
+    let option = "document.querySelector('.omni [role=option]')";
+    type_into_box(page.browser, "payment");
+    page.wait_for(option);
+    page.browser.press("Tab");
+    page.wait_for("document.activeElement?.id !== 'omni'");
+    page.wait_for(&format!("!{option}"));
+    assert_eq!(page.search_box(), box_state(false, None));
+    // The focus stays in the box from the press on a name to its click.
+    type_into_box(page.browser, "payment");
+    page.wait_for(&format!("{option}?.innerText.startsWith('payment')"));
+    page.click(option);
+    wait_for_address(page.browser, "/services/payment", "");
+}
+
+#[test]
+fn values_of_one_attribute_are_not_listed_as_those_of_another() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_from_host(&server, "checkout", "node-4", vec![span(1, 1, 0, "POST /order")]);
+    browser.open(&format!("http://{}/explore", server.http));
+    browser.wait_for("document.querySelectorAll('.traces-row').length === 1");
+    type_into_box(&mut browser, "host.name=node");
+    browser.wait_for("document.querySelector('.omni .suggest-hint')?.innerText === 'host.name'");
+    // The values of the other attribute never arrive.
+    browser.evaluate(
+        "const fetched = window.fetch; \
+         window.fetch = (request, ...rest) => { \
+         const isOther = (request.url ?? String(request)).includes('cloud.region'); \
+         window.isAsked ||= isOther; \
+         return isOther ? new Promise(() => {}) : fetched(request, ...rest); }; \
+         true",
+    );
+    type_into_box(&mut browser, "cloud.region=node");
+    browser.wait_for("window.isAsked");
+    let listed = browser.evaluate("document.querySelectorAll('.omni [role=option]').length");
+    assert_eq!(listed, json!(0));
 }

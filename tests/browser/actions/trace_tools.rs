@@ -99,11 +99,20 @@ fn the_legend_names_the_marks_of_a_trace_and_lines_of_the_axis_reach_the_bars() 
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     send_faulty(&server);
     let mut trace = TracePage::open(&mut browser, &server, &format!("{FAULTY:032x}"));
-    let (path, gap) = ("critical path, pale in calls below", "from the caller's end to the start");
+    let (path, gap) = ("critical path in its calls", "waiting to start");
     trace.wait_for_mark(gap, true);
-    let hatched = "without a span, or after the caller ended";
-    assert_eq!(trace.legend(), ["own time", "waiting for calls", path, hatched, gap]);
-    for (button, mark) in [("Critical path", path), ("Gaps", gap)] {
+    let marks = [
+        "own time",
+        "waiting for calls",
+        "critical path",
+        path,
+        "time without a span",
+        gap,
+        "after its caller ended",
+    ];
+    assert_eq!(trace.legend(), marks);
+    for (button, mark) in [("Critical path", path), ("Gaps", gap), ("Gaps", "time without a span")]
+    {
         trace.page.press_button(button);
         trace.wait_for_mark(mark, false);
         trace.page.press_button(button);
@@ -149,6 +158,31 @@ fn a_phone_names_the_service_of_each_span_above_its_operation() {
     );
     assert_eq!(legend[0], "0");
     assert!(legend[1].as_f64().unwrap() < 30.0, "{legend}");
+}
+
+#[test]
+fn a_phone_has_the_waterfall_in_view_and_all_facts_and_switches_at_a_tap() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 390, 844) else { return };
+    send_faulty(&server);
+    let mut trace = TracePage::open(&mut browser, &server, &format!("{FAULTY:032x}"));
+    trace.page.wait_until_settled();
+    trace.page.wait_for("document.querySelector('.wf-scroll').getBoundingClientRect().top < 400");
+    let are_shown = "['.trace-id', '.trace-strip > .mute'].every(part => \
+                     document.querySelector(part)?.getClientRects().length > 0)";
+    trace.page.wait_for(&format!("!{are_shown}"));
+    trace.page.press_button("All facts");
+    trace.page.wait_for(are_shown);
+    trace.page.browser.screenshot("trace-facts-390");
+    trace.page.press_button("All facts");
+    trace.page.wait_for(&format!("!{are_shown}"));
+    trace.page.press_button("Gaps");
+    trace.page.wait_for_address("gaps=0");
+    // The field is as wide as the window while the buttons of its matches stand in it.
+    trace.find("bank");
+    trace.page.wait_for("document.querySelector('.trace-find').clientWidth > 340");
+    let wide = trace.page.browser.evaluate("document.documentElement.scrollWidth - innerWidth");
+    assert!(wide.as_i64().unwrap() <= 0, "wider by {wide}");
 }
 
 #[test]
@@ -258,6 +292,7 @@ fn the_button_of_an_id_stays_in_its_line_on_a_phone() {
     let root = Span { attributes, ..span(id, 1, 0, "POST /order") };
     send_from_host(&server, "shop", "till-1", vec![root]);
     let mut trace = TracePage::open(&mut browser, &server, &format!("{id:032x}"));
+    trace.page.press_button("All facts");
     let distance = trace.page.distance_from_line("Copy the trace id");
     assert!(distance < 4.0, "trace: {distance}");
     let mut page = Page::open(&mut browser, &server, &format!("/tx/{order}"));

@@ -1,6 +1,8 @@
 //! Actions on a transaction type: the default comparison, and the moments that charts and choices
 //! show.
 
+use serde_json::json;
+
 use super::incident;
 use crate::{browser::page_objects::Page, harness::browser::Browser};
 
@@ -34,6 +36,35 @@ fn a_type_that_changed_is_compared_since_the_moment_that_its_sentence_names() {
     let mut page = Page::open(&mut browser, &server, &format!("{CHECKOUT}&basis=slow"));
     page.wait_for(&format!("{SAMPLES}.startsWith('All,Slowest')"));
     page.wait_for_text("What the slow ones have in common");
+}
+
+#[test]
+fn the_numbers_of_a_type_and_the_slowest_come_of_one_request() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let path = format!("{CHECKOUT}&basis=slow&live=off");
+    let mut page = Page::open(&mut browser, &server, &path);
+    page.wait_for(&format!("{SAMPLES}.startsWith('All,Slowest')"));
+    page.wait_until_settled();
+    // Longer steps, and the time before, have a step.
+    let asked = "performance.getEntriesByType('resource').map(e => new URL(e.name)).filter(url => \
+                 url.pathname === '/api/v1/transactions' && !url.searchParams.has('step')).length";
+    assert_eq!(page.browser.evaluate(asked), 1);
+}
+
+#[test]
+fn a_type_that_changed_is_compared_before_its_versions_are_known() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let held = json!({ "patterns": [{ "urlPattern": "*/api/v1/deployments?*" }] });
+    browser.command("Fetch.enable", held);
+    let mut page = Page::open(&mut browser, &server, &format!("{CHECKOUT}&live=off"));
+    page.wait_for(&format!("/^Before,Since [0-9]{{2}}:[0-9]{{2}}$/.test({SAMPLES})"));
+    page.wait_for_text("What is different since");
+    let samples = page.browser.evaluate(SAMPLES);
+    page.browser.command("Fetch.disable", json!({}));
+    page.wait_until_settled();
+    assert_eq!(page.browser.evaluate(SAMPLES), samples);
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! The header of a page: the menu of its time range, and the live switch.
+//! The header of a page: the search box, the menu of its time range, and the live switch.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::Page;
 
@@ -8,7 +8,28 @@ use super::Page;
 const RANGE: &str = "document.querySelector('.header [title=\"Which time is looked at\"]')";
 const LIVE: &str = "document.querySelector('.header .live')";
 
+/// The search box as assistive technology gets it. `controls` is the role of the controlled list,
+/// `active` the name that Enter opens, and `selected` the names that look selected.
+const SEARCH_BOX: &str = "(box => {
+    const said = attribute => box.getAttribute(attribute);
+    const named = attribute => document.getElementById(said(attribute));
+    const name = option => option?.querySelector('.suggest-value').innerText ?? 'no option';
+    const selected = [...document.querySelectorAll('.omni [role=option][aria-selected=true]')];
+    return {
+        role: said('role'),
+        expanded: said('aria-expanded'),
+        controls: said('aria-controls') && (named('aria-controls')?.getAttribute('role') ?? 'no list'),
+        active: said('aria-activedescendant') && name(named('aria-activedescendant')),
+        selected: selected.map(name),
+    };
+})(document.querySelector('#omni'))";
+
 impl Page<'_> {
+    /// Returns the state of the search box.
+    pub(in crate::browser) fn search_box(&mut self) -> Json {
+        self.browser.evaluate(SEARCH_BOX)
+    }
+
     /// Opens the menu of time ranges.
     pub(in crate::browser) fn open_ranges(&mut self) {
         self.click(RANGE);

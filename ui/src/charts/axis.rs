@@ -3,10 +3,9 @@
 use leptos::{html, prelude::*};
 use tidings_proto::{DurationNanos, UnixNanos};
 
+use super::LETTER_PX;
 use crate::{browser::element_size, format};
 
-/// Width of a letter of a label below a plot, in pixels.
-const LETTER_PX: f64 = 6.6;
 /// Minimum room between two labels below a plot, in pixels.
 const BETWEEN_LABELS_PX: f64 = 6.0;
 /// Minimum distance of the middle of a label from the end of the plot, as in the style sheets.

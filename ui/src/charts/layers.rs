@@ -43,7 +43,7 @@ impl Spacing {
     }
 
     /// Returns the scale at which a picture of this size fits the pane, at most 1.
-    fn scale(&self, (width, height): (f64, f64)) -> f64 {
+    pub(super) fn scale(&self, (width, height): (f64, f64)) -> f64 {
         (self.pane.0 / width.max(1.0)).min(self.pane.1 / height.max(1.0)).min(1.0)
     }
 }
@@ -53,6 +53,8 @@ impl Spacing {
 pub struct Layout {
     /// The centre of each node.
     pub nodes: Vec<(f64, f64)>,
+    /// The width of every node.
+    pub node_width: f64,
     /// The height of each node.
     pub heights: Vec<f64>,
     /// The layer of each node, from the left; its column where layers wrap.
@@ -194,7 +196,15 @@ pub fn lay_out(node_heights: &[f64], edges: &[(u32, u32)], spacing: Spacing) -> 
         Route { points, is_reversed, is_loop: false }
     };
     let routes = edges.iter().map(route).collect();
-    Layout { routes, layers: columns, width, height, heights: node_heights.to_vec(), nodes }
+    Layout {
+        nodes,
+        node_width: spacing.node_width,
+        heights: node_heights.to_vec(),
+        layers: columns,
+        routes,
+        width,
+        height,
+    }
 }
 
 /// Returns the callees of each node, in order.

@@ -1,9 +1,9 @@
 //! A graph of calls as cards and curves, with panning, zooming and keyboard navigation.
 //!
 //! Owns the curves and the choice of the first view. [`Viewport`] is the visible part.
-//! [`super::layers`] places the cards, and the page fills them. `edge_labels` places the labels
-//! of edges. `names` has the names of a picture at a small scale. `hidden_cards` leads to the cards
-//! that are not in view.
+//! [`super::layers`] places the cards, `cards` draws them, and the page fills them. `edge_labels`
+//! places the labels of edges. `names` has the names of a picture at a small scale. `hidden_cards`
+//! leads to the cards that are not in view.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -11,38 +11,43 @@ use leptos::{html, prelude::*};
 use wasm_bindgen::JsCast;
 
 use super::layers::{self, Layout, Route, Spacing};
-use crate::{browser, colour, number_format};
+use crate::browser;
 
+mod cards;
 mod edge_labels;
 mod hidden_cards;
 mod names;
 mod viewport;
 
-pub use viewport::Viewport;
+pub use viewport::{HeldView, Viewport};
 
+/// Width of a card with room.
 const WIDTH: f64 = 172.0;
-const HEIGHT: f64 = 58.0;
+const HEIGHT: f64 = 50.0;
 /// Height of the culprit's card, which has one line more.
-const CULPRIT_HEIGHT: f64 = 74.0;
-/// The pane is that of the map on a screen of 1440 by 900.
+const CULPRIT_HEIGHT: f64 = 66.0;
+/// The pane is that of the map on a screen of 1280 by 900.
 const SPACING: Spacing = Spacing {
     node_width: WIDTH,
     node_height: HEIGHT,
     between_layers: 84.0,
     between_nodes: 26.0,
-    pane: (1_100.0, 480.0),
+    pane: (1_112.0, 540.0),
 };
+/// Distances of narrower cards, between which labels have room.
+const NARROW: Spacing = Spacing { node_width: 148.0, between_nodes: 16.0, ..SPACING };
 /// Distances in a crowded picture, whose labels are hidden.
-const CROWDED: Spacing = Spacing { between_layers: 60.0, between_nodes: 16.0, ..SPACING };
+const CROWDED: Spacing = Spacing { between_layers: 42.0, between_nodes: 12.0, ..NARROW };
+/// Scale from which the letters of cards have at least 11 pixels on the screen, their size in the
+/// stylesheet.
+const READABLE_FROM: f64 = 1.0;
 /// Scale below which numbers are hidden and names are drawn over the cards at one size.
 const FAR_BELOW: f64 = 0.8;
-/// Numbers of cards between which the first view of a picture that is too small for numbers is the
-/// part around its culprit. Fewer cards, and more than can be read, are shown as a whole.
-const AROUND_CULPRIT: std::ops::RangeInclusive<usize> = 7..=40;
-/// Number of letters above which an alarm is below the name, in place of the number on the left.
-const ALARM_BESIDE_NAME_MAX: usize = 8;
-/// Number of letters of an alarm that fit there: beside a number on the right, and without one.
-const ALARM_ROOM: (usize, usize) = (13, 20);
+/// Number of cards above which a picture that is too small for numbers is shown as a whole at first,
+/// with its names at one size.
+const CARDS_MANY: usize = 40;
+/// Room for the share of failures beside the bar.
+const SHARE_ROOM: f64 = 58.0;
 /// Number of edges above which only lit edges have labels.
 const LABELLED_MAX: usize = 16;
 
@@ -90,8 +95,11 @@ pub struct NetworkNode {
     /// Its number on the right: a duration. For the culprit, the values before and since its
     /// change, which are below its alarm.
     pub right: String,
-    /// Its alarm in a word or two, as `10.2 %` or `3.5× slower`. It is drawn red.
+    /// Its alarm in a word or two, as `3.5× slower`. It is drawn red. A share that is worse is beside
+    /// the bar, and is no alarm here.
     pub alarm: Option<String>,
+    /// The share of failures beside its bar. It is empty without failures.
+    pub share: String,
     /// Set when it is the culprit. The first view of a picture that is too small for numbers is
     /// around it.
     pub is_culprit: bool,
@@ -99,8 +107,8 @@ pub struct NetworkNode {
     pub is_affected: bool,
     /// Its bar, 0 to 1.
     pub bar: f64,
-    /// Set when the bar shows failures.
-    pub bar_is_failures: bool,
+    /// Set when more fails than before. Its bar and its share are drawn red.
+    pub fails_more: bool,
     /// Its description, for screen readers.
     pub title: String,
     /// Set when it matches the search. Without any match, no node is pale.
@@ -108,10 +116,24 @@ pub struct NetworkNode {
 }
 
 impl NetworkNode {
+    /// Reports whether it has an alarm: in words, or by its share of failures.
+    const fn has_alarm(&self) -> bool {
+        self.alarm.is_some() || self.fails_more
+    }
+
     /// Returns the height of its card.
     const fn height(&self) -> f64 {
         if self.is_culprit { CULPRIT_HEIGHT } else { HEIGHT }
     }
+}
+
+/// The number by which calls are worse than before, and its word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EdgeAlarm {
+    /// The number: a share or a factor.
+    pub number: String,
+    /// The word after it: `fail`, `slower`.
+    pub word: &'static str,
 }
 
 /// A curve of the picture.
@@ -123,6 +145,9 @@ pub struct NetworkEdge {
     pub to: u32,
     /// Its words. Empty for none.
     pub label: String,
+    /// The number by which it is worse than before, which a crowded picture has in place of the
+    /// words.
+    pub alarm: Option<EdgeAlarm>,
     /// Its description.
     pub title: String,
     /// Set when its calls fail. It is drawn red.
@@ -146,17 +171,46 @@ pub struct NetworkGraph {
     pub edges: Vec<NetworkEdge>,
     layout: Layout,
     pairs: Vec<(u32, u32)>,
+    /// Set when only lit, picked and failing edges have labels.
+    is_crowded: bool,
 }
 
 impl NetworkGraph {
-    /// Lays a graph out.
+    /// Lays a graph out, with the widest distances at which its pane has all of it at full size.
     #[must_use]
-    pub fn new(nodes: Vec<NetworkNode>, edges: Vec<NetworkEdge>) -> Self {
+    pub fn new(nodes: Vec<NetworkNode>, mut edges: Vec<NetworkEdge>) -> Self {
         let pairs: Vec<(u32, u32)> = edges.iter().map(|edge| (edge.from, edge.to)).collect();
-        let spacing = if pairs.len() > LABELLED_MAX { CROWDED } else { SPACING };
         let heights: Vec<f64> = nodes.iter().map(NetworkNode::height).collect();
-        let layout = layers::lay_out(&heights, &pairs, spacing);
-        Self { nodes, edges, layout, pairs }
+        let has_labels = pairs.len() <= LABELLED_MAX;
+        let lay_out = |spacing: Spacing| (spacing, layers::lay_out(&heights, &pairs, spacing));
+        let fits = |(spacing, layout): &(Spacing, Layout)| {
+            spacing.scale((layout.width, layout.height)) >= READABLE_FROM
+        };
+        let widest = lay_out(if has_labels { SPACING } else { CROWDED });
+        let mut narrower = [NARROW, CROWDED].into_iter().filter(|_| has_labels).map(lay_out);
+        let (spacing, layout) =
+            if fits(&widest) { widest } else { narrower.find(fits).unwrap_or(widest) };
+        let is_crowded = spacing == CROWDED;
+        for edge in &mut edges {
+            let Some(EdgeAlarm { number, word }) = &edge.alarm else { continue };
+            edge.label = if is_crowded {
+                format!("{number} · {word}")
+            } else {
+                format!("{} · {number} {word}", edge.label)
+            };
+        }
+        Self { nodes, edges, layout, pairs, is_crowded }
+    }
+
+    /// Returns width and height of a card.
+    fn card_size(&self, card: &NetworkNode) -> (f64, f64) {
+        (self.layout.node_width, card.height())
+    }
+
+    /// Returns the part of a card's width that its bar leaves free for the share beside it. It is
+    /// the same for all cards, so that their bars compare.
+    fn share_room(&self) -> f64 {
+        if self.nodes.iter().any(|node| !node.share.is_empty()) { SHARE_ROOM } else { 0.0 }
     }
 
     /// Returns the index of the card in the first view: the culprit's, or the first card of the
@@ -167,17 +221,18 @@ impl NetworkGraph {
         culprit.or_else(entry).unwrap_or_default()
     }
 
-    /// Returns the first view: the whole picture. Where that is too small for numbers, it is the
-    /// part around the culprit. On a narrow screen, it is the part around the first card where the
-    /// whole is below full size.
+    /// Returns the first view: the whole picture where its letters are readable, and the part around
+    /// the first card at full size where they are not. Very many cards are shown as a whole with
+    /// their names, except on a narrow screen.
     fn first_view(&self, screen: (f64, f64)) -> Viewport {
         let whole = Viewport::fitting(self.size(), screen);
-        let is_around = AROUND_CULPRIT.contains(&self.nodes.len())
-            && self.nodes.iter().any(|node| node.is_culprit);
-        let is_narrow = screen.0 < browser::NARROW_PX;
-        let is_part = (is_around && whole.scale < FAR_BELOW) || (is_narrow && whole.scale < 1.0);
+        let is_overview = self.nodes.len() > CARDS_MANY
+            && whole.scale < FAR_BELOW
+            && screen.0 >= browser::NARROW_PX;
         match self.layout.nodes.get(self.first_card()) {
-            Some(at) if is_part => Viewport::around(*at, self.size(), screen),
+            Some(at) if whole.scale < READABLE_FROM && !is_overview => {
+                Viewport::around(*at, self.size(), screen)
+            }
             _ => whole,
         }
     }
@@ -185,7 +240,15 @@ impl NetworkGraph {
     /// Returns the view moved until a card is in it.
     fn view_showing(&self, view: Viewport, node: u32, screen: (f64, f64)) -> Viewport {
         let (card, place) = (self.nodes.get(node as usize), self.layout.nodes.get(node as usize));
-        card.zip(place).map_or(view, |(card, place)| view.showing(*place, card.height(), screen))
+        card.zip(place)
+            .map_or(view, |(card, place)| view.showing(*place, self.card_size(card), screen))
+    }
+
+    /// Returns the names of the cards in alphabetical order.
+    fn card_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+        names.sort_unstable();
+        names
     }
 
     /// Reports whether an edge ends at the culprit, whose card has the numbers of its change.
@@ -373,21 +436,47 @@ fn picture_size(field: NodeRef<html::Div>) -> Signal<(f64, f64)> {
     Memo::new(move |_| if seen.get().0 > 0.0 { seen.get() } else { first }).into()
 }
 
-/// Returns the visible part before the reader moves it: the first view, moved until the picked node
-/// is in it.
+/// Returns the visible part before the reader moves it: the held view or the first view, moved until
+/// the picked node is in it.
 fn initial_view(
     graph: StoredValue<Arc<NetworkGraph>>,
     size: Signal<(f64, f64)>,
     picked: Signal<Option<GraphSelection>>,
+    held: RwSignal<Option<HeldView>>,
 ) -> Viewport {
     let size = size.get();
     graph.with_value(|graph| {
-        let first = graph.first_view(size);
+        let held = held.with(|held| held.as_ref()?.view_for(&graph.card_names(), size));
+        let first = held.unwrap_or_else(|| graph.first_view(size));
         match picked.get() {
             Some(GraphSelection::Node(node)) => graph.view_showing(first, node, size),
             _ => first,
         }
     })
+}
+
+/// Holds the view for the picture that replaces this one, if the pointer is in this one.
+fn hold_view(picture: NetworkState, held: RwSignal<Option<HeldView>>) {
+    on_cleanup(move || {
+        let pointed = document().query_selector(".network-drawing:hover").ok().flatten();
+        let next = pointed.and_then(|_| {
+            let (view, pane) =
+                (picture.shown.try_get_untracked()?, picture.size.try_get_untracked()?);
+            picture.graph.try_with_value(|graph| HeldView::new(&graph.card_names(), pane, view))
+        });
+        // Only the next picture reads it.
+        held.try_update_untracked(|held| *held = next);
+    });
+}
+
+/// The cards of all nodes.
+fn node_views(picture: NetworkState, graph: &NetworkGraph) -> impl IntoView + use<> {
+    let share_room = graph.share_room();
+    let nodes = (0_u32..).zip(&graph.nodes).zip(&graph.layout.nodes);
+    let view = |((at, node), place): ((u32, _), &_)| {
+        cards::node_view(picture, (at, node), *place, share_room)
+    };
+    nodes.map(view).collect_view()
 }
 
 /// The picture. It fills its container, which sets its height.
@@ -403,6 +492,8 @@ pub fn Network(
     /// The visible part; the first view while `None`. The page keeps it, so that a newer graph is
     /// shown at the same position.
     view: RwSignal<Option<Viewport>>,
+    /// The view that a replaced picture had under the pointer. The page keeps it, too.
+    held: RwSignal<Option<HeldView>>,
     /// The subject, for screen readers.
     #[prop(into)]
     label: String,
@@ -411,7 +502,7 @@ pub fn Network(
     let size = picture_size(field);
     let stored = StoredValue::new(Arc::clone(&graph));
     let shown =
-        Memo::new(move |_| view.get().unwrap_or_else(|| initial_view(stored, size, picked)));
+        Memo::new(move |_| view.get().unwrap_or_else(|| initial_view(stored, size, picked, held)));
     let drag = RwSignal::new(None);
     let (pointed, pointed_node) = (RwSignal::new(None), RwSignal::new(None));
     let picture = NetworkState {
@@ -430,18 +521,20 @@ pub fn Network(
         format!("translate({left:.2} {top:.2}) scale({scale:.4})")
     };
     let is_far = Memo::new(move |_| shown.get().scale < FAR_BELOW);
-    let is_crowded = graph.edges.len() > LABELLED_MAX;
+    let is_crowded = graph.is_crowded;
     let has_lit = graph.nodes.iter().any(|node| node.is_highlighted);
     let labels = (0_u32..).zip(&graph.edges).zip(graph.label_positions());
     let labels = labels
         .filter_map(|((at, edge), position)| Some(label_view(picture, at, edge, position?)))
         .collect_view();
+    // Labels that are shown in a crowded picture are wider than the gaps between its cards.
+    let (labels, upper_labels) =
+        if is_crowded { (None, Some(labels)) } else { (Some(labels), None) };
     let edges = (0_u32..).zip(&graph.edges).zip(&graph.layout.routes);
     let edges = edges.map(|((at, edge), route)| edge_view(picture, at, edge, route)).collect_view();
-    let nodes = (0_u32..).zip(&graph.nodes).zip(&graph.layout.nodes);
-    let nodes =
-        nodes.map(|((at, node), place)| node_view(picture, at, node, *place)).collect_view();
+    let nodes = node_views(picture, &graph);
     keep_focus();
+    hold_view(picture, held);
     view! {
         <div
             node_ref=field
@@ -468,6 +561,7 @@ pub fn Network(
                     {edges}
                     {labels}
                     {nodes}
+                    {upper_labels}
                     {names::names_view(picture)}
                 </g>
             </svg>
@@ -567,120 +661,10 @@ fn label_view(
     }
 }
 
-fn node_view(
-    picture: NetworkState,
-    at: u32,
-    node: &NetworkNode,
-    place: (f64, f64),
-) -> impl IntoView + use<> {
-    let is_picked = move || picture.picked.get() == Some(GraphSelection::Node(at));
-    let is_first = picture.graph.with_value(|graph| graph.first_card() == at as usize);
-    let is_reached = move || match picture.picked.get() {
-        Some(GraphSelection::Node(node)) => node == at,
-        _ => is_first,
-    };
-    let height = node.height();
-    let (left, top) = (-WIDTH / 2.0, -height / 2.0);
-    let bar = (node.bar.clamp(0.0, 1.0) * (WIDTH - 26.0)).max(0.0);
-    let bar_y = top + height - 12.0;
-    let (alarm, long_alarm) = alarms(node);
-    let has_sign = node.sign.path().is_some();
-    let room = if alarm.is_some() { 13.0 } else { 20.0 } - if has_sign { 2.0 } else { 0.0 };
-    let sign = node.sign.path().map(|path| {
-        let shift = format!("translate({:.1} {:.1}) scale(.85)", left + 12.0, top + 9.0);
-        view! { <path class="network-sign" transform=shift d=path /> }
-    });
-    let (name_x, name_y) = (left + if has_sign { 31.0 } else { 13.0 }, top + 20.0);
-    let is_outside = !matches!(node.sign, NodeIcon::Service | NodeIcon::User);
-    // The few colours are for services only.
-    let hue = (node.sign == NodeIcon::Service).then(|| colour::hue_value(&node.name));
-    view! {
-        <g
-            id=node_id(at)
-            class="network-node"
-            class:is-outside=is_outside
-            class:is-user=node.sign == NodeIcon::User
-            class:is-culprit=node.is_culprit
-            class:is-affected=node.is_affected
-            class:has-failed=node.alarm.is_some()
-            class:is-lit=node.is_highlighted
-            class:is-picked=is_picked
-            transform=format!("translate({:.1} {:.1})", place.0, place.1)
-            tabindex=move || if is_reached() { "0" } else { "-1" }
-            role="button"
-            aria-label=node.title.clone()
-            aria-pressed=move || is_picked().to_string()
-            style=("--hue", hue)
-            on:click=move |_| picture.on_pick.run(Some(GraphSelection::Node(at)))
-            on:keydown=move |event| picture.on_key_down(&event, at)
-            on:pointerenter=move |_| picture.pointed_node.set(Some(at))
-            on:pointerleave=move |_| picture.pointed_node.set(None)
-            on:focus=move |_| picture.pointed_node.set(Some(at))
-            on:blur=move |_| picture.pointed_node.set(None)
-        >
-            <title>{node.title.clone()}</title>
-            <rect class="network-card" x=left y=top width=WIDTH height=height rx="7" />
-            <rect class="network-edge-mark" x=left y=top + 1.0 width="4" height=height - 2.0 rx="2" />
-            {sign}
-            <text class="network-name" x=name_x y=name_y>{number_format::truncate_to_width(&node.name, room)}</text>
-            <text class="network-alarm" x=-left - 12.0 y=name_y>{alarm}</text>
-            {numbers_view(node, long_alarm, (left, top))}
-            <rect class="network-track" x=left + 13.0 y=bar_y width=WIDTH - 26.0 height="4" rx="2" />
-            <rect
-                class="network-bar"
-                class:is-failures=node.bar_is_failures
-                x=left + 13.0
-                y=bar_y
-                width=bar
-                height="4"
-                rx="2"
-            />
-        </g>
-    }
-}
-
-/// Returns the alarm of a card: a short one for the line of the name, or a longer one for the line
-/// below.
-fn alarms(node: &NetworkNode) -> (Option<String>, Option<String>) {
-    let Some(alarm) = &node.alarm else { return (None, None) };
-    if alarm.chars().count() <= ALARM_BESIDE_NAME_MAX {
-        return (Some(format!("● {alarm}")), None);
-    }
-    (None, Some(format!("● {}", number_format::truncate(alarm, ALARM_ROOM.1))))
-}
-
-/// The second line of a card, with its numbers. A long alarm replaces the numbers that do not fit
-/// beside it. Numbers of the culprit's change are on a third line.
-fn numbers_view(
-    node: &NetworkNode,
-    long_alarm: Option<String>,
-    (left, top): (f64, f64),
-) -> impl IntoView + use<> {
-    let letters = long_alarm.as_ref().map_or(0, |alarm| alarm.chars().count());
-    let right = (node.is_culprit || letters <= ALARM_ROOM.0 + 2).then(|| node.right.clone());
-    let second = top + 38.0;
-    let (right_at, down) =
-        if node.is_culprit { (left + 13.0, second + 16.0) } else { (-left - 12.0, second) };
-    let first = match long_alarm {
-        Some(alarm) => view! {
-            <text class="network-alarm is-long" x=left + 13.0 y=second>{alarm}</text>
-        }
-        .into_any(),
-        None => view! {
-            <text class="network-number" x=left + 13.0 y=second>{node.left.clone()}</text>
-        }
-        .into_any(),
-    };
-    view! {
-        {first}
-        <text class="network-number is-right" x=right_at y=down>{right}</text>
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{
-        CULPRIT_HEIGHT, HEIGHT, NetworkGraph, Route, Viewport, arrow, curve,
+        CULPRIT_HEIGHT, EdgeAlarm, HEIGHT, NetworkGraph, Route, Viewport, arrow, curve,
         edge_labels::label_at,
         names::tests::{edge, node},
     };
@@ -692,14 +676,14 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_that_does_not_fit_is_seen_at_life_size_around_the_culprit() {
+    fn a_picture_that_does_not_fit_is_seen_at_life_size_around_what_is_at_fault() {
         let (small, screen) = (chain(3), (1_000.0, 500.0));
         let picture = (small.layout.width, small.layout.height);
         assert_eq!(small.first_view(screen), Viewport::fitting(picture, screen));
         for count in [8, 15, 40] {
             let mut graph = chain(count);
-            let whole = Viewport::fitting(graph.size(), screen);
-            assert_eq!(graph.first_view(screen), whole, "nothing is worth more than the rest");
+            let view = graph.first_view(screen);
+            assert_eq!((view.scale, view.left), (1.0, 28.0), "the left part, nothing is at fault");
             let last = graph.nodes.len() - 1;
             graph.nodes[last].is_culprit = true;
             let view = graph.first_view(screen);
@@ -714,16 +698,13 @@ mod tests {
                 assert_eq!(shown, view, "{near} of {count} is in view");
             }
         }
-        let mut graph = chain(8);
-        graph.nodes[7].is_culprit = true;
-        for (scale, is_whole) in [(0.85, true), (0.75, false)] {
-            let screen = (graph.layout.width * scale + 56.0, graph.layout.height * scale + 56.0);
-            let is_all = graph.first_view(screen).has_all(graph.size(), screen);
-            assert_eq!(is_all, is_whole, "numbers are visible at {scale}: {is_whole}");
+        let graph = chain(8);
+        for (scale, is_whole) in [(1.01, true), (0.99, true), (0.97, false)] {
+            let screen = (graph.layout.width * scale + 32.0, graph.layout.height * scale + 32.0);
+            let view = graph.first_view(screen);
+            assert!(view.scale >= 1.0, "letters of cards have 11 pixels");
+            assert_eq!(view.has_all(graph.size(), screen), is_whole, "{scale}");
         }
-        let mut few = chain(6);
-        few.nodes[5].is_culprit = true;
-        assert!(few.first_view(screen).scale < 1.0, "no card of a few is cut");
         assert!(chain(41).first_view(screen).scale < 0.2, "many are seen as a whole");
         assert_eq!(chain(41).first_view((400.0, 500.0)).scale, 1.0, "but not on a narrow screen");
     }
@@ -747,11 +728,29 @@ mod tests {
     }
 
     #[test]
-    fn layers_of_a_crowded_picture_stand_nearer_to_each_other() {
-        let labelled = chain(17).layout.nodes;
-        let crowded = chain(18).layout.nodes;
-        let step = |nodes: &[(f64, f64)]| nodes[1].0 - nodes[0].0;
-        assert_eq!((step(&labelled), step(&crowded)), (256.0, 232.0));
+    fn layers_stand_nearer_to_each_other_where_that_shows_all_of_them_or_edges_are_many() {
+        let step = |count: u32| {
+            let graph = chain(count);
+            (graph.layout.nodes[1].0 - graph.layout.nodes[0].0, graph.is_crowded)
+        };
+        assert_eq!(step(4), (256.0, false));
+        assert_eq!(step(5), (232.0, false), "narrower cards with the labels of their edges");
+        assert_eq!(step(6), (190.0, true), "all six columns are in the pane");
+        assert_eq!(step(7), (256.0, false), "seven are not");
+        assert_eq!((step(17), step(18)), ((256.0, false), (190.0, true)), "many edges");
+    }
+
+    #[test]
+    fn an_edge_that_is_worse_has_its_number_also_in_a_crowded_picture() {
+        let label = |count: u32| {
+            let nodes = (0..count).map(|at| node(&format!("service-{at}"))).collect();
+            let mut edges: Vec<_> = (1..count).map(|to| edge(to - 1, to, 1.0)).collect();
+            edges[0].label = "60.0 /min · 390 ms".to_owned();
+            edges[0].alarm = Some(EdgeAlarm { number: "20.0 %".to_owned(), word: "fail" });
+            NetworkGraph::new(nodes, edges).edges[0].label.clone()
+        };
+        assert_eq!(label(4), "60.0 /min · 390 ms · 20.0 % fail");
+        assert_eq!(label(18), "20.0 % · fail");
     }
 
     #[test]
@@ -767,6 +766,6 @@ mod tests {
         assert_eq!(arrow(&route), "M0.0 0.0l7 -4v8z");
         assert_eq!((curve(&Route::default()), label_at(&Route::default())), (String::new(), None));
         let own = Route { points: vec![(10.0, 40.0)], is_reversed: false, is_loop: true };
-        assert!(curve(&own).starts_with("M-4.0 11.0c"));
+        assert!(curve(&own).starts_with("M-4.0 15.0c"));
     }
 }

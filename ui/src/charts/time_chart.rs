@@ -196,9 +196,15 @@ impl TimeChart {
         (0..self.buckets.count).any(|bucket| self.few_calls(bucket).is_some() && is_drawn(bucket))
     }
 
-    /// Returns the words for dashed lines, where the chart has values of few calls.
-    pub(crate) fn few_calls_words(&self) -> Option<String> {
-        self.has_few_calls().then(|| format!("dashed: <{SOLID_CALLS_MIN} calls"))
+    /// Returns the words at the heading: the note, and the key of dashed lines, where the chart has
+    /// values of few calls.
+    fn heading_words(&self, note: &str) -> String {
+        let key = self.has_few_calls().then(|| format!("dashed: <{SOLID_CALLS_MIN} calls"));
+        match key {
+            Some(key) if note.is_empty() => key,
+            Some(key) => format!("{note}; {key}"),
+            None => note.to_owned(),
+        }
     }
 
     /// Returns the greatest value that the axis has to reach, in its unit. The values of a part of a
@@ -352,7 +358,7 @@ pub fn TimeChartView(
     /// Its heading.
     #[prop(into)]
     title: String,
-    /// Words at the heading.
+    /// Words at the heading. The key of dashed lines follows them.
     #[prop(into, optional)]
     note: String,
     /// Its content.
@@ -385,7 +391,7 @@ pub fn TimeChartView(
         "{title} over time. Arrow keys read it, Shift and arrow keys choose a stretch, Enter looks at it.{}",
         if on_pick.is_some() { " m compares what began since then." } else { "" }
     );
-    let name = title.clone();
+    let (name, note) = (title.clone(), chart.heading_words(&note));
     view! {
         <figure class="chart" aria-label=name>
             <div class="panel-head" title=dashed>
@@ -696,9 +702,10 @@ mod tests {
         assert_eq!(words(0).as_deref(), Some("of 1 call"));
         assert_eq!((words(1), words(2)), (None, None));
         assert_eq!(words(3).as_deref(), Some("of 3 calls, part of the step"));
-        assert_eq!(chart.few_calls_words().as_deref(), Some("dashed: <10 calls"));
+        assert_eq!(chart.heading_words(""), "dashed: <10 calls");
+        assert_eq!(chart.heading_words("7 of 63"), "7 of 63; dashed: <10 calls");
         let cut = chart.with_calls(vec![Some(10), Some(10), None, Some(3)]);
-        assert_eq!(cut.few_calls_words(), None, "few of a part of a step are usual");
+        assert_eq!(cut.heading_words("7 of 63"), "7 of 63", "few of a part of a step are usual");
     }
 
     #[test]

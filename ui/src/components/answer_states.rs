@@ -27,13 +27,7 @@ pub fn LoadingRows(
     #[prop(default = 8)]
     count: usize,
 ) -> impl IntoView {
-    let is_long = RwSignal::new(false);
-    let say = move || {
-        is_long.try_set(true);
-    };
-    if let Ok(timer) = set_timeout_with_handle(say, LONG_WAIT) {
-        on_cleanup(move || timer.clear());
-    }
+    let is_long = browser::use_elapsed(LONG_WAIT);
     let rows = (0..count).map(|_| view! { <div class="loading-row"></div> }).collect_view();
     view! {
         <div class="loading" role="status" aria-label="Loading">

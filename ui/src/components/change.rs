@@ -9,7 +9,8 @@ use leptos_router::components::A;
 use tidings_proto::{
     DurationNanos, UnixNanos,
     api::{
-        Cause, CauseKind, Change, ChangeKind, ChangeSentence, ChangedGroup, Subject, SubjectKind,
+        Cause, CauseKind, Change, ChangeKind, ChangeSentence, ChangedGroup, GroupStats, Subject,
+        SubjectKind,
     },
 };
 
@@ -22,6 +23,10 @@ const NAME_MAX: usize = 60;
 const AFFECTED: &str = "affected by ";
 /// Words for numbers that are worse than before where chance may explain it.
 pub const MAY_BE_CHANCE: &str = "worse, but may be chance";
+/// Words in place of the numbers of a change that is not seen in those of its row.
+const WHOLE_TIME: &str = "numbers of the whole range";
+/// Share of the value of a change by which the one in its row may differ.
+const ROW_DIFFERENCE_MAX: f64 = 0.1;
 /// Factor below which a difference is clearer than a factor.
 const FACTOR_MIN: f64 = 1.5;
 
@@ -320,19 +325,45 @@ pub fn change_cell(
         .filter(|own| is_same_subject(&own.subject, &group.service, group.operation.as_deref()));
     let change = own.map(|own| &own.change).or(group.changes.first());
     let owner = if sentence.is_some() && own.is_none() { "its " } else { "" };
-    with_numbers(change_badge(group, headline), change, owner)
+    with_numbers(change_badge(group, headline), change.and_then(|of| row_numbers(group, of, owner)))
 }
 
-/// A badge with the values before and since its change. The owner stands before them where the badge
-/// is about something else.
-fn with_numbers(
-    badge: AnyView,
-    change: Option<&Change>,
-    owner: &'static str,
-) -> impl IntoView + use<> {
-    let numbers = change.and_then(number_text);
-    let numbers = numbers.map(|numbers| view! { <span class="mono mute">{owner}{numbers}</span> });
+/// A badge with words beside it, which have a class.
+fn with_numbers(badge: AnyView, numbers: Option<(&'static str, String)>) -> impl IntoView + use<> {
+    let numbers = numbers.map(|(class, words)| view! { <span class=class>{words}</span> });
     view! { <div class="change-cell">{badge} {numbers}</div> }
+}
+
+/// Returns the values before and since a change of a row's group, with the class of the text. The
+/// owner stands before them where the badge is about something else. A change without a begin may be
+/// one of the last part of the window only: the row has the numbers of the whole window, which would
+/// contradict those of the change, and says so.
+fn row_numbers(
+    group: &ChangedGroup,
+    change: &Change,
+    owner: &str,
+) -> Option<(&'static str, String)> {
+    let numbers = number_text(change)?;
+    let is_stated = group.since.is_some()
+        || value_in(&group.now, change).is_none_or(|value| {
+            (value - change.now).abs() <= ROW_DIFFERENCE_MAX * change.now.abs()
+        });
+    let stated = || ("mono mute", format!("{owner}{numbers}"));
+    Some(if is_stated { stated() } else { ("whole-time mute", WHOLE_TIME.to_owned()) })
+}
+
+/// Returns the value of the aspect of a change in the numbers of a group. `None` where they do not
+/// have it.
+fn value_in(stats: &GroupStats, change: &Change) -> Option<f64> {
+    let nanos = match (change.kind, change.quantile) {
+        (ChangeKind::Errors, _) => return Some(stats.error_share),
+        (ChangeKind::Throughput, _) => return Some(stats.rate_per_second),
+        (ChangeKind::Latency, Some(50)) => stats.p50_nano,
+        (ChangeKind::Latency, Some(95)) => stats.p95_nano,
+        (ChangeKind::Latency, Some(99)) => stats.p99_nano,
+        _ => return None,
+    };
+    Some(nanos.0 as f64)
 }
 
 /// A change as a badge whose title is the full sentence.
@@ -509,290 +540,4 @@ pub fn join_names(words: &[String]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use tidings_proto::api::{
-        AttributeName, Cause, CauseKind, Change, ChangeKind, Subject, SubjectKind,
-    };
-
-    use super::{
-        ChangeSentence, ChangedGroup, MAY_BE_CHANCE, Tone, badge_text, badge_title, badge_tone,
-        before_title, called_change, cause_text, change_text, change_tone, felt_text, full_text,
-        join_names, number_text, number_title, row_text, sentence_of, subject_text, truncate_name,
-        unchanged_text,
-    };
-
-    fn change(kind: ChangeKind, before: f64, now: f64) -> Change {
-        Change {
-            kind,
-            is_worse: now > before,
-            before,
-            now,
-            factor: (before > 0.0).then(|| now / before),
-            difference: now - before,
-            quantile: None,
-            worse_quantiles: Vec::new(),
-            since_unix_nano: None,
-            p_value: 0.001,
-            text: Some("CardDeclined".to_owned()),
-            id: None,
-        }
-    }
-
-    #[test]
-    fn a_change_is_said_in_the_unit_that_reads_best() {
-        let cases = [
-            (ChangeKind::Latency, 103e6, 402e6, "3.9× slower"),
-            (ChangeKind::Latency, 402e6, 103e6, "3.9× faster"),
-            (ChangeKind::Latency, 132e6, 180e6, "48.0 ms slower"),
-            (ChangeKind::Latency, 0.0, 180e6, "180 ms slower"),
-            (ChangeKind::Errors, 0.001, 0.102, "10.2 % fail"),
-            (ChangeKind::Throughput, 20.0, 18.0, "10.0 % fewer calls"),
-            (ChangeKind::Throughput, 20.0, 60.0, "3.0× more calls"),
-            (ChangeKind::Throughput, 0.0, 60.0, "more calls"),
-            (ChangeKind::NewException, 0.0, 3.0, "new exception CardDeclined"),
-            (ChangeKind::NewLogPattern, 0.0, 3.0, "new log pattern: CardDeclined"),
-            (ChangeKind::Missing, 2.0, 0.0, "no calls any more"),
-            (ChangeKind::Missing, 0.0, 0.667, "sends no span for 66.7 % of its calls"),
-            (ChangeKind::New, 0.0, 2.0, "new, 120 calls a minute"),
-            (ChangeKind::Callees, 0.0, 0.5, "calls others than before"),
-            (ChangeKind::Repeats, 1.0, 700.0, "called 700 times by one span"),
-        ];
-        for (kind, before, now, expected) in cases {
-            assert_eq!(change_text(&change(kind, before, now)), expected, "{before} to {now}");
-        }
-    }
-
-    #[test]
-    fn a_change_is_said_with_what_it_was() {
-        let now = tidings_proto::UnixNanos(1);
-        let mut slower = change(ChangeKind::Latency, 103e6, 402e6);
-        for (quantile, of) in [(None, ""), (Some(0), "mean "), (Some(50), "p50 ")] {
-            slower.quantile = quantile;
-            let expected = format!("3.9× slower ({of}402 ms, it was 103 ms)");
-            assert_eq!(full_text(&slower, now), expected);
-        }
-        assert_eq!(
-            full_text(&change(ChangeKind::Callees, 0.0, 0.5), now),
-            "calls others than before"
-        );
-    }
-
-    #[test]
-    fn a_row_names_the_quantile_of_a_change_that_its_numbers_are_not_of() {
-        let mut slower = change(ChangeKind::Latency, 103e6, 402e6);
-        for (quantile, expected) in
-            [(Some(50), "p50 3.9× slower"), (Some(95), "3.9× slower"), (None, "3.9× slower")]
-        {
-            slower.quantile = quantile;
-            assert_eq!(row_text(&slower, 95), expected);
-        }
-        slower.quantile = Some(50);
-        let now = tidings_proto::UnixNanos(1);
-        assert_eq!(number_title(&slower, now), "3.9× slower: p50 103 → 402 ms");
-        let failing = change(ChangeKind::Errors, 0.001, 0.102);
-        assert_eq!(row_text(&failing, 95), "10.2 % fail");
-        let callees = change(ChangeKind::Callees, 0.0, 0.5);
-        assert_eq!(number_title(&callees, now), "calls others than before");
-    }
-
-    #[test]
-    fn numbers_of_a_change_name_their_quantile_and_stand_in_order_of_time() {
-        let mut slower = change(ChangeKind::Latency, 212e6, 457e6);
-        slower.quantile = Some(50);
-        assert_eq!(number_text(&slower).as_deref(), Some("p50 212 → 457 ms"));
-        slower.now = 1.34e9;
-        assert_eq!(number_text(&slower).as_deref(), Some("p50 212 ms → 1.34 s"));
-        (slower.before, slower.now) = (125e9, 185e9);
-        assert_eq!(number_text(&slower).as_deref(), Some("p50 2 min 5 s → 3 min 5 s"));
-        let failing = change(ChangeKind::Errors, 0.001, 0.102);
-        assert_eq!(number_text(&failing).as_deref(), Some("0.1 → 10.2 %"));
-        let more = change(ChangeKind::Throughput, 0.5, 2.0);
-        assert_eq!(number_text(&more).as_deref(), Some("30.0 → 120 /min"));
-        for kind in [ChangeKind::New, ChangeKind::NewException, ChangeKind::ClockSkew] {
-            assert_eq!(number_text(&change(kind, 1.0, 2.0)), None, "{kind:?}");
-        }
-    }
-
-    /// Returns a service without a change, with as many calls now as before.
-    fn service(name: &str) -> ChangedGroup {
-        let stats = serde_json::json!({
-            "count": 9, "ratePerSecond": 1.0, "errorCount": 0, "errorShare": 0.0,
-            "p50Nano": "1", "p95Nano": "1",
-        });
-        serde_json::from_value(serde_json::json!({
-            "service": name, "now": stats, "before": stats, "steps": [], "baselineSteps": [],
-            "changes": [], "score": 0.0,
-        }))
-        .unwrap()
-    }
-
-    /// Returns the headline that `northpay`, called by `payment`, is slower with a version of
-    /// `mesh`.
-    fn headline() -> ChangeSentence {
-        let subject = Subject {
-            kind: SubjectKind::Peer,
-            service: "payment".to_owned(),
-            operation: None,
-            peer: Some("northpay".to_owned()),
-        };
-        let cause = Cause {
-            kind: CauseKind::Version,
-            service: "mesh".to_owned(),
-            attribute: None,
-            value: Some("1.9.0".to_owned()),
-            changed_share: 0.9,
-            rest_share: 0.1,
-            before_share: 0.0,
-            first_seen_unix_nano: None,
-        };
-        let change = change(ChangeKind::Latency, 103e6, 402e6);
-        ChangeSentence { subject, change, with: vec![cause], explained_share: None }
-    }
-
-    #[test]
-    fn a_service_that_the_headline_names_is_not_as_usual_and_feels_nothing() {
-        let headline = headline();
-        let role = |group: &ChangedGroup| {
-            let (sentence, only_feels) = sentence_of(group, Some(&headline))?;
-            let name = (group.service.as_str(), None);
-            Some(badge_text(sentence, name, only_feels, tidings_proto::UnixNanos(1)))
-        };
-        let northpay = ChangedGroup { uninstrumented: true, ..service("northpay") };
-        let feels = |name: &str| ChangedGroup {
-            sentence: Some(headline.clone()),
-            only_feels: true,
-            ..service(name)
-        };
-        for (group, expected) in [
-            (northpay, Some("3.9× slower")),
-            (service("northpay"), None),
-            (service("payment"), Some("northpay 3.9× slower")),
-            (feels("payment"), Some("northpay 3.9× slower")),
-            (service("mesh"), Some("1.9.0: northpay 3.9× slower")),
-            (feels("web"), Some("northpay")),
-            (service("cart"), None),
-        ] {
-            assert_eq!(role(&group).as_deref(), expected, "{group:?}");
-        }
-    }
-
-    #[test]
-    fn the_words_and_the_title_of_a_badge_say_that_a_group_only_feels_a_change() {
-        let (headline, now) = (headline(), tidings_proto::UnixNanos(1));
-        let feels = |name: &str| ChangedGroup {
-            sentence: Some(headline.clone()),
-            only_feels: true,
-            ..service(name)
-        };
-        let felt = |group: &ChangedGroup| felt_text(group, Some(&headline), now);
-        assert_eq!(felt(&feels("web")).as_deref(), Some("northpay"));
-        assert_eq!(felt(&feels("payment")), None, "the headline names it");
-        assert_eq!(felt(&service("cart")), None);
-        let titles = [true, false].map(|only_feels| badge_title(&headline, only_feels, now));
-        assert_eq!(titles[0], format!("affected by {}", titles[1]));
-        assert!(titles[1].starts_with("northpay: 3.9× slower"), "{titles:?}");
-    }
-
-    #[test]
-    fn a_service_that_calls_the_changed_endpoint_has_its_name_and_the_words_of_the_badge() {
-        let (mut headline, now) = (headline(), tidings_proto::UnixNanos(1));
-        let called = |group: &ChangedGroup, headline: &ChangeSentence| {
-            let called = called_change(group, Some(headline), now)?;
-            Some((called.name, called.badge))
-        };
-        let expected = Some(("northpay".to_owned(), "northpay 3.9× slower".to_owned()));
-        assert_eq!(called(&service("payment"), &headline), expected);
-        let northpay = ChangedGroup { uninstrumented: true, ..service("northpay") };
-        for group in [northpay, service("mesh"), service("cart")] {
-            assert_eq!(called(&group, &headline), None, "{group:?}");
-        }
-        headline.with[0].service = "payment".to_owned();
-        assert_eq!(called(&service("payment"), &headline), None, "the cause is its own");
-        headline.with.clear();
-        headline.change.is_worse = false;
-        assert_eq!(called(&service("payment"), &headline), None, "better is no alarm");
-    }
-
-    #[test]
-    fn nothing_is_as_usual_without_enough_calls_to_compare_with() {
-        let mut group = service("cart");
-        assert_eq!(unchanged_text(&group), "as usual");
-        group.is_uncertain = true;
-        assert_eq!(unchanged_text(&group), "worse, but may be chance");
-        group.now.count = 0;
-        assert_eq!(unchanged_text(&group), "no calls now");
-        group.before.count = 0;
-        assert_eq!(unchanged_text(&group), "no calls before");
-    }
-
-    #[test]
-    fn the_title_of_a_number_says_where_chance_may_explain_it() {
-        let before = || Some("3.0 %".to_owned());
-        assert_eq!(before_title(before(), false).as_deref(), Some("it was 3.0 %"));
-        let both = "it was 3.0 %; worse, but may be chance";
-        assert_eq!(before_title(before(), true).as_deref(), Some(both));
-        assert_eq!(before_title(None, true).as_deref(), Some(MAY_BE_CHANCE));
-        assert_eq!(before_title(None, false), None);
-    }
-
-    #[test]
-    fn a_subject_is_named_by_what_it_is() {
-        let mut subject = Subject {
-            kind: SubjectKind::Service,
-            service: "payment".to_owned(),
-            operation: Some("charge".to_owned()),
-            peer: Some("northpay".to_owned()),
-        };
-        assert_eq!(subject_text(&subject), "payment");
-        subject.kind = SubjectKind::Operation;
-        assert_eq!(subject_text(&subject), "charge of payment");
-        subject.kind = SubjectKind::Peer;
-        assert_eq!(subject_text(&subject), "northpay");
-        assert_eq!(truncate_name(&"x".repeat(10_000)).chars().count(), 61);
-    }
-
-    #[test]
-    fn a_cause_is_named_by_what_it_is() {
-        let cause = |kind, key: Option<&str>, value: Option<&str>| {
-            cause_text(&Cause {
-                kind,
-                service: "payment".to_owned(),
-                attribute: key
-                    .map(|key| AttributeName { scope: "resource".to_owned(), key: key.to_owned() }),
-                value: value.map(str::to_owned),
-                changed_share: 0.9,
-                rest_share: 0.1,
-                before_share: 0.0,
-                first_seen_unix_nano: None,
-            })
-        };
-        let version = cause(CauseKind::Version, Some("service.version"), Some("2.14.0"));
-        assert_eq!(version, "payment 2.14.0");
-        assert_eq!(
-            cause(CauseKind::Host, Some("host.name"), Some("node-4")),
-            "host.name = node-4 of payment"
-        );
-        assert_eq!(cause(CauseKind::Attribute, Some("tenant"), None), "no tenant in payment");
-        assert_eq!(cause(CauseKind::Exception, None, Some("Timeout")), "Timeout in payment");
-        assert_eq!(cause(CauseKind::MoreCalls, None, None), "more calls of payment");
-    }
-
-    #[test]
-    fn red_is_kept_for_what_hurts() {
-        assert_eq!(change_tone(&change(ChangeKind::Errors, 0.0, 0.5)), Tone::Error);
-        assert_eq!(change_tone(&change(ChangeKind::Latency, 1.0, 1.5)), Tone::Warning);
-        assert_eq!(change_tone(&change(ChangeKind::Latency, 2.0, 1.0)), Tone::Good);
-        let slower = change(ChangeKind::Latency, 1.0, 3.0);
-        let tones = [false, true].map(|is_elsewhere| badge_tone(&slower, is_elsewhere));
-        assert_eq!(tones, [Tone::Error, Tone::Warning]);
-    }
-
-    #[test]
-    fn a_list_reads_as_a_sentence() {
-        let words = ["a", "b", "c"].map(str::to_owned);
-        assert_eq!(
-            [&words[..0], &words[..1], &words[..2], &words].map(join_names),
-            ["", "a", "a and b", "a, b and c"]
-        );
-    }
-}
+mod tests;

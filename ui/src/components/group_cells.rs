@@ -1,7 +1,7 @@
 //! Cells that compare a group of a report with its baseline. Failures and durations are those since
-//! the group's change, or of the whole window where it has none. Calls are those of the whole
-//! window, so that a column of them sorts. Sparklines have both times on one scale, with the
-//! baseline dashed behind.
+//! the group's change, or of the whole window where it has none. So are the calls of a service, as
+//! on its page; those of a transaction type are of the whole window, as in the list of types.
+//! Sparklines have both times on one scale, with the baseline dashed behind.
 
 use leptos::prelude::*;
 use tidings_proto::{
@@ -9,7 +9,10 @@ use tidings_proto::{
     api::{Change, ChangeKind, ChangeStep, ChangedGroup, GroupStats, TimeWindow},
 };
 
-use super::{NumberCell, SparkTone, Sparkline, report::CHANGED_ROWS};
+use super::{
+    NumberCell, SparkTone, Sparkline,
+    report::{TIMES_OF_SERVICES, TIMES_OF_TYPES},
+};
 use crate::{browser, charts::time_buckets::TimeBuckets, format, format::rates, number_format};
 
 /// A series of steps and that of the baseline. `None` is a step without a value.
@@ -75,12 +78,19 @@ pub fn shown_stats(group: &ChangedGroup) -> &GroupStats {
     group.since.as_ref().map_or(&group.now, |since| &since.stats)
 }
 
+/// Returns the numbers whose calls a row states: those of [`shown_stats`] for a service, and those of
+/// the window for a transaction type.
+#[must_use]
+pub fn call_stats(group: &ChangedGroup) -> &GroupStats {
+    if group.operation.is_none() { shown_stats(group) } else { &group.now }
+}
+
 /// Returns the time of the numbers of [`shown_stats`] as words: `since 14:01`.
 #[must_use]
 pub fn shown_time(group: Option<&ChangedGroup>) -> String {
     let since = group.and_then(|group| group.since.as_ref());
     since.map_or_else(
-        || "in the whole time".to_owned(),
+        || "in the whole range".to_owned(),
         |since| {
             let (begin, now) = (since.start_unix_nano, browser::now());
             format!("since {}", browser::local_minute(begin, now))
@@ -88,11 +98,18 @@ pub fn shown_time(group: Option<&ChangedGroup>) -> String {
     )
 }
 
-/// The rule by which rows count, where one of these groups counts from its change.
+/// The times of the numbers of rows, where one of these groups counts from its change.
 #[must_use]
 pub fn changed_rows_note(groups: &[ChangedGroup]) -> Option<impl IntoView + use<>> {
-    let is_shown = groups.iter().any(|group| group.since.is_some());
-    is_shown.then(|| view! { <span class="rows-note">{CHANGED_ROWS}</span> })
+    row_times(groups).map(|words| view! { <span class="rows-note">{words}</span> })
+}
+
+/// Returns the words of [`changed_rows_note`].
+fn row_times(groups: &[ChangedGroup]) -> Option<&'static str> {
+    let is_divided = groups.iter().any(|group| group.since.is_some());
+    let of_services = groups.iter().all(|group| group.operation.is_none());
+    let words = if of_services { TIMES_OF_SERVICES } else { TIMES_OF_TYPES };
+    is_divided.then_some(words)
 }
 
 /// A cell with a number since the change or of the window, red where it became worse, above that of
@@ -102,12 +119,23 @@ fn compared_cell(
     is_worse: bool,
     was: Option<String>,
     number: &dyn Fn(&GroupStats) -> String,
+    class: &'static str,
 ) -> impl IntoView + use<> {
     let before = format!("{}; this is {}", number(&group.before), shown_time(Some(group)));
-    view! { <NumberCell now=number(shown_stats(group)) before is_worse was /> }
+    view! { <NumberCell now=number(shown_stats(group)) before is_worse was class /> }
 }
 
-/// Two cells: calls per minute of the whole window, and their series.
+/// Returns the title of the calls of a row: the number of the baseline, the time of the row's number,
+/// and the number of the window where the row counts from its change.
+fn rate_title(group: &ChangedGroup, number: &dyn Fn(&GroupStats) -> String) -> String {
+    let is_since = group.operation.is_none() && group.since.is_some();
+    let time = shown_time(is_since.then_some(group));
+    let whole = is_since.then(|| format!(", and {} {}", number(&group.now), shown_time(None)));
+    format!("{}; this is {time}{}", number(&group.before), whole.unwrap_or_default())
+}
+
+/// Two cells: calls per minute of [`call_stats`] with those of the baseline below for a service, and
+/// their series.
 pub fn rate_cells(
     group: &ChangedGroup,
     times: ComparedTimes,
@@ -115,10 +143,11 @@ pub fn rate_cells(
 ) -> impl IntoView + use<> {
     let calls =
         series(group, times, |buckets, steps| buckets.rates(steps, step_start, |step| step.count));
-    let [now, before] = [&group.now, &group.before].map(|of| rates::per_minute(of.rate_per_second));
-    let before = format!("{before}; this is {}", shown_time(None));
+    let number = |stats: &GroupStats| rates::per_minute(stats.rate_per_second);
+    let (now, before) = (number(call_stats(group)), rate_title(group, &number));
+    let was = group.operation.is_none().then(|| was_text(group, &number)).flatten();
     view! {
-        <NumberCell now before is_worse=false />
+        <NumberCell now before is_worse=false was />
         <td class=class>
             <Sparkline values=calls.now before=calls.before label=label("Calls", group) />
         </td>
@@ -139,7 +168,7 @@ pub fn failure_cells(
     let failures =
         series(group, times, |buckets, steps| buckets.gauges(steps, step_start, share, None));
     view! {
-        {compared_cell(group, is_worse, was_text(group, &failed_text), &failed_text)}
+        {compared_cell(group, is_worse, was_text(group, &failed_text), &failed_text, "")}
         <td class=class>
             <Sparkline
                 values=failures.now
@@ -165,14 +194,23 @@ fn was_text(group: &ChangedGroup, number: &dyn Fn(&GroupStats) -> String) -> Opt
     (is_compared && before != number(shown_stats(group))).then_some(before)
 }
 
-/// The cell of a quantile of the durations, 50 or 95, with that of the baseline below a worse one.
-pub fn duration_cell(group: &ChangedGroup, quantile: u8) -> impl IntoView + use<> {
+/// The cell of a quantile of the durations, 50, 95 or 99, with that of the baseline below a worse
+/// one.
+pub fn duration_cell(
+    group: &ChangedGroup,
+    quantile: u8,
+    class: &'static str,
+) -> impl IntoView + use<> {
     let is_worse = is_worse(&group.changes, ChangeKind::Latency, Some(quantile));
     let number = |stats: &GroupStats| {
-        format::duration_or_none(if quantile == 50 { stats.p50_nano } else { stats.p95_nano })
+        format::duration_or_none(match quantile {
+            50 => stats.p50_nano,
+            95 => stats.p95_nano,
+            _ => stats.p99_nano,
+        })
     };
     let was = is_worse.then(|| was_text(group, &number)).flatten();
-    compared_cell(group, is_worse, was, &number)
+    compared_cell(group, is_worse, was, &number, class)
 }
 
 /// Two cells: the p95 of the durations, and its series.
@@ -186,7 +224,7 @@ pub fn p95_cells(
     let p95 = |step: &ChangeStep| (step.count > 0).then_some(step.p95_nano.0 as f64);
     let p95 = series(group, times, |buckets, steps| buckets.gauges(steps, step_start, p95, None));
     view! {
-        {duration_cell(group, 95)}
+        {duration_cell(group, 95, "")}
         <td class=class>
             <Sparkline values=p95.now before=p95.before tone label=label("p95", group) />
         </td>
@@ -199,8 +237,8 @@ mod tests {
     use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
 
     use super::{
-        Change, ChangeKind, ChangedGroup, GroupStats, failed_text, is_worse, series, step_start,
-        was_text,
+        Change, ChangeKind, ChangedGroup, GroupStats, call_stats, failed_text, is_worse, rates,
+        row_times, series, step_start, was_text,
     };
 
     #[test]
@@ -277,6 +315,37 @@ mod tests {
         assert_eq!(group(stats(0.12), change.clone()), None, "the same");
         assert_eq!(group(GroupStats::default(), change), None, "no calls before");
         assert_eq!(group(stats(0.03), json!([])), None, "as usual");
+    }
+
+    #[test]
+    fn calls_of_a_service_are_those_since_its_change_as_on_its_page() {
+        let stats = |rate_per_second: f64| {
+            json!({ "count": 9, "ratePerSecond": rate_per_second, "errorCount": 0,
+                "errorShare": 0.0, "p50Nano": "1", "p95Nano": "1" })
+        };
+        let mut since = stats(1.0);
+        since["startUnixNano"] = json!("7");
+        let group = |operation: Option<&str>| {
+            let group = json!({
+                "service": "web", "operation": operation, "now": stats(0.5), "since": since,
+                "before": stats(0.25), "steps": [], "baselineSteps": [], "score": 1.0,
+                "changes": [{ "kind": "throughput", "isWorse": false, "before": 0.25, "now": 1.0,
+                    "difference": 0.75, "pValue": 0.001 }],
+            });
+            serde_json::from_value::<ChangedGroup>(group).unwrap()
+        };
+        let number = |stats: &GroupStats| rates::per_minute(stats.rate_per_second);
+        let calls = |group: &ChangedGroup| number(call_stats(group));
+        let (service, kind) = (group(None), group(Some("GET /")));
+        assert_eq!([calls(&service), calls(&kind)], ["60.0", "30.0"]);
+        assert_eq!(was_text(&service, &number).as_deref(), Some("15.0"));
+        // The note says so.
+        let rest = "failures and durations of changed rows since the change, where its start is \
+                    known";
+        let words = |group: &ChangedGroup| row_times(std::slice::from_ref(group));
+        assert_eq!(words(&service), Some(format!("calls, {rest}").as_str()));
+        assert_eq!(words(&kind), Some(format!("calls of the whole range; {rest}").as_str()));
+        assert_eq!(words(&ChangedGroup { since: None, ..kind }), None, "all of one time");
     }
 
     #[test]

@@ -19,9 +19,12 @@ use crate::{
     browser, format, format::rates, links::Links, page_time::SHORTER_RANGE_HINT, shell::use_server,
 };
 
-/// The time that numbers of changed rows are of, in words.
-pub const CHANGED_ROWS: &str =
-    "failures and durations of a changed row count from its change, where its start is known";
+/// The times of the numbers of transaction types where one counts from its change, in words.
+pub const TIMES_OF_TYPES: &str = "calls of the whole range; failures and durations of changed rows \
+     since the change, where its start is known";
+/// The time of the numbers of services where one counts from its change, in words.
+pub const TIMES_OF_SERVICES: &str = "calls, failures and durations of changed rows since the \
+     change, where its start is known";
 /// Maximum number of names that a sentence lists.
 const NAMES_MAX: usize = 3;
 /// Number of groups of each list, those that changed most, that are asked who feels a change: the

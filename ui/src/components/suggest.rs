@@ -192,7 +192,7 @@ pub fn Suggest(
                 // A field that is removed with its page loses the focus, too.
                 on:blur=move |_| on_leave.try_run(()).unwrap_or_default()
             />
-            <ul id=list_id class="suggest-list" role="listbox">
+            <ul id=list_id class="suggest-list" role="listbox" aria-label="Suggestions">
                 {move || {
                     let all = options.get().into_iter().enumerate();
                     all.map(|(index, one)| option(choice, option_id(id, index), index, one))

@@ -1,6 +1,8 @@
 //! Parts of tables: headings of columns, with sorting or without, and cells of numbers. The page's
 //! address has the order as `sort=column` or `sort=-column`. The minus means descending.
 
+use std::{sync::Arc, time::Duration};
+
 use leptos::prelude::*;
 use tidings_proto::api::ServiceTime;
 
@@ -12,6 +14,9 @@ use crate::{
 
 /// Explanation of the second number of a service's own time.
 const WAITING: &str = "The part of it in calls to peers that send no spans";
+
+/// Interval at which the reader's presence at a row is checked.
+const READ_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A column and its direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +49,25 @@ impl SortOrder {
 pub fn use_sort(default: &'static str) -> Memo<SortOrder> {
     let query = use_query();
     Memo::new(move |_| query.with(|query| SortOrder::parse(query.get("sort").unwrap_or(default))))
+}
+
+/// Returns the answer by which rows are ordered. A newer one waits while the selector `read_rows`
+/// finds an element, the rows that the reader is at, so that rows do not move before a click.
+#[must_use]
+pub fn use_ranking<T: PartialEq + Send + Sync + 'static>(
+    newest: impl Fn() -> Option<Arc<T>> + Send + Sync + 'static,
+    read_rows: &'static str,
+) -> Memo<Option<Arc<T>>> {
+    let due = RwSignal::new(());
+    if let Ok(timer) = set_interval_with_handle(move || due.set(()), READ_CHECK_INTERVAL) {
+        on_cleanup(move || timer.clear());
+    }
+    Memo::new(move |last: Option<&Option<Arc<T>>>| {
+        due.track();
+        let newest = newest();
+        let is_read = || document().query_selector(read_rows).is_ok_and(|rows| rows.is_some());
+        last.filter(|_| is_read()).cloned().unwrap_or(newest)
+    })
 }
 
 /// The part of a service's own time that it waited for peers without spans, if any.
@@ -186,10 +210,13 @@ pub fn NumberCell(
     /// The number of the baseline where it stands below the number.
     #[prop(default = None)]
     was: Option<String>,
+    /// A class of the column.
+    #[prop(optional)]
+    class: &'static str,
 ) -> impl IntoView {
     let was = was.map(|was| view! { <span class="was">{format!(" was {was}")}</span> });
     view! {
-        <td class="num" class:is-worse=is_worse title=format!("it was {before}")>
+        <td class=class class:num=true class:is-worse=is_worse title=format!("it was {before}")>
             {now}
             {was}
         </td>

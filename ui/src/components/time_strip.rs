@@ -1,5 +1,5 @@
 //! Shares of time as a strip, each in its service's colour. Time in which a service waits for a peer
-//! without spans is hatched.
+//! without spans is dotted.
 
 use leptos::prelude::*;
 use tidings_proto::{DurationNanos, api::ServiceTime};
@@ -12,8 +12,8 @@ const SHARE_MIN: f64 = 0.005;
 const FOR_PEERS: &str = "waiting for peers";
 /// Words for its waiting for all peers except the named one.
 const FOR_OTHER_PEERS: &str = "waiting for other peers";
-/// Explanation of hatched parts.
-const HATCHED: &str = "In calls to databases and outside systems that send no spans";
+/// Explanation of dotted parts.
+const DOTTED: &str = "In calls to databases and outside systems that send no spans";
 
 /// A part of a strip.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +30,7 @@ pub struct StripPart {
     pub width: f64,
     /// Its time, where it is known.
     pub time: Option<DurationNanos>,
-    /// Words for the peer that the service waits for. `None` in a part that is not hatched.
+    /// Words for the peer that the service waits for. `None` in a part that is not dotted.
     pub waiting: Option<String>,
 }
 
@@ -112,12 +112,12 @@ impl StripPart {
     }
 }
 
-/// The key of hatched parts, if there are any. It names the peer where there is one for all.
+/// The key of dotted parts, if there are any. It names the peer where there is one for all.
 #[must_use]
 pub fn waiting_key(parts: &[StripPart]) -> Option<impl IntoView + use<>> {
     let words = key_words(parts)?.to_owned();
     Some(view! {
-        <span class="wf-key is-striped mute" title=HATCHED>
+        <span class="wf-key is-dotted mute" title=DOTTED>
             <bdi>{words}</bdi>
         </span>
     })
@@ -194,7 +194,7 @@ pub fn TimeStrip(
     #[prop(default = "service")]
     noun: &'static str,
     /// Words for the share that no part covers, which are after the strip. Parts of a strip with
-    /// such words show their names where there is room, and hatched parts have a key after it.
+    /// such words show their names where there is room, and dotted parts have a key after it.
     #[prop(optional)]
     rest_words: Option<&'static str>,
 ) -> impl IntoView {

@@ -7,8 +7,14 @@ use tidings_proto::{
 };
 
 use super::{
-    ago, count, counted, date, field, looked_at, noun_for, offset, time_of_day, total, value, when,
+    ago, count, counted, date, field, looked_at, noun_for, offset, peer, time_of_day, total, value,
+    when,
 };
+
+#[test]
+fn a_peer_that_no_span_names_is_said_to_be_unnamed() {
+    assert_eq!([peer(""), peer("rules-db")], ["unnamed peer", "rules-db"]);
+}
 
 #[test]
 fn offsets_say_their_sign() {

@@ -268,7 +268,7 @@ fn typical_chip(set: Option<&ComparedSet>) -> impl IntoView + use<> {
         let now = browser::now();
         let minute = |time| browser::local_minute(time, now);
         format!(
-            "{count} of its type, p50 {}, {} to {}",
+            "{count} of its type, p50 {} in all, {} to {}",
             format::duration(set.duration.p50_nano),
             minute(set.start_unix_nano),
             minute(set.end_unix_nano)

@@ -4,8 +4,13 @@
 //! rates below the map, and the graph of a highlighted trace. Owns the address: the focus with its
 //! depth, the folding of peers, the selection and the trace. The server selects the neighbourhood
 //! of a focus, folds peers and judges changes. [`map_graph`] makes the picture of them.
+//!
+//! The graph is asked for first and drawn as soon as it is there. The other requests follow its
+//! answer, so that they do not take processors from it, or are sent after two seconds without one.
+//! Marks of changes come with the change report. The graph is asked for again only where it folds a
+//! peer that the page is about.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use leptos::prelude::*;
 use tidings_proto::{
@@ -20,7 +25,7 @@ use crate::{
     },
     browser,
     charts::{
-        network::{GraphSelection, Network, NetworkNode, Viewport},
+        network::{GraphSelection, HeldView, Network, NetworkNode, Viewport},
         time_buckets::TimeBuckets,
         time_chart::{ChartShape, TimeChart, TimeChartView, ValueUnit},
     },
@@ -53,6 +58,9 @@ const DEPTHS: [u32; 3] = [1, 2, 3];
 const FOLDED_ABOVE: u32 = 8;
 /// Maximum number of failing destinations of a system that are not folded.
 const FAILING_SINGLE: u32 = 5;
+
+/// Maximum time that the other requests wait for the first answer about the graph.
+const GRAPH_WAIT: Duration = Duration::from_secs(2);
 
 /// The part of the graph that the address selects, and its folding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +102,8 @@ type QueryEdit = (History, fn(&mut UrlQuery, &[String]), Vec<String>);
 struct MapPageState {
     window: LiveWindow,
     now: RequestState<ServiceGraph>,
+    /// Set once the graph has an answer, or is waited for too long: the other requests may be sent.
+    may_follow: Memo<bool>,
     /// The change report with its culprit: the same request as Home's.
     report: RequestState<ChangeReport>,
     shape: Memo<MapQuery>,
@@ -113,16 +123,24 @@ impl MapPageState {
         let of_trace =
             RequestState::<ServiceGraph>::new(move || trace.get().map(analysis::graph_of_trace));
         let lit = move || trace.get().and_then(|_| of_trace.value());
-        let report = window.request_slowly(|window| Some(changes(&window.analysis())));
         let shape = Memo::new(move |_| query.with(MapQuery::read));
-        let named = Memo::new(move |_| {
-            let report = report.value();
-            let headline = report.as_ref().and_then(|report| report.headline.as_ref());
-            map_graph::unfolded_peers(headline, lit().as_deref())
-        });
+        let single = RwSignal::new(Vec::<String>::new());
         let now = window.request(move |window| {
-            let single = named.get();
+            let single = single.get();
             Some(shape.get().graph(window.analysis(), &single))
+        });
+        let is_overdue = browser::use_elapsed(GRAPH_WAIT);
+        let may_follow = Memo::new(move |_| is_overdue.get() || !now.loading());
+        let report = window
+            .request_slowly(move |window| may_follow.get().then(|| changes(&window.analysis())));
+        Effect::new(move |_| {
+            let (Some(graph), report) = (now.value(), report.value()) else { return };
+            let headline = report.as_ref().and_then(|report| report.headline.as_ref());
+            let named = map_graph::unfolded_peers(headline, lit().as_deref());
+            let is_asked = single.with_untracked(|asked| *asked == named);
+            if !is_asked && map_graph::may_fold(&graph, &named) {
+                single.set(named);
+            }
         });
         let focus = Memo::new(move |_| {
             let (name, depth) = shape.get().focus?;
@@ -155,7 +173,7 @@ impl MapPageState {
         let edit = Callback::new(move |(step, change, names): QueryEdit| {
             edit(step, &|query| change(query, &names));
         });
-        Self { window, now, report, shape, focus, shown, picked, edit }
+        Self { window, now, may_follow, report, shape, focus, shown, picked, edit }
     }
 
     fn pick(self, pick: Option<GraphSelection>) {
@@ -194,16 +212,17 @@ fn since_text(begin: UnixNanos) -> String {
 pub fn MapPage() -> impl IntoView {
     set_crumbs(crumb("Map"));
     let page = MapPageState::follow();
-    let view = RwSignal::new(None::<Viewport>);
+    let (view, held) = (RwSignal::new(None::<Viewport>), RwSignal::new(None::<HeldView>));
     // Another part of the map has its own viewport.
     Effect::new(move |before: Option<MapQuery>| {
         let shape = page.shape.get();
         if before.is_some_and(|before| before != shape) {
+            held.set(None);
             view.set(None);
         }
         shape
     });
-    bind_keys(page, view);
+    bind_keys(page, view, held);
     let on_pick = Callback::new(move |pick| page.pick(pick));
     let picture = move || {
         let shown = page.shown.get()?;
@@ -212,7 +231,7 @@ pub fn MapPage() -> impl IntoView {
         }
         let graph = Arc::clone(&shown.network);
         let picked = page.picked;
-        Some(view! { <Network graph picked on_pick view label="Service map" /> }.into_any())
+        Some(view! { <Network graph picked on_pick view held label="Service map" /> }.into_any())
     };
     let is_loading = Memo::new(move |_| page.now.loading());
     let has_panel = Memo::new(move |_| page.picked.get().is_some());
@@ -235,7 +254,9 @@ pub fn MapPage() -> impl IntoView {
 }
 
 /// The time of the numbers where some are since a change.
-const SINCE_LEGEND: &str = " Numbers of changed and affected boxes are since the change, where its start is known. All others are of the whole time.";
+const SINCE_LEGEND: &str = " Numbers of changed and affected boxes are since the change, where its start is known. All others are of the whole range.";
+/// The arrow on the card of a caller of the changed endpoint.
+const CALLED_LEGEND: &str = " → names the changed box that an affected one calls.";
 /// The numbers on the card of the culprit.
 const CULPRIT_LEGEND: &str =
     " The box of the first sentence has its values before and since the change.";
@@ -253,7 +274,9 @@ fn legend(page: MapPageState) -> impl IntoView {
     };
     let has_since = Memo::new(move |_| has(|change| change.time_text().is_some()));
     let has_affected = Memo::new(move |_| has(CardChange::is_affected));
+    let has_called = Memo::new(move |_| has(|change| change.called().is_some()));
     let since = move || has_since.get().then_some(SINCE_LEGEND);
+    let called = move || has_called.get().then_some(CALLED_LEGEND);
     let affected = move || {
         has_affected.get().then(|| {
             view! { <span class="graph-key is-felt">"affected by a change elsewhere"</span> }
@@ -265,17 +288,25 @@ fn legend(page: MapPageState) -> impl IntoView {
             {affected}
             <span class="graph-key is-message">"messages"</span>
             <span class="mute">
-                "Wider lines are more calls. Dashed boxes send no spans. The bar is the share that failed. A single duration is the p95."
+                "Wider lines are more calls. Dashed boxes send no spans. The bar and the number beside it are the share that failed, red with ● where more fail than before. A single duration is the p95."
                 {since}
+                {called}
                 {culprit}
             </span>
         </p>
     }
 }
 
-fn bind_keys(page: MapPageState, view: RwSignal<Option<Viewport>>) {
+fn bind_keys(
+    page: MapPageState,
+    view: RwSignal<Option<Viewport>>,
+    held: RwSignal<Option<HeldView>>,
+) {
     let (keys, group) = (use_shortcuts(), "Map");
-    keys.bind("0", "Show the map as at first", group, move || view.set(None));
+    keys.bind("0", "Show the map as at first", group, move || {
+        held.set(None);
+        view.set(None);
+    });
     keys.bind("Escape", "Close the panel, then leave the focus", group, move || {
         if page.picked.get_untracked().is_some() {
             page.pick(None);
@@ -310,8 +341,8 @@ fn count_text(graph: &ServiceGraph) -> String {
     match (has_queues, has_unknown) {
         (false, false) => counts,
         (true, false) => format!("{counts} (queues not counted)"),
-        (false, true) => format!("{counts} (unknown ones not counted)"),
-        (true, true) => format!("{counts} (queues and unknown ones not counted)"),
+        (false, true) => format!("{counts} (unnamed ones not counted)"),
+        (true, true) => format!("{counts} (queues and unnamed ones not counted)"),
     }
 }
 
@@ -468,9 +499,9 @@ fn empty_map(page: MapPageState) -> impl IntoView {
 
 /// Calls of all services over time: dragging over them looks at that time on the map.
 fn scrubber(page: MapPageState) -> impl IntoView {
-    let red = page.window.request(|window| {
+    let red = page.window.request(move |window| {
         let analysis = window.analysis().with("by", "status").with("kind", "server");
-        Some(analysis::red(&analysis))
+        page.may_follow.get().then(|| analysis::red(&analysis))
     });
     let cursor = RwSignal::new(None);
     let drawn = move || {

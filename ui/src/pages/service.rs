@@ -248,8 +248,10 @@ fn service_head(view: ServiceView) -> impl IntoView {
     view! {
         <header class="page-head">
             <div class="page-title">
-                <span class="dot dot-large" style=("--hue", hue) aria-hidden="true"></span>
-                <h1 title=name.clone()>{format::service(&name).to_owned()}</h1>
+                <span class="service-title">
+                    <span class="dot dot-large" style=("--hue", hue) aria-hidden="true"></span>
+                    <h1 title=name.clone()>{format::service(&name).to_owned()}</h1>
+                </span>
                 {badge}
                 <span class="service-span">{view.tables.control()}</span>
                 <span class="page-tools">

@@ -33,11 +33,13 @@ mod audit_panel;
 mod erasure_panel;
 mod keys_panel;
 mod limits_panel;
+mod receiver_rates;
 mod slow_queries;
 mod store;
 
 use keys_panel::keys_section;
 use limits_panel::limits_panel;
+use receiver_rates::receiver_rates;
 use slow_queries::query_panels;
 use store::{horizon_facts, horizon_text, rate_text, storage_facts, table_sizes, task_table};
 
@@ -285,7 +287,7 @@ fn ingest_panel(server: ServerWatch) -> impl IntoView {
     let note = move || {
         server.rates()?;
         Some(if has_chart.get() {
-            "the last 10 s; chart while this page is open, at most 4 min"
+            "numbers of the last 10 s, chart since this tab opened, at most 4 min"
         } else {
             "the last 10 s"
         })
@@ -299,6 +301,7 @@ fn ingest_panel(server: ServerWatch) -> impl IntoView {
             {counting}
             <dl class="figures system-figures">{figures}</dl>
             {chart}
+            {receiver_rates(server)}
         </section>
     }
 }

@@ -135,10 +135,11 @@ fn matched_text(matched: &MatchedBy) -> String {
 }
 
 /// Returns the called service, or the peer with its caller, as the words after an operation: `of
-/// pay`, `in fraud's database rules-db (postgresql)`.
+/// pay`, `in fraud's database rules-db (postgresql)`, `at fraud's unnamed outside system (smtp)`.
 fn callee_words(hop: &Hop) -> String {
     let caller = format::service(hop.from_service.as_deref().unwrap_or_default());
     let caller = number_format::truncate(caller, 40);
+    let unnamed = if hop.service.is_empty() { "unnamed " } else { "" };
     let mut words = match hop.peer_kind {
         None | Some(NodeKind::Service | NodeKind::User) => {
             return format!("of {}", number_format::truncate(format::service(&hop.service), 40));
@@ -146,11 +147,13 @@ fn callee_words(hop: &Hop) -> String {
         Some(NodeKind::Unknown) => {
             return format!("at a callee of {caller} that sends no spans");
         }
-        Some(NodeKind::Database) => format!("in {caller}'s database"),
-        Some(NodeKind::Messaging) => format!("on {caller}'s queue"),
-        Some(NodeKind::External) => format!("at {caller}'s outside system"),
+        Some(NodeKind::Database) => format!("in {caller}'s {unnamed}database"),
+        Some(NodeKind::Messaging) => format!("on {caller}'s {unnamed}queue"),
+        Some(NodeKind::External) => format!("at {caller}'s {unnamed}outside system"),
     };
-    words.push_str(&format!(" {}", number_format::truncate(&hop.service, 40)));
+    if unnamed.is_empty() {
+        words.push_str(&format!(" {}", number_format::truncate(&hop.service, 40)));
+    }
     if let Some(system) = hop.system.as_deref().filter(|system| *system != hop.service) {
         words.push_str(&format!(" ({})", number_format::truncate(system, 40)));
     }
@@ -378,6 +381,7 @@ mod tests {
             (Database, "redis", Some("redis"), "in pay's database redis"),
             (Messaging, "orders", Some("kafka"), "on pay's queue orders (kafka)"),
             (External, "bank", None, "at pay's outside system bank"),
+            (External, "", Some("smtp"), "at pay's unnamed outside system (smtp)"),
             (Unknown, "", None, "at a callee of pay that sends no spans"),
         ] {
             let peer = Hop {

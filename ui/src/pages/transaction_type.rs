@@ -165,7 +165,7 @@ impl TypePage {
         let (moments, moment) = moments_of((name, window), versions, report, now, is_awaited);
         // Percentiles of a moving window change with every refresh, so samples by them are
         // refreshed rarely.
-        let measured = window.request_slowly(move |window| kind(window.analysis()));
+        let measured = window.request_slowly_beside(now, move |window| kind(window.analysis()));
         let slow_from =
             Memo::new(move |_| measured.value().and_then(|list| slow_from(list.kinds.first()?)));
         let has_baseline = has_baseline(name, report, before, is_awaited);
@@ -488,10 +488,14 @@ fn moments_of(
     let moment = Memo::new(move |_| {
         let bounds = window.slow_signal().get().bounds()?;
         // Otherwise the traces since the middle of the window would be requested first.
-        if asked.get().is_none() && (versions.loading() || is_awaited.get()) {
+        if asked.get().is_none() && is_awaited.get() {
             return None;
         }
-        moments.with(|moments| moment::taken(asked.get(), moments, bounds))
+        moments.with(|moments| match asked.get() {
+            // Until the versions load, all moments are those of the change.
+            None if versions.loading() => moment::first_of_change(moments, bounds),
+            asked => moment::taken(asked, moments, bounds),
+        })
     });
     (moments, moment)
 }

@@ -5,7 +5,7 @@
 //! a row. All numbers, and the order by change, are the API's. `compared_numbers` chooses those of
 //! a row.
 
-use std::{cmp::Ordering, collections::HashMap, sync::Arc, time::Duration};
+use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 use leptos::prelude::*;
 use tidings_proto::{
@@ -25,8 +25,8 @@ use crate::{
         Sparkline, StripPart, TimeStrip, WatchedRequest,
         change::change_cell,
         group_cells::{is_worse, shown_time},
-        report::CHANGED_ROWS,
-        use_sort,
+        report::TIMES_OF_TYPES,
+        use_ranking, use_sort,
     },
     format,
     links::use_links,
@@ -45,8 +45,6 @@ pub(crate) mod compared_numbers;
 const TYPES_MAX: u32 = 200;
 /// Selector of the rows while the pointer or the focus is in one of them.
 const READ_ROWS: &str = ".types > tbody:is(:hover, :focus-within)";
-/// Interval at which the reader's presence at a row is checked.
-const READ_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The page.
 #[component]
@@ -69,7 +67,7 @@ pub fn TransactionsPage() -> impl IntoView {
         let analysis = window.analysis().with("limit", TYPES_MAX);
         window.before().is_some().then(|| analysis::changes(&analysis))
     });
-    let (order, ranking) = (use_sort("-change"), ranking(report));
+    let (order, ranking) = (use_sort("-change"), use_ranking(move || report.value(), READ_ROWS));
     let query = use_query();
     let service = Memo::new(move |_| {
         query.with(|query| query.get("service").filter(|name| !name.is_empty()).map(str::to_owned))
@@ -81,6 +79,13 @@ pub fn TransactionsPage() -> impl IntoView {
     let note = move || {
         now.value().map(|list| format::counted(list.kind_count, "type")).unwrap_or_default()
     };
+    let times = Signal::derive(move || {
+        let known = report.value();
+        let groups = known.as_deref().map(|report| report.transactions.as_slice());
+        // Without a report, no row counts from its change.
+        let none: &[ChangedGroup] = &[];
+        times_of(window.get(), groups.or_else(|| report.error().map(|_| none)))
+    });
     view! {
         <div class="page">
             <div class="page-head">
@@ -95,7 +100,7 @@ pub fn TransactionsPage() -> impl IntoView {
             </div>
             <Panel
                 title="Types"
-                note=Signal::derive(move || times_of(window.get()))
+                note=times
                 state=now
                 needs=vec![
                     WatchedRequest::new("The numbers before are not known", before),
@@ -112,13 +117,18 @@ pub fn TransactionsPage() -> impl IntoView {
     }
 }
 
-/// Returns the baseline, and the time that rows with a change count, in words.
-fn times_of(window: Window) -> String {
-    let words = format!("against {}", window.preceding_text());
-    match window.before() {
-        Some(_) => format!("{words}; {CHANGED_ROWS}"),
-        None => words,
+/// Returns the baseline in words. Where one of these groups counts from its change, or the groups are
+/// not known yet, the words say which numbers of a row are of which time.
+fn times_of(window: Window, groups: Option<&[ChangedGroup]>) -> String {
+    if window.before().is_none() {
+        return "without a time before to compare with".to_owned();
     }
+    let words = format!("against {}", window.preceding_text());
+    let is_since = |group: &ChangedGroup| !group.changes.is_empty() && group.since.is_some();
+    if groups.is_some_and(|groups| !groups.iter().any(is_since)) {
+        return words;
+    }
+    format!("{words}; {TIMES_OF_TYPES}")
 }
 
 /// The report's sentence, in space that is reserved before the answer, so that rows below do not
@@ -132,21 +142,6 @@ fn report_sentence(window: LiveWindow, report: RequestState<ChangeReport>) -> im
     };
     let failed = WatchedRequest::new("What changed is not known", report).note();
     view! { <div class="say-room">{failed} {move || is_asked.get().then(words)}</div> }
-}
-
-/// Returns the report by which rows are ordered. A newer one waits while the reader is at a row, so
-/// that rows do not move before a click.
-fn ranking(newest: RequestState<ChangeReport>) -> Memo<Option<Arc<ChangeReport>>> {
-    let due = RwSignal::new(());
-    if let Ok(timer) = set_interval_with_handle(move || due.set(()), READ_CHECK_INTERVAL) {
-        on_cleanup(move || timer.clear());
-    }
-    Memo::new(move |last: Option<&Option<Arc<ChangeReport>>>| {
-        due.track();
-        let newest = newest.value();
-        let is_read = || document().query_selector(READ_ROWS).is_ok_and(|rows| rows.is_some());
-        last.filter(|_| is_read()).cloned().unwrap_or(newest)
-    })
 }
 
 /// Returns the words for an incomplete list.
@@ -307,7 +302,7 @@ fn TypeTable(
             <thead>
                 <tr>
                     <SortHead column="name" label="Transaction" order />
-                    <SortHead column="change" label="Change" order numeric=true />
+                    <SortHead column="change" label="What changed" order numeric=true />
                     <SortHead column="rate" label="Calls" order numeric=true />
                     <th scope="col" class="num wide">"Calls was"</th>
                     <th scope="col" class="wide"><span class="hidden">"Calls over time"</span></th>

@@ -28,6 +28,7 @@ use crate::{
 };
 
 pub(super) const FIELD_ID: &str = "omni";
+const LIST_ID: &str = "omni-names";
 /// Maximum number of characters of an offered name.
 const NAME_SHOWN: usize = 80;
 /// Text beyond this length is cut. An id in a log line is near its start.
@@ -43,6 +44,96 @@ enum Answer {
     Failed(ApiError),
 }
 
+/// The list of names below the box. No name is marked before the reader moves to one, because Enter
+/// may find something better than the first name.
+#[derive(Debug, Clone, Copy)]
+struct SuggestionList {
+    names: Memo<Vec<PageMatch>>,
+    /// Index of the name that Enter opens.
+    marked: RwSignal<Option<usize>>,
+    /// True after Escape and after the focus has left the box, until the text changes or an arrow
+    /// opens the list again.
+    is_dismissed: RwSignal<bool>,
+    is_open: Memo<bool>,
+}
+
+impl SuggestionList {
+    fn new(names: Memo<Vec<PageMatch>>, answer: RwSignal<Answer>) -> Self {
+        let (marked, is_dismissed) = (RwSignal::new(None::<usize>), RwSignal::new(false));
+        let is_open = Memo::new(move |_| {
+            let is_free = answer.with(|answer| *answer == Answer::None);
+            is_free && !is_dismissed.get() && names.with(|names| !names.is_empty())
+        });
+        keep_mark(names, marked);
+        Effect::new(move |_| {
+            if let Some(index) = marked.get() {
+                browser::scroll_into_view(&option_id(index));
+            }
+        });
+        Self { names, marked, is_dismissed, is_open }
+    }
+
+    /// Returns the index of the marked name, if the list is open and has it.
+    fn marked(self) -> Option<usize> {
+        let count = if self.is_open.get() { self.names.with(Vec::len) } else { 0 };
+        self.marked.get().filter(|index| *index < count)
+    }
+
+    /// Returns the page that Enter opens, if the reader has moved to one.
+    fn chosen(self) -> Option<PageMatch> {
+        untrack(|| {
+            let index = self.marked()?;
+            self.names.with(|names| names.get(index).cloned())
+        })
+    }
+
+    fn dismiss(self) {
+        self.is_dismissed.set(true);
+        self.marked.set(None);
+    }
+
+    /// Closes the list when the focus goes to something outside the box.
+    fn follow_focus(self, event: &web_sys::FocusEvent) {
+        let next = event.related_target().and_then(|next| next.dyn_into::<web_sys::Element>().ok());
+        if next.is_none_or(|next| next.closest(".omni").is_ok_and(|found| found.is_none())) {
+            self.dismiss();
+        }
+    }
+
+    /// Starts with another text.
+    fn restart(self) {
+        self.is_dismissed.set(false);
+        self.marked.set(None);
+    }
+
+    /// Opens the list, and marks the name below or above.
+    fn move_mark(self, event: &web_sys::KeyboardEvent) {
+        self.is_dismissed.set(false);
+        if self.is_open.get_untracked() {
+            event.prevent_default();
+            let count = self.names.with_untracked(Vec::len);
+            let is_down = event.key() == "ArrowDown";
+            self.marked.set(next_mark(self.marked.get_untracked(), is_down, count));
+        }
+    }
+}
+
+fn option_id(index: usize) -> String {
+    format!("{LIST_ID}-{index}")
+}
+
+/// Returns the index below or above, with wraparound. The first step goes to the first or the last
+/// index.
+fn next_mark(at: Option<usize>, is_down: bool, count: usize) -> Option<usize> {
+    let last = count.checked_sub(1)?;
+    Some(match at {
+        Some(at) if is_down && at < last => at + 1,
+        Some(at) if !is_down && at > 0 => at - 1,
+        _ if is_down => 0,
+        _ => last,
+    })
+}
+
 /// The box.
 #[component]
 #[must_use]
@@ -51,29 +142,26 @@ pub fn Omni() -> impl IntoView {
     let answer = RwSignal::new(Answer::None);
     let typed = Memo::new(move |_| text.with(|text| text.trim().to_owned()));
     let suggestions = use_names(typed);
-    let names = suggestions.pages;
+    let list = SuggestionList::new(suggestions.pages, answer);
     let ask = resolve_handler(text, answer, suggestions);
     listen_for_pastes(ask.clone());
-    let marked = RwSignal::new(None::<usize>);
-    keep_mark(names, marked);
     let go = use_navigation();
     let open = Callback::new(move |page: PageMatch| {
         text.set(String::new());
         answer.set(Answer::None);
         go(&page.address, History::Push);
     });
-    let close = move || answer.set(Answer::None);
+    let close = move || {
+        answer.set(Answer::None);
+        list.dismiss();
+    };
     use_shortcuts().bind("Escape", "Close the list of matches, or a pane", "Everywhere", close);
     let pressed = move |event: web_sys::KeyboardEvent| match event.key().as_str() {
-        "Enter" => {
-            let marked = marked.get_untracked();
-            let chosen = marked.and_then(|at| names.with_untracked(|names| names.get(at).cloned()));
-            match chosen {
-                Some(chosen) => open.run(chosen),
-                None => ask(text.get_untracked()),
-            }
-        }
-        "ArrowDown" | "ArrowUp" => mark_next(&event, names.with_untracked(Vec::len), marked),
+        "Enter" => match list.chosen() {
+            Some(chosen) => open.run(chosen),
+            None => ask(text.get_untracked()),
+        },
+        "ArrowDown" | "ArrowUp" => list.move_mark(&event),
         "Escape" => {
             close();
             leave_field(&event);
@@ -81,7 +169,7 @@ pub fn Omni() -> impl IntoView {
         _ => {}
     };
     view! {
-        <div class="omni" role="search">
+        <div class="omni" role="search" on:focusout=move |event| list.follow_focus(&event)>
             <Icon name=IconName::Search />
             <input
                 id=FIELD_ID
@@ -89,20 +177,25 @@ pub fn Omni() -> impl IntoView {
                 type="text"
                 placeholder="Paste an id, a header, a log line, { TraceQL }, or type a name"
                 aria-label="Find a transaction by anything that names it"
+                role="combobox"
+                aria-autocomplete="list"
+                aria-expanded=move || list.is_open.get().to_string()
+                aria-controls=move || list.is_open.get().then_some(LIST_ID)
+                aria-activedescendant=move || list.marked().map(option_id)
                 autocomplete="off"
                 autocapitalize="off"
                 spellcheck="false"
                 prop:value=move || text.get()
                 on:input=move |event| {
-                    close();
-                    marked.set(None);
+                    answer.set(Answer::None);
+                    list.restart();
                     text.set(event_target_value(&event));
                 }
                 on:keydown=pressed
             />
             <kbd aria-hidden="true">"/"</kbd>
             {move || answer_view(answer.get(), text, answer)}
-            {move || name_list(answer.with(|answer| *answer == Answer::None), &names.get(), marked, open)}
+            {move || list.is_open.get().then(|| name_options(list, open))}
         </div>
     }
 }
@@ -123,15 +216,6 @@ fn listen_for_pastes(ask: impl Fn(String) + 'static) {
         }
     });
     on_cleanup(move || paste.remove());
-}
-
-/// Marks the name below or above, as the arrow indicates, with wraparound.
-fn mark_next(event: &web_sys::KeyboardEvent, count: usize, marked: RwSignal<Option<usize>>) {
-    let step = if event.key() == "ArrowDown" { 1 } else { count.saturating_sub(1) };
-    if count > 0 {
-        event.prevent_default();
-        marked.update(|at| *at = Some((at.unwrap_or(0) + step) % count));
-    }
 }
 
 /// Keeps the mark on its page when later answers move the page in the list.
@@ -246,44 +330,33 @@ fn outcome_of_lines(lines: Vec<LogView>, result: ResolveResult) -> Outcome {
     }
 }
 
-/// The pages that the typed text may mean. Enter opens the marked one, or else a match of an id, or
-/// else the first.
-fn name_list(
-    is_free: bool,
-    names: &[PageMatch],
-    marked: RwSignal<Option<usize>>,
-    open: Callback<PageMatch>,
-) -> Option<AnyView> {
-    if !is_free || names.is_empty() {
-        return None;
-    }
-    let option = |(index, page): (usize, &PageMatch)| {
-        let PageMatch { name, kind, .. } = page.clone();
-        let page = page.clone();
+/// The pages that the typed text may mean. Enter opens the marked one. Without one, it opens a match
+/// of an id, or else the first page.
+fn name_options(list: SuggestionList, open: Callback<PageMatch>) -> impl IntoView {
+    let option = move |(index, page): (usize, PageMatch)| {
+        let name = number_format::truncate(&page.name, NAME_SHOWN);
+        let kind = number_format::truncate(&page.kind, NAME_SHOWN);
         view! {
             <li
+                id=option_id(index)
                 class="suggest-option"
                 role="option"
-                aria-selected=move || (marked.get().unwrap_or(0) == index).to_string()
-                on:mousedown=move |event| event.prevent_default()
+                aria-selected=move || (list.marked() == Some(index)).to_string()
                 on:click=move |_| open.run(page.clone())
             >
-                <bdi class="suggest-value">{number_format::truncate(&name, NAME_SHOWN)}</bdi>
-                <bdi class="suggest-hint">{number_format::truncate(&kind, NAME_SHOWN)}</bdi>
+                <bdi class="suggest-value">{name}</bdi>
+                <bdi class="suggest-hint">{kind}</bdi>
             </li>
         }
     };
-    let options = names.iter().enumerate().map(option).collect_view();
-    Some(
-        view! {
-            <div class="omni-answer">
-                <ul class="omni-names" role="listbox" aria-label="Names that fit">
-                    {options}
-                </ul>
-            </div>
-        }
-        .into_any(),
-    )
+    // The focus stays in the box when an option is pressed, so that the list is there for the click.
+    view! {
+        <div class="omni-answer" on:mousedown=move |event| event.prevent_default()>
+            <ul id=LIST_ID class="omni-names" role="listbox" aria-label="Names that fit">
+                {move || list.names.get().into_iter().enumerate().map(option).collect_view()}
+            </ul>
+        </div>
+    }
 }
 
 /// Log lines that contain the text, each with its time.
@@ -391,5 +464,25 @@ fn found_trace<F: Fn() + 'static>(found: &Resolved, chosen: F) -> impl IntoView 
                 </span>
             </A>
         </li>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next_mark;
+
+    #[test]
+    fn arrows_mark_the_first_or_the_last_name_first_and_then_wrap_around() {
+        let marks = |is_down| {
+            let mut at = None;
+            let step = |_| {
+                at = next_mark(at, is_down, 3);
+                at
+            };
+            (0..4).map_while(step).collect::<Vec<_>>()
+        };
+        assert_eq!(marks(true), [0, 1, 2, 0]);
+        assert_eq!(marks(false), [2, 1, 0, 2]);
+        assert_eq!(next_mark(None, true, 0), None);
     }
 }

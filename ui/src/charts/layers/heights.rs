@@ -6,7 +6,7 @@ use super::{LayeredGraph, Spacing};
 /// Number of sweeps over all layers.
 const SWEEPS: u32 = 16;
 /// Height of a bend.
-const BEND_HEIGHT: f64 = 14.0;
+const BEND_HEIGHT: f64 = 12.0;
 
 /// Returns the height of every vertex's centre. The topmost node touches the edge. A bend is half a
 /// node from it.

@@ -7,7 +7,7 @@
 //! so it chooses first. An edge without words has no label.
 
 use super::{
-    HEIGHT, LABELLED_MAX, NetworkEdge, NetworkGraph, WIDTH,
+    HEIGHT, LABELLED_MAX, NetworkEdge, NetworkGraph,
     layers::{Layout, Route},
 };
 
@@ -328,7 +328,7 @@ impl<'a> Obstacles<'a> {
         let height_of = |node: usize| layout.heights.get(node).copied().unwrap_or(HEIGHT);
         let cards = layout.nodes.iter().enumerate().map(|(node, centre)| LabelArea {
             centre: *centre,
-            half: (WIDTH / 2.0, height_of(node) / 2.0),
+            half: (layout.node_width / 2.0, height_of(node) / 2.0),
         });
         let routes = layout.routes.iter().enumerate().filter(|(at, _)| *at != edge);
         let routes = routes.map(|(_, route)| route).filter(|route| reach.is_near_route(route));
@@ -357,6 +357,7 @@ mod tests {
         super::names::tests::{edge, node},
         LabelArea, LabelRoom, Layout, NetworkGraph, Obstacles, Route, clear_label_at,
     };
+    use crate::charts::network::WIDTH;
 
     fn between(start: (f64, f64), end: (f64, f64)) -> Route {
         Route { points: vec![start, end], ..Route::default() }
@@ -372,6 +373,7 @@ mod tests {
             edges,
             layout: Layout { routes, ..Layout::default() },
             pairs: Vec::new(),
+            is_crowded: false,
         }
     }
 
@@ -392,7 +394,7 @@ mod tests {
     fn a_label_without_a_free_position_is_where_it_covers_least() {
         let mut graph = crossing();
         graph.layout.nodes = vec![(100.0, 100.0)];
-        graph.layout.heights = vec![300.0];
+        (graph.layout.node_width, graph.layout.heights) = (WIDTH, vec![300.0]);
         // A card is below all positions, and the other edge below the middle.
         assert_eq!(graph.label_positions(), [BELOW, ABOVE]);
     }
@@ -527,6 +529,7 @@ mod tests {
             edges: (1..).zip(ends).map(labelled).collect(),
             layout: Layout { routes: routes.collect(), ..Layout::default() },
             pairs: Vec::new(),
+            is_crowded: false,
         }
     }
 
@@ -581,7 +584,7 @@ mod tests {
         let routes = vec![failing, between((0.0, 50.0), (64.0, 50.0))];
         let crossed = Layout { routes, ..alone.clone() };
         assert_eq!(at(&crossed), Some((29.5, 73.175)), "below the other");
-        let mut covered = Layout { nodes: vec![(32.0, 110.0)], ..crossed };
+        let mut covered = Layout { nodes: vec![(32.0, 110.0)], node_width: WIDTH, ..crossed };
         assert_eq!(at(&covered), Some((29.5, 26.825)), "above it");
         // Cards are worse than edges.
         covered.nodes = vec![(32.0, 100.0), (32.0, 0.0)];

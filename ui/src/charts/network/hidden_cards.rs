@@ -58,7 +58,8 @@ impl NetworkGraph {
         }
         let cards = (0_u32..).zip(&self.nodes).zip(&self.layout.nodes);
         let hidden = cards.filter_map(|((node, card), place)| {
-            let (side, shift) = match view.shifts_to(*place, card.height(), screen, INSETS) {
+            let size = self.card_size(card);
+            let (side, shift) = match view.shifts_to(*place, size, screen, INSETS) {
                 (across, _) if across > 0.0 => (FrameEdge::Left, across),
                 (across, _) if across < 0.0 => (FrameEdge::Right, across),
                 (_, down) if down > 0.0 => (FrameEdge::Above, down),
@@ -201,7 +202,7 @@ mod tests {
     #[test]
     fn a_card_below_a_button_is_not_in_view() {
         let view = Viewport { left: 0.0, top: 0.0, scale: 1.0 };
-        let down = |top: f64| view.shifts_to((300.0, top + 29.0), 58.0, SCREEN, INSETS).1;
+        let down = |top: f64| view.shifts_to((300.0, top + 29.0), (172.0, 58.0), SCREEN, INSETS).1;
         assert_eq!([down(26.0), down(28.0), down(400.0 - 26.0 - 58.0)], [0.0; 3]);
         assert_eq!((down(20.0), down(330.0)), (8.0, -16.0), "moved to the margin");
     }

@@ -9,7 +9,7 @@ use std::{cmp::Reverse, sync::Arc};
 
 use leptos::prelude::*;
 
-use super::{FAR_BELOW, GraphSelection, NetworkGraph, NetworkState, WIDTH};
+use super::{FAR_BELOW, GraphSelection, NetworkGraph, NetworkState};
 use crate::number_format;
 
 /// Size of the letters in screen pixels, and the width of one.
@@ -23,10 +23,10 @@ const CARD_MARGIN: f64 = 10.0;
 /// Room of a name in a smaller picture, in letters of average width.
 const SMALL_ROOM: f64 = 24.0;
 
-/// Returns a name as it is drawn at this scale.
-fn drawn_name(name: &str, scale: f64) -> String {
+/// Returns a name as it is drawn at this scale on a card of this width.
+fn drawn_name(name: &str, width: f64, scale: f64) -> String {
     let room =
-        if scale < NAMED_FROM { SMALL_ROOM } else { (WIDTH * scale - CARD_MARGIN) / LETTER.1 };
+        if scale < NAMED_FROM { SMALL_ROOM } else { (width * scale - CARD_MARGIN) / LETTER.1 };
     number_format::truncate_to_width(name, room)
 }
 
@@ -67,7 +67,7 @@ impl NetworkGraph {
                 at.contains(&node),
                 has(|card| card.is_culprit),
                 is_near.get(place) == Some(&true),
-                has(|card| card.alarm.is_some() || card.is_highlighted),
+                has(|card| card.has_alarm() || card.is_highlighted),
             )
         };
         let mut order: Vec<u32> = (0..).take(self.nodes.len()).collect();
@@ -88,7 +88,11 @@ impl NetworkGraph {
             else {
                 return false;
             };
-            let letters = number_format::width_in_letters(&drawn_name(&card.name, scale));
+            let letters = number_format::width_in_letters(&drawn_name(
+                &card.name,
+                self.layout.node_width,
+                scale,
+            ));
             let half = (letters + 1.0) * LETTER.1 / 2.0;
             let (x, y) = (x * scale, y * scale);
             let lies_over = |(other_x, other_y, other_half): &(f64, f64, f64)| {
@@ -108,9 +112,10 @@ impl NetworkGraph {
 /// pixels of the screen.
 fn marks_view(graph: &NetworkGraph) -> impl IntoView + use<> {
     let cards = graph.nodes.iter().zip(&graph.layout.nodes);
-    let alarms = cards.filter(|(card, _)| card.alarm.is_some());
+    let alarms = cards.filter(|(card, _)| card.has_alarm());
     let marks = alarms.map(|(card, (x, y))| {
-        let corner = format!("M{:.1} {:.1}h.01", x - WIDTH / 2.0, y - card.height() / 2.0);
+        let (width, height) = graph.card_size(card);
+        let corner = format!("M{:.1} {:.1}h.01", x - width / 2.0, y - height / 2.0);
         view! {
             <path
                 class="network-far-mark"
@@ -139,13 +144,13 @@ pub(super) fn names_view(picture: NetworkState) -> impl IntoView {
         Some(view! {
             <text
                 class="network-far-name"
-                class:has-failed=card.alarm.is_some()
-                class:is-affected=card.alarm.is_some() && card.is_affected
+                class:has-failed=card.has_alarm()
+                class:is-affected=card.has_alarm() && card.is_affected
                 class:is-lit=card.is_highlighted
                 x=format!("{x:.1}")
                 y=format!("{y:.1}")
             >
-                {drawn_name(&card.name, scale)}
+                {drawn_name(&card.name, graph.layout.node_width, scale)}
             </text>
         })
     };
@@ -167,10 +172,9 @@ pub(super) fn names_view(picture: NetworkState) -> impl IntoView {
 #[cfg(test)]
 pub(super) mod tests {
     use super::{
-        CARD_MARGIN, GraphSelection, LETTER, NAMED_FROM, NetworkGraph, WIDTH, drawn_name,
-        number_format,
+        CARD_MARGIN, GraphSelection, LETTER, NAMED_FROM, NetworkGraph, drawn_name, number_format,
     };
-    use crate::charts::network::{NetworkEdge, NetworkNode, NodeIcon};
+    use crate::charts::network::{NetworkEdge, NetworkNode, NodeIcon, WIDTH};
 
     pub(in crate::charts::network) fn node(name: &str) -> NetworkNode {
         NetworkNode {
@@ -182,7 +186,8 @@ pub(super) mod tests {
             is_culprit: false,
             is_affected: false,
             bar: 0.0,
-            bar_is_failures: false,
+            share: String::new(),
+            fails_more: false,
             title: String::new(),
             is_highlighted: false,
         }
@@ -193,6 +198,7 @@ pub(super) mod tests {
             from,
             to,
             label: String::new(),
+            alarm: None,
             title: String::new(),
             has_failed: false,
             is_message: false,
@@ -210,8 +216,8 @@ pub(super) mod tests {
     }
 
     /// Returns the width of the drawn name in screen pixels.
-    fn drawn_width(name: &str, scale: f64) -> f64 {
-        number_format::width_in_letters(&drawn_name(name, scale)) * LETTER.1
+    fn drawn_width(name: &str, width: f64, scale: f64) -> f64 {
+        number_format::width_in_letters(&drawn_name(name, width, scale)) * LETTER.1
     }
 
     #[test]
@@ -227,17 +233,18 @@ pub(super) mod tests {
         let nodes: Vec<_> = (0..44).map(|at| node(names[at % names.len()])).collect();
         let edges = (1..44_u32).map(|to| edge(to / 2, to, 1.0)).collect();
         let graph = NetworkGraph::new(nodes, edges);
+        let card = graph.layout.node_width;
         for scale in [NAMED_FROM, 0.4, 0.61, 0.79] {
             assert_eq!(graph.labelled_nodes(scale, None, None).len(), 44, "{scale}");
             for name in names {
-                let (width, room) = (drawn_width(name, scale), WIDTH * scale - CARD_MARGIN);
+                let (width, room) = (drawn_width(name, card, scale), card * scale - CARD_MARGIN);
                 // An ellipsis is a little wider than the room that is kept for it.
                 assert!(width <= room + LETTER.1, "{name} at {scale}: {width} px of {room}");
-                assert!(drawn_name(name, scale).chars().count() > 1, "{name} at {scale}");
+                assert!(drawn_name(name, card, scale).chars().count() > 1, "{name} at {scale}");
             }
         }
-        assert_eq!(drawn_name("checkout", 0.61), "checkout");
-        assert_eq!(drawn_name("INVENTORY-RESERVATION-SVC", 0.61), "INVENTORY…");
+        assert_eq!(drawn_name("checkout", WIDTH, 0.61), "checkout");
+        assert_eq!(drawn_name("INVENTORY-RESERVATION-SVC", WIDTH, 0.61), "INVENTORY…");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The visible part of a picture, and its moves: fit, zoom, pan, show a card.
 
-use super::WIDTH;
-
 /// Empty margin around the picture, in screen pixels.
 pub(super) const MARGIN: f64 = 28.0;
+/// The same around a picture that is shown whole.
+const FITTED_MARGIN: f64 = 16.0;
 const SCALES: (f64, f64) = (0.05, 3.0);
 /// Maximum scale of a picture that is smaller than its pane.
 const FITTED_MAX: f64 = 1.4;
@@ -23,7 +23,7 @@ impl Viewport {
     /// The whole picture in the middle of the screen.
     #[must_use]
     pub fn fitting(picture: (f64, f64), screen: (f64, f64)) -> Self {
-        let room = |screen: f64| (screen - 2.0 * MARGIN).max(1.0);
+        let room = |screen: f64| (screen - 2.0 * FITTED_MARGIN).max(1.0);
         let across = room(screen.0) / picture.0.max(1.0);
         let down = room(screen.1) / picture.1.max(1.0);
         let scale = across.min(down).clamp(SCALES.0, FITTED_MAX);
@@ -36,7 +36,7 @@ impl Viewport {
     pub fn around(at: (f64, f64), picture: (f64, f64), screen: (f64, f64)) -> Self {
         let edge = |picture: f64, screen: f64, at: f64| {
             let room = screen - picture;
-            if room >= 2.0 * MARGIN {
+            if room >= 0.0 {
                 return room / 2.0;
             }
             (screen / 2.0 - at).clamp(room - MARGIN, MARGIN)
@@ -72,28 +72,52 @@ impl Viewport {
         Self { left: self.left + across, top: self.top + down, ..self }
     }
 
-    /// Moves the view until a card of this height around a point is visible, with a margin.
+    /// Moves the view until a card of this size around a point is visible, with a margin.
     #[must_use]
-    pub fn showing(self, at: (f64, f64), height: f64, screen: (f64, f64)) -> Self {
-        let (across, down) = self.shifts_to(at, height, screen, (MARGIN, MARGIN));
+    pub fn showing(self, at: (f64, f64), size: (f64, f64), screen: (f64, f64)) -> Self {
+        let (across, down) = self.shifts_to(at, size, screen, (MARGIN, MARGIN));
         self.panned(across, down)
     }
 
-    /// Returns the moves across and down that bring a card of this height around a point into view:
+    /// Returns the moves across and down that bring a card of this size around a point into view:
     /// positive for one before the visible part, negative for one after it, and zero for one in
     /// view. The visible part begins at these distances from the edges of the screen.
     pub(super) fn shifts_to(
         self,
         at: (f64, f64),
-        height: f64,
+        size: (f64, f64),
         screen: (f64, f64),
         insets: (f64, f64),
     ) -> (f64, f64) {
         let (across, down) = (self.left + at.0 * self.scale, self.top + at.1 * self.scale);
         (
-            shift_of(across, WIDTH * self.scale, screen.0, insets.0),
-            shift_of(down, height * self.scale, screen.1, insets.1),
+            shift_of(across, size.0 * self.scale, screen.0, insets.0),
+            shift_of(down, size.1 * self.scale, screen.1, insets.1),
         )
+    }
+}
+
+/// The view of a picture under the pointer. The next picture of the same cards keeps it in a pane of
+/// the same size, so that nothing moves under the pointer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeldView {
+    names: Vec<String>,
+    pane: (f64, f64),
+    view: Viewport,
+}
+
+impl HeldView {
+    /// Holds the view of a picture with cards of these names, in a pane of this size.
+    pub(super) fn new(names: &[&str], pane: (f64, f64), view: Viewport) -> Self {
+        Self { names: names.iter().map(|name| (*name).to_owned()).collect(), pane, view }
+    }
+
+    /// Returns the view for a picture with cards of these names, in a pane of this size.
+    pub(super) fn view_for(&self, names: &[&str], pane: (f64, f64)) -> Option<Viewport> {
+        // A pane is measured in whole pixels at first.
+        let is_near = |one: f64, other: f64| (one - other).abs() < 1.0;
+        let is_same_pane = is_near(self.pane.0, pane.0) && is_near(self.pane.1, pane.1);
+        (self.names == names && is_same_pane).then_some(self.view)
     }
 }
 
@@ -113,18 +137,18 @@ fn shift_of(middle: f64, size: f64, screen: f64, inset: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Viewport, shift_of};
+    use super::{HeldView, Viewport, shift_of};
 
     #[test]
     fn a_small_picture_is_enlarged_a_little_and_a_large_one_fits() {
         let small = Viewport::fitting((200.0, 100.0), (1_000.0, 500.0));
         assert_eq!(small, Viewport { left: 360.0, top: 180.0, scale: 1.4 });
-        let large = Viewport::fitting((10_000.0, 1_000.0), (1_056.0, 556.0));
+        let large = Viewport::fitting((10_000.0, 1_000.0), (1_032.0, 532.0));
         assert!((large.scale - 0.1).abs() < 1e-9);
-        assert!((large.left - 28.0).abs() < 1e-9);
-        assert!(large.has_all((10_000.0, 1_000.0), (1_056.0, 556.0)));
-        assert!(!large.panned(-29.0, 0.0).has_all((10_000.0, 1_000.0), (1_056.0, 556.0)));
-        assert!(!large.zoomed(2.0, (0.0, 0.0)).has_all((10_000.0, 1_000.0), (1_056.0, 556.0)));
+        assert!((large.left - 16.0).abs() < 1e-9);
+        assert!(large.has_all((10_000.0, 1_000.0), (1_032.0, 532.0)));
+        assert!(!large.panned(-17.0, 0.0).has_all((10_000.0, 1_000.0), (1_032.0, 532.0)));
+        assert!(!large.zoomed(2.0, (0.0, 0.0)).has_all((10_000.0, 1_000.0), (1_032.0, 532.0)));
         let nothing = Viewport::fitting((0.0, 0.0), (0.0, 0.0));
         assert!(nothing.left.is_finite() && nothing.scale > 0.0);
     }
@@ -139,9 +163,19 @@ mod tests {
     }
 
     #[test]
+    fn a_view_is_held_for_the_same_cards_in_a_pane_of_the_same_size() {
+        let view = Viewport { left: 10.0, top: 20.0, scale: 0.5 };
+        let held = HeldView::new(&["cart", "redis"], (900.0, 500.0), view);
+        assert_eq!(held.view_for(&["cart", "redis"], (900.0, 500.0)), Some(view));
+        assert_eq!(held.view_for(&["cart", "redis"], (900.4, 500.0)), Some(view));
+        assert_eq!(held.view_for(&["cart", "orders"], (900.0, 500.0)), None);
+        assert_eq!(held.view_for(&["cart", "redis"], (560.0, 500.0)), None, "beside a panel");
+    }
+
+    #[test]
     fn a_card_outside_is_moved_into_view() {
         let view = Viewport { left: 0.0, top: 0.0, scale: 1.0 };
-        let showing = |at: (f64, f64), height: f64| view.showing(at, height, (1_000.0, 600.0));
+        let showing = |at, height: f64| view.showing(at, (172.0, height), (1_000.0, 600.0));
         assert_eq!(showing((500.0, 300.0), 58.0), view);
         let moved = showing((1_200.0, 300.0), 58.0);
         assert!((moved.left + 314.0).abs() < 1e-9, "{moved:?}");

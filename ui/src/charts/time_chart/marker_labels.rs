@@ -13,7 +13,7 @@ use crate::number_format;
 /// Maximum number of letters of a label.
 const LETTERS_MAX: usize = 32;
 /// Width of a letter of average width in CSS pixels.
-const LETTER_PX: f64 = 6.0;
+const AVERAGE_LETTER_PX: f64 = 6.0;
 /// Room around a label in CSS pixels.
 const AROUND_PX: f64 = 10.0;
 /// Part of the plot from which labels are always on the left.
@@ -37,7 +37,8 @@ fn label_text(marker: &Marker) -> String {
 fn label_places(chart: &TimeChart, plot_width: f64) -> Vec<LabelPlace> {
     let mut placed: Vec<(usize, f64, f64)> = Vec::new();
     let places = chart.markers.iter().map(|marker| {
-        let wanted = AROUND_PX + LETTER_PX * number_format::width_in_letters(&label_text(marker));
+        let wanted =
+            AROUND_PX + AVERAGE_LETTER_PX * number_format::width_in_letters(&label_text(marker));
         let at = chart.buckets.fraction(marker.time) * plot_width;
         let (before, after) = (at, plot_width - at);
         let is_left = at > LEFT_FROM * plot_width || wanted > after && before > after;

@@ -193,7 +193,7 @@ fn cause(call: &ComparedCall, impact: i64, whole: i64, typical: bool) -> String 
         parts.push(format!("called {}, {usually} {}", times(now), times(usual)));
     }
     let (now, was) = (call.left.median.each_nano, call.right.median.each_nano);
-    let (more, less, size) = if is_longer { (now, was, "as long") } else { (was, now, "shorter") };
+    let (more, less, size) = if is_longer { (now, was, "as long") } else { (was, now, "faster") };
     let factor = more.0 as f64 / less.0.max(1) as f64;
     if factor >= 1.2 {
         let factor = rates::factor(factor);
@@ -347,7 +347,7 @@ mod tests {
         ];
         assert_eq!(
             sentence(&comparison(-3_500, &[(1, -3_000)], calls), false),
-            "3.50 s shorter in all than the other. 3.00 s of it is rules: 4.0× shorter, 1.00 \
+            "3.50 s shorter in all than the other. 3.00 s of it is rules: 4.0× faster, 1.00 \
              s, in the other 4.00 s."
         );
     }

@@ -72,8 +72,7 @@ pub(super) fn lanes(
     let count = comparison.calls.len();
     let left_out = count.saturating_sub(DRAWN_MAX);
     let more = (left_out > 0).then(|| {
-        let words =
-            format!("{} of the tree not drawn.", format::counted(left_out as u64, "more place"));
+        let words = format!("{} not drawn.", format::counted(left_out as u64, "more row"));
         view! { <p class="panel-empty">{words}</p> }
     });
     view! {

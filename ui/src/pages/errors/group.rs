@@ -36,6 +36,8 @@ use crate::{
 const TRACES: u32 = 6;
 /// Log records that are listed.
 const LOGS: usize = 6;
+/// Maximum number of drawn lines of a short stack, which leaves room for log records below it.
+const SHORT_STACK_LINES: usize = 12;
 
 /// The row under a group's own.
 pub(super) fn details(
@@ -44,16 +46,16 @@ pub(super) fn details(
     range: TimeRange,
 ) -> impl IntoView + use<> {
     let group = row.group.clone();
+    let logs = logs(&group);
+    let (below, beside) =
+        if has_short_stack(&group.stack_trace) { (logs, None) } else { (None, logs) };
     view! {
         <tr class="errors-details">
             <td colspan="9">
                 {row.source.as_ref().map(|source| source_note(page, source))}
                 <div class="errors-columns">
-                    {stack(&group)}
-                    <div class="errors-side">
-                        {traces(page, &group, range)}
-                        {logs(&group)}
-                    </div>
+                    <div class="errors-main">{stack(&group)} {below}</div>
+                    <div class="errors-side">{traces(page, &group, range)} {beside}</div>
                 </div>
             </td>
         </tr>
@@ -77,6 +79,12 @@ fn source_note(page: ErrorsState, source: &SourceGroup) -> impl IntoView + use<>
             <button class="button" type="button" on:click=open>"Open the source"</button>
         </p>
     }
+}
+
+/// Reports whether the stack is so short that the room below it would stay blank. Runs of library
+/// frames are one line.
+fn has_short_stack(stack_trace: &str) -> bool {
+    parts(stack_trace).0.len() <= SHORT_STACK_LINES
 }
 
 fn stack(group: &ExceptionGroup) -> impl IntoView + use<> {
@@ -448,7 +456,17 @@ fn logs(group: &ExceptionGroup) -> Option<impl IntoView + use<>> {
 
 #[cfg(test)]
 mod tests {
-    use super::has_one_type;
+    use super::{SHORT_STACK_LINES, has_one_type, has_short_stack};
+
+    #[test]
+    fn a_stack_is_short_by_its_drawn_lines() {
+        assert!(has_short_stack(""), "recorded without a stack");
+        let own = "    at shop.Pay.charge(Pay.java:1)\n";
+        assert!(has_short_stack(&own.repeat(SHORT_STACK_LINES)));
+        assert!(!has_short_stack(&own.repeat(SHORT_STACK_LINES + 1)));
+        // A run of library frames is one line.
+        assert!(has_short_stack(&"    at io.grpc.Call.run(Call.java:1)\n".repeat(40)));
+    }
 
     #[test]
     fn types_are_named_where_there_are_several() {

@@ -2,12 +2,17 @@
 
 use leptos::prelude::*;
 use leptos_router::components::A;
+use tidings_proto::DurationNanos;
 
 use crate::{
     components::{RefusalCard, SparkTone, Sparkline, WatchedRequest, ranked_refusals},
     format,
     format::rates::three_digits,
-    shell::{ArrivalGap, server_watch::rate_series, use_server},
+    shell::{
+        ArrivalGap,
+        server_watch::{CounterSample, rate_series},
+        use_server,
+    },
 };
 
 /// Number of kinds of refusals on Home. System has all of them.
@@ -42,13 +47,7 @@ pub(super) fn arrivals_card() -> impl IntoView {
         let is_counting = server.rates().is_none() && server.request_state().error().is_none();
         is_counting.then(|| view! { <p class="mute">"Counting…"</p> })
     };
-    let line = move || {
-        let samples = server.samples();
-        (samples.len() > 2).then(|| {
-            let values = rate_series(&samples, |sample| sample.spans);
-            view! { <Sparkline values tone=SparkTone::Accent label="Spans a second, lately" /> }
-        })
-    };
+    let line = move || recent_spans(&server.samples(), gap.get());
     let stored = move || {
         server.status().map(|status| {
             let (spans, logs) = (status.spans, status.logs);
@@ -72,6 +71,36 @@ pub(super) fn arrivals_card() -> impl IntoView {
             <div class="side-line">{line}</div>
             <p class="mute">{stored}</p>
         </section>
+    }
+}
+
+/// The rates of spans that the page has observed, from zero on, with their scale in words. Without
+/// spans only words, which a gap replaces.
+fn recent_spans(
+    samples: &[CounterSample],
+    gap: Option<ArrivalGap>,
+) -> Option<impl IntoView + use<>> {
+    let (first, last) = (samples.first()?, samples.last()?);
+    let values = rate_series(samples, |sample| sample.spans);
+    let greatest = values.iter().flatten().copied().fold(0.0, f64::max);
+    if values.len() < 2 || (greatest <= 0.0 && gap.is_some()) {
+        return None;
+    }
+    let words = scale_text(greatest, last.time.since(first.time));
+    let drawing = (greatest > 0.0).then(|| {
+        let zero = vec![Some(0.0); values.len()];
+        let tone = SparkTone::Accent;
+        view! { <Sparkline values before=zero tone label="Spans a second, lately" /> }
+    });
+    Some(view! { {drawing} " " <span class="mute">{words}</span> })
+}
+
+/// Returns the scale of rates up to this one as words: `0 (dashed) to 120 spans/s`.
+fn scale_text(greatest: f64, length: DurationNanos) -> String {
+    if greatest > 0.0 {
+        format!("0 (dashed) to {} spans/s", three_digits(greatest))
+    } else {
+        format!("No spans in the last {}.", format::rough_length(length))
     }
 }
 
@@ -101,5 +130,19 @@ pub(super) fn doctor_card() -> impl IntoView {
             </div>
             {body}
         </section>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::DurationNanos;
+
+    use super::scale_text;
+
+    #[test]
+    fn no_spans_are_told_from_a_constant_rate_in_words() {
+        let length = DurationNanos(240_000_000_000);
+        assert_eq!(scale_text(0.0, length), "No spans in the last 4 min.");
+        assert_eq!(scale_text(120.0, length), "0 (dashed) to 120 spans/s");
     }
 }

@@ -1,5 +1,5 @@
 //! Changes as rows: a transaction type or a service, its change, its failures and durations since
-//! the change or in the window, and its calls in the window.
+//! the change or in the window, and its calls: of a service since the change, too.
 
 use leptos::prelude::*;
 use leptos_router::components::A;

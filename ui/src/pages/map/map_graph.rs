@@ -5,16 +5,20 @@ use std::sync::Arc;
 use tidings_proto::{
     DurationNanos, UnixNanos,
     api::{
-        ChangeSentence, ChangedGroup, EdgeKind, GraphEdge, GraphNode, GroupStats, LatencyStats,
-        NodeKind, ServiceGraph, SubjectKind,
+        ChangeKind, ChangeSentence, ChangedGroup, EdgeKind, GraphEdge, GraphNode, GroupStats,
+        LatencyStats, NodeKind, ServiceGraph, SubjectKind,
     },
 };
 
 use super::{call_text, per_minute};
 use crate::{
-    charts::network::{GraphSelection, NetworkEdge, NetworkGraph, NetworkNode, NodeIcon},
+    charts::network::{
+        EdgeAlarm, GraphSelection, NetworkEdge, NetworkGraph, NetworkNode, NodeIcon,
+    },
     components::change::{CalledChange, change_text, number_text},
-    format, number_format,
+    format,
+    format::rates,
+    number_format,
     url::UrlQuery,
 };
 
@@ -78,7 +82,11 @@ impl NodeName {
     /// Returns the label for panels and titles. A card truncates it to its width.
     #[must_use]
     pub fn label(&self) -> String {
-        number_format::truncate(format::peer(&self.name), NAME_LETTERS_MAX)
+        let name = match self.kind {
+            NodeKind::Service => format::service(&self.name),
+            _ => format::peer(&self.name),
+        };
+        number_format::truncate(name, NAME_LETTERS_MAX)
     }
 }
 
@@ -154,6 +162,15 @@ pub fn unfolded_peers(
     subject.filter(|name| !name.is_empty()).into_iter().chain(of_trace).take(SINGLE_MAX).collect()
 }
 
+/// Reports whether a folded node of the graph may stand for one of these peers, too.
+#[must_use]
+pub fn may_fold(graph: &ServiceGraph, peers: &[String]) -> bool {
+    let has_folded = graph.nodes.iter().any(|node| node.folded_count.is_some());
+    let is_single =
+        |name: &String| graph.nodes.iter().any(|node| is_peer(node) && node.name == *name);
+    has_folded && !peers.iter().all(is_single)
+}
+
 const fn sign_of(kind: NodeKind) -> NodeIcon {
     match kind {
         NodeKind::Service => NodeIcon::Service,
@@ -177,7 +194,7 @@ pub struct CardChange {
     /// Set when it sends no spans.
     is_endpoint: bool,
     /// The begin of the change, as `20:33`, and the numbers since then. `None` where the numbers
-    /// are of the whole time.
+    /// are of the whole range.
     since: Option<(String, GroupStats)>,
     /// The change of another that this one only feels, as its badge on Services has it.
     felt: Option<String>,
@@ -188,7 +205,7 @@ pub struct CardChange {
 impl CardChange {
     /// Returns the change of a group. `felt` has the change of another that it only feels, `called`
     /// has the changed endpoint that it calls, and `moment` writes a time. `None` for a group whose
-    /// numbers are of the whole time and that no change elsewhere affects.
+    /// numbers are of the whole range and that no change elsewhere affects.
     #[must_use]
     pub fn from_group(
         group: &ChangedGroup,
@@ -213,28 +230,29 @@ impl CardChange {
         is_kind && !node.is_folded && node.name == self.name
     }
 
-    /// Returns the time of the numbers in words: `since 20:33`. `None` for the whole time.
+    /// Returns the time of the numbers in words: `since 20:33`. `None` for the whole range.
     #[must_use]
     pub fn time_text(&self) -> Option<String> {
         self.since.as_ref().map(|(begin, _)| format!("since {begin}"))
     }
 
-    /// Returns the words of the card: `since 20:33`, `affected 20:33` for one that only feels the
-    /// change of another, or `calls northpay` for the caller of a changed endpoint.
+    /// Returns the words of the card: `since 20:33`, `changed` where that has a date, `affected` for
+    /// one that only feels the change of another, or `→ northpay` for the caller of a changed
+    /// endpoint. The words below the map say which time the numbers are of.
     fn card_text(&self) -> String {
         if let Some(CalledChange { name, .. }) = &self.called {
             let is_long = name.chars().nth(CALLED_LETTERS_MAX).is_some();
             // A cut name ends in an ellipsis.
             let letters = if is_long { CALLED_LETTERS_MAX - 1 } else { CALLED_LETTERS_MAX };
-            return format!("calls {}", number_format::truncate(name, letters));
+            return format!("→ {}", number_format::truncate(name, letters));
+        }
+        if self.felt.is_some() {
+            return "affected".to_owned();
         }
         let begin = self.since.as_ref().map(|(begin, _)| begin);
-        let short = begin.filter(|begin| begin.chars().count() <= TIME_LETTERS_MAX);
-        match (&self.felt, short) {
-            (Some(_), Some(begin)) => format!("affected {begin}"),
-            (Some(_), None) => "affected".to_owned(),
-            (None, Some(begin)) => format!("since {begin}"),
-            (None, None) => "since change".to_owned(),
+        match begin.filter(|begin| begin.chars().count() <= TIME_LETTERS_MAX) {
+            Some(begin) => format!("since {begin}"),
+            None => "changed".to_owned(),
         }
     }
 
@@ -377,6 +395,7 @@ impl MapBuilder {
             card.title = format!("{}, {measured}", card.title);
             card.alarm = Some(words.clone());
             card.right = numbers.clone().unwrap_or_default();
+            card.fails_more |= change.kind == ChangeKind::Errors;
         }
         for curve in self.curves.iter_mut().filter(|_| peer.is_some()) {
             let name = |at: u32| self.names.get(at as usize);
@@ -446,15 +465,17 @@ fn card(node: &GraphNode, change: Option<&CardChange>, is_highlighted: bool) -> 
     let system = node.system.as_ref().filter(|_| node.folded_count.is_none());
     let system = system.map(|system| format!(" ({})", number_format::truncate(system, 30)));
     let [system, time, felt, called] = [system, time, felt, called].map(Option::unwrap_or_default);
+    let share = number_format::share(node.error_share);
     NetworkNode {
         sign: sign_of(node.kind),
         left,
         right: p95,
-        alarm: node.fails_more.then(|| number_format::share(node.error_share)),
+        alarm: None,
+        share: if node.error_share > 0.0 { share } else { String::new() },
         is_culprit: false,
         is_affected: change.is_some_and(CardChange::is_affected),
         bar: node.error_share,
-        bar_is_failures: true,
+        fails_more: node.fails_more,
         title: format!("{name}{system}: {words}{time}{felt}{called}"),
         name,
         is_highlighted,
@@ -472,6 +493,7 @@ fn curve(
         from: edge.from,
         to: edge.to,
         label: format!("{} · {p95}", per_minute(edge.rate_per_second)),
+        alarm: edge_alarm(edge),
         title: format!(
             "{caller} calls {called}: {}, p95 {p95}",
             call_text(edge.rate_per_second, edge.error_share)
@@ -482,6 +504,16 @@ fn curve(
         weight,
         is_highlighted,
     }
+}
+
+/// Returns the number by which an edge is worse than before: the share that fails, or the factor of
+/// its durations.
+fn edge_alarm(edge: &GraphEdge) -> Option<EdgeAlarm> {
+    if edge.fails_more {
+        return Some(EdgeAlarm { number: number_format::share(edge.error_share), word: "fail" });
+    }
+    let number = rates::factor(edge.slower_factor?);
+    Some(EdgeAlarm { number, word: "slower" })
 }
 
 #[cfg(test)]

@@ -222,11 +222,11 @@ fn node_name(node: &GraphNode, links: Links) -> impl IntoView + use<> {
 /// the share of calls for which the callee sent no span.
 fn edge_words(node: &GraphNode, edge: &GraphEdge) -> String {
     let kind = match node.kind {
-        NodeKind::Service => None,
+        // A peer of unknown kind has no name, as its name says.
+        NodeKind::Service | NodeKind::Unknown => None,
         NodeKind::Database => Some("database"),
         NodeKind::Messaging => Some("queue"),
         NodeKind::External => Some("outside"),
-        NodeKind::Unknown => Some("unknown"),
         NodeKind::User => Some("without a parent span"),
     };
     let system = node.system.as_deref().map(truncate_name).or_else(|| kind.map(str::to_owned));
@@ -302,6 +302,7 @@ mod tests {
                 node("shop", NodeKind::Service),
                 node("redis", NodeKind::Service),
                 node("redis", NodeKind::Database),
+                node("", NodeKind::Unknown),
             ],
             // An edge to a node that does not exist is left out.
             edges: vec![edge(0, 1), edge(0, 2), edge(1, 2), edge(9, 1), edge(0, 9)],
@@ -316,5 +317,6 @@ mod tests {
         assert_eq!(names("shop", Side::Callees), ["redis", "redis"]);
         let words = |node: usize| edge_words(&graph.nodes[node], &graph.edges[0]);
         assert_eq!([words(0), words(2)], ["25.0 % caller only", "database, 25.0 % caller only"]);
+        assert_eq!(words(3), "25.0 % caller only", "its name says that it is unnamed");
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     charts::time_buckets::TimeBuckets,
     components::{
         Panel, Segment, Segments, SortHead, SortOrder, SparkTone, Sparkline, change::before_title,
-        use_sort,
+        group_cells::call_stats, use_sort,
     },
     format,
     format::rates,
@@ -25,6 +25,8 @@ use crate::{
 };
 
 const ROW: &str = "operation-row";
+/// Words below a number that is worse than before where chance may explain it. Its title says more.
+const MAY_BE_CHANCE: &str = "may be chance";
 
 /// Returns the operations that others call, or all operations if others call none of them.
 pub(super) fn served(groups: &[RedGroup]) -> impl Iterator<Item = &RedGroup> {
@@ -120,10 +122,11 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
     });
     let draw = move |result: Arc<RedResult>| {
         let buckets = TimeBuckets::from_window(&result.window);
+        let none = no_calls_words(&result);
         let body = move || {
             let rows = table.get().unwrap_or_default();
             let row = |(index, row): (usize, &Row)| {
-                operation_row(row, index, buckets, view.chosen, marked, choose)
+                operation_row(row, index, (buckets, none), view.chosen, marked, choose)
             };
             rows.iter().enumerate().map(row).collect_view()
         };
@@ -157,7 +160,7 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
     view! {
         <Panel
             title="Operations"
-            note=view.tables.note()
+            note=calls_note(view)
             tools=kinds_switch(all)
             state=view.operations
             is_empty=|result| result.groups.is_empty()
@@ -166,6 +169,18 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
             draw=draw
         />
     }
+}
+
+/// Returns the calls of the service, as its row on Services has them, and the time that the table
+/// counts: `60.0 calls/min since 14:01`.
+fn calls_note(view: ServiceView) -> Signal<String> {
+    Signal::derive(move || {
+        let calls = view.group().map(|group| {
+            let stats = if view.tables.is_whole() { &group.now } else { call_stats(&group) };
+            format!("{} calls/min", rates::per_minute(stats.rate_per_second))
+        });
+        view.tables.after(&calls.unwrap_or_default())
+    })
 }
 
 /// Returns a callback that chooses an operation and drops the box of the previous one.
@@ -207,10 +222,17 @@ fn missing(result: &RedResult) -> Option<String> {
     partial_answer_text(&result.searched).or(cut)
 }
 
+/// Returns the words in place of the quantiles of an operation without calls in the time before. A
+/// dash where that is not known.
+fn no_calls_words(result: &RedResult) -> &'static str {
+    let is_known = result.known_since_unix_nano.is_some() && result.searched.complete;
+    if is_known { "no calls" } else { "–" }
+}
+
 fn operation_row(
     row: &Row,
     index: usize,
-    buckets: TimeBuckets,
+    (buckets, none): (TimeBuckets, &'static str),
     chosen: Memo<Option<ChosenOperation>>,
     marked: RwSignal<Option<usize>>,
     choose: Callback<(String, Option<SpanKindName>)>,
@@ -226,7 +248,7 @@ fn operation_row(
     let has_slower_p50 = row.has_slower_p50();
     let before = row.group.before;
     let was = |nanos: fn(CallsBefore) -> DurationNanos| {
-        before.map_or("–".to_owned(), |was| format::duration_or_none(nanos(was)))
+        before.map_or(none.to_owned(), |was| format::duration_or_none(nanos(was)))
     };
     let (p50_was, p95_was) = (was(|was| was.p50_nano), was(|was| was.p95_nano));
     let failed_before = before.map(|was| rates::percent(was.error_share));
@@ -234,6 +256,9 @@ fn operation_row(
     let p95_title = before_title(None, row.group.may_be_slower);
     let tone = if fails_more { SparkTone::Error } else { SparkTone::Plain };
     let (selected, clicked) = (row.clone(), row.target());
+    let chance = |is_it: bool| is_it.then(|| view! { <span class="was">{MAY_BE_CHANCE}</span> });
+    let fails_by_chance = chance(row.group.may_fail_more);
+    let slower_by_chance = chance(row.group.may_be_slower);
     view! {
         <tr
             id=format!("{ROW}-{index}")
@@ -248,7 +273,7 @@ fn operation_row(
                 <Sparkline values=calls label=format!("Calls of {shown} over time") />
             </td>
             <td class="num" class:is-worse=fails_more title=failed_title>
-                {rates::percent(row.error_share())}
+                {rates::percent(row.error_share())} {fails_by_chance}
             </td>
             <td class="wide">
                 <Sparkline
@@ -263,7 +288,7 @@ fn operation_row(
             </td>
             <td class="num mute">{p50_was}</td>
             <td class="num" class:is-worse=is_slower title=p95_title>
-                {format::duration_or_none(row.group.duration.p95_nano)}
+                {format::duration_or_none(row.group.duration.p95_nano)} {slower_by_chance}
             </td>
             <td class="num mute">{p95_was}</td>
         </tr>
@@ -302,9 +327,12 @@ fn name_cell(
 
 #[cfg(test)]
 mod tests {
-    use tidings_proto::api::{LatencyStats, SpanKindName};
+    use tidings_proto::{
+        UnixNanos,
+        api::{LatencyStats, Searched, SpanKindName, TimeWindow},
+    };
 
-    use super::{DurationNanos, RedGroup, Row, served};
+    use super::{DurationNanos, RedGroup, RedResult, Row, no_calls_words, served};
 
     fn group(kind: SpanKindName) -> RedGroup {
         RedGroup {
@@ -338,6 +366,28 @@ mod tests {
         assert_eq!(served(&own).count(), 1);
         let both = [group(SpanKindName::Internal), group(SpanKindName::Server)];
         assert_eq!(served(&both).count(), 1);
+    }
+
+    #[test]
+    fn an_operation_had_no_calls_only_where_the_time_before_was_read() {
+        let words = |is_known: bool, complete: bool| {
+            let window = TimeWindow {
+                start_unix_nano: UnixNanos(10),
+                end_unix_nano: UnixNanos(20),
+                step_nano: DurationNanos(1),
+            };
+            no_calls_words(&RedResult {
+                window,
+                known_since_unix_nano: is_known.then_some(UnixNanos(0)),
+                groups: Vec::new(),
+                group_count: 0,
+                other_count: 0,
+                repeats_counted: false,
+                searched: Searched { complete, ..Searched::default() },
+            })
+        };
+        let all = [words(true, true), words(false, true), words(true, false)];
+        assert_eq!(all, ["no calls", "–", "–"]);
     }
 
     #[test]

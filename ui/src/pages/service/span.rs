@@ -66,13 +66,7 @@ impl TableTime {
         let is_param = move |value: &str| query.with(|query| query.get(SPAN_PARAM) == Some(value));
         let is_whole = Memo::new(move |_| is_param(WHOLE));
         let is_since = Memo::new(move |_| is_param(SINCE_CHANGE));
-        let is_overdue = RwSignal::new(false);
-        let expire = move || {
-            is_overdue.try_set(true);
-        };
-        if let Ok(timer) = set_timeout_with_handle(expire, REPORT_WAIT) {
-            on_cleanup(move || timer.clear());
-        }
+        let is_overdue = browser::use_elapsed(REPORT_WAIT);
         let offered = Memo::new(move |_| offered(range.get(), begin.get(), time.now()));
         let span = Memo::new(move |_| {
             let counts_whole = is_whole.get() || (!is_since.get() && length.get().is_none());

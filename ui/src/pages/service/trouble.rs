@@ -50,6 +50,9 @@ pub(super) fn exception_panel(view: ServiceView) -> impl IntoView {
                         <th scope="col" class="num">
                             "Count"
                         </th>
+                        <th scope="col" class="num" title="In as long a time before">
+                            "Before"
+                        </th>
                         <th scope="col" class="wide">
                             <span class="hidden">"Over time"</span>
                         </th>
@@ -118,6 +121,7 @@ fn exception_row(
     let fresh = is_new.then(|| view! { " " <span class="new">"NEW"</span> });
     let tone = if is_new { SparkTone::Error } else { SparkTone::Plain };
     let values = buckets.counts(&group.steps);
+    let before = group.before_count.map_or_else(|| "–".to_owned(), format::count);
     let label = format!("{name} over time");
     view! {
         <tr class:is-beneath=is_beneath>
@@ -132,6 +136,7 @@ fn exception_row(
                 {truncate_name(&group.message)}
             </td>
             <td class="num">{format::count(group.count)}</td>
+            <td class="num mute">{before}</td>
             <td class="wide">
                 <SparkBars values is_last_partial=buckets.is_last_partial() tone label=label />
             </td>

@@ -1,4 +1,4 @@
-//! The table of services: changes, and failures and durations since them, or of the window; calls,
+//! The table of services: changes, and calls, failures and durations since them, or of the window;
 //! instances, versions and new exceptions of the window.
 
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use crate::{
         Badge, Icon, IconName, PeerName, ServiceName, SortHead, SortOrder, Tone,
         change::{change_cell, sentence_of, truncate_name},
         group_cells::{
-            ComparedTimes, duration_cell, failure_cells, p95_cells, rate_cells, shown_stats,
+            ComparedTimes, call_stats, duration_cell, failure_cells, p95_cells, rate_cells,
+            shown_stats,
         },
     },
     format,
@@ -42,6 +43,8 @@ impl ServiceRows {
 const UNKNOWN: &str = "–";
 /// Prefix of a row's id, followed by its index.
 pub(super) const ROW: &str = "service-row";
+/// Selector of the rows while the pointer or the focus is in one of them.
+pub(super) const READ_ROWS: &str = ".services-list > tbody:is(:hover, :focus-within)";
 
 /// Sorts rows. Endpoints without spans stay after the services.
 pub(super) fn sorted(mut groups: Vec<ChangedGroup>, order: &SortOrder) -> Vec<ChangedGroup> {
@@ -50,10 +53,11 @@ pub(super) fn sorted(mut groups: Vec<ChangedGroup>, order: &SortOrder) -> Vec<Ch
         let (one, other) = (shown_stats(a), shown_stats(b));
         apart.then_with(|| match order.column.as_str() {
             "service" => order.compare(&a.service, &b.service),
-            "rate" => order.compare(a.now.rate_per_second, b.now.rate_per_second),
+            "rate" => order.compare(call_stats(a).rate_per_second, call_stats(b).rate_per_second),
             "failed" => order.compare(one.error_share, other.error_share),
             "p50" => order.compare(one.p50_nano, other.p50_nano),
             "p95" => order.compare(one.p95_nano, other.p95_nano),
+            "p99" => order.compare(one.p99_nano, other.p99_nano),
             "instances" => order.compare(a.instance_count, b.instance_count),
             // By the text, because versions have no common form.
             "versions" => order.compare(versions_text(a), versions_text(b)),
@@ -81,7 +85,7 @@ pub(super) fn service_table(
             let head = (Some(index) == first_endpoint).then(|| {
                 view! {
                     <tr class="table-group">
-                        <th scope="rowgroup" colspan="13">
+                        <th scope="rowgroup" colspan="14">
                             "Databases, queues and outside systems, as their callers see them"
                         </th>
                     </tr>
@@ -114,6 +118,7 @@ pub(super) fn service_table(
                     <th scope="col" class="services-spark">
                         <span class="hidden">"p95 over time"</span>
                     </th>
+                    <SortHead column="p99" label="p99" order numeric=true class="services-p99" />
                     <SortHead
                         column="instances"
                         label="Instances"
@@ -166,8 +171,9 @@ fn service_row(
             <td class="grow">{change}</td>
             {rate_cells(group, times, "wide services-spark")}
             {failure_cells(group, times, "services-spark services-failure-spark")}
-            {duration_cell(group, 50)}
+            {duration_cell(group, 50, "")}
             {p95_cells(group, times, "services-spark")}
+            {duration_cell(group, 99, "services-p99")}
             {instances_cell(group, rows.is_compared)}
             {versions_cell(group, rows)}
             {exceptions_cell(group)}
@@ -277,8 +283,8 @@ fn versions_title(group: &ChangedGroup, deployments: &[Deployment]) -> Option<St
     Some(all + &new.unwrap_or_default())
 }
 
-/// The number of new groups of exceptions; a muted dash, read out as *none*, for 0. The title has
-/// the types of those among the changes.
+/// The number of new groups of exceptions; a muted *none* for 0, because a dash is a number that is
+/// not known. The title has the types of those among the changes.
 fn exceptions_cell(group: &ChangedGroup) -> impl IntoView + use<> {
     let class = match group.new_exception_count {
         None => "num services-count services-exceptions",
@@ -288,25 +294,14 @@ fn exceptions_cell(group: &ChangedGroup) -> impl IntoView + use<> {
     let new = group.changes.iter().filter(|change| change.kind == ChangeKind::NewException);
     let types: Vec<String> =
         new.filter_map(|change| change.text.as_deref()).map(truncate_name).collect();
-    let is_none = group.new_exception_count == Some(0);
-    let none = is_none.then(|| view! { <span class="hidden">"none"</span> });
-    let title = match types.is_empty() {
-        true => is_none.then(|| "none".to_owned()),
-        false => Some(types.join(", ")),
-    };
-    view! {
-        <td class=class title=title>
-            <span aria-hidden=is_none.then_some("true")>{exceptions_text(group)}</span>
-            {none}
-        </td>
-    }
+    let title = (!types.is_empty()).then(|| types.join(", "));
+    view! { <td class=class title=title>{exceptions_text(group)}</td> }
 }
 
 fn exceptions_text(group: &ChangedGroup) -> String {
     match group.new_exception_count {
         None => unknown_text(group),
-        // A dash, among which a number stands out.
-        Some(0) => UNKNOWN.to_owned(),
+        Some(0) => "none".to_owned(),
         Some(count) => format::count(count),
     }
 }
@@ -415,13 +410,13 @@ mod tests {
     }
 
     #[test]
-    fn rows_sort_by_the_calls_of_the_whole_window() {
+    fn rows_sort_by_the_calls_that_they_state() {
         let mut changed = group("a", 2.0, 1.0, false);
         let stats = GroupStats { rate_per_second: 9.0, ..GroupStats::default() };
         changed.since = Some(StatsSince { start_unix_nano: tidings_proto::UnixNanos(7), stats });
-        let rows = vec![changed, group("b", 5.0, 0.0, false)];
+        let rows = vec![group("b", 5.0, 0.0, false), changed];
         let rows = sorted(rows, &SortOrder::parse("-rate"));
-        assert_eq!(rows.first().map(|group| group.service.as_str()), Some("b"));
+        assert_eq!(rows.first().map(|group| group.service.as_str()), Some("a"), "since its change");
     }
 
     /// Returns a service with these versions, instances and new exceptions.
@@ -446,7 +441,7 @@ mod tests {
         };
         let payment = running("payment", &["2.14.0", "2.13.4"], Some(1_204), Some(2));
         assert_eq!(texts(&payment), ["1,204", "2.14.0, 2.13.4", "2"]);
-        assert_eq!(texts(&running("cart", &["3.1.7"], Some(2), Some(0))), ["2", "3.1.7", "–"]);
+        assert_eq!(texts(&running("cart", &["3.1.7"], Some(2), Some(0))), ["2", "3.1.7", "none"]);
         let (cart, redis) = (group("cart", 1.0, 0.0, false), group("redis", 1.0, 0.0, true));
         assert_eq!(texts(&cart), ["–", "–", "–"]);
         assert_eq!(texts(&redis), ["", "", ""], "it sends no spans");

@@ -133,7 +133,7 @@ fn gauges(status: &ServerStatus) -> impl IntoView + use<> {
 /// Age of the oldest telemetry, now and at the present rate.
 pub(super) fn horizon_facts(storage: &StorageStatus) -> impl IntoView + use<> {
     let horizon = storage.horizon;
-    let bytes = |bytes: Option<u64>| bytes.map_or("never".to_owned(), format::rates::bytes);
+    let bytes = |bytes: Option<u64>| bytes.map_or("no limit".to_owned(), format::rates::bytes);
     let facts = [
         ("Goes back", horizon.age_nano.map_or("nothing in files yet".to_owned(), age)),
         (

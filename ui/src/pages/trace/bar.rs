@@ -16,10 +16,8 @@ use super::{
     model::TraceModel,
     scale::{BarBox, LabelSide, OffsetRange, label_side, parts_of, stripes, uncovered},
 };
-use crate::format;
+use crate::{charts::LETTER_PX, format};
 
-/// The width of a letter of a label, in CSS pixels.
-const LETTER_PX: f64 = 6.7;
 /// The minimum width of a drawn bar, in CSS pixels.
 const WIDTH_PX_MIN: f64 = 2.0;
 /// Maximum number of callers in which the outermost narrow one is searched.

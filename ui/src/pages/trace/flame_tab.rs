@@ -140,7 +140,7 @@ fn left_out_text(
     let count = narrow.len() as u64;
     let narrow = (count > 0).then(|| {
         let is = if count == 1 { "is" } else { "are" };
-        format!("{} {is} too narrow to draw.", format::counted(count, "place"))
+        format!("{} {is} too narrow to draw.", format::counted(count, "frame"))
     });
     let sentences: Vec<String> = later.into_iter().chain(narrow).collect();
     (!sentences.is_empty()).then(|| sentences.join(" "))
@@ -444,6 +444,6 @@ mod tests {
             )
         );
         let (_, words) = drawn("critical");
-        assert_eq!(words.as_deref(), Some("3 places are too narrow to draw."), "none is critical");
+        assert_eq!(words.as_deref(), Some("3 frames are too narrow to draw."), "none is critical");
     }
 }

@@ -97,9 +97,13 @@ fn card(node: &GraphNode, times: &HashMap<&str, &ServiceTime>, most: u64) -> Net
     let spans = time.map_or(node.span_count, |time| time.span_count);
     let errors = time.map_or(node.error_count, |time| time.error_count);
     let all = time.map_or(node.call_count, |time| time.span_count);
-    let left = match time {
-        Some(_) => format::counted(spans, "span"),
-        None => format::counted(node.call_count, "call"),
+    // The words of a node without spans have room for a short number beside them.
+    let (left, counted) = match time {
+        Some(_) => (format::counted(spans, "span"), format::counted(spans, "span")),
+        None => (
+            format!("×{}", format::count(node.call_count)),
+            format::counted(node.call_count, "call"),
+        ),
     };
     // A node without spans has no own time: its callers waited for it.
     let waited = format::duration(node.duration.sum_nano);
@@ -119,10 +123,11 @@ fn card(node: &GraphNode, times: &HashMap<&str, &ServiceTime>, most: u64) -> Net
         right,
         alarm: (errors > 0).then(|| format!("{} of {}", format::count(errors), format::count(all))),
         bar: time.map_or(0.0, |time| number_format::ratio(time.self_nano.0, most)),
-        bar_is_failures: false,
+        share: String::new(),
+        fails_more: false,
         is_culprit: false,
         is_affected: false,
-        title: format!("{name}: {left}, {words}, {} failed", format::count(errors)),
+        title: format!("{name}: {counted}, {words}, {} failed", format::count(errors)),
         left,
         name,
         is_highlighted: false,
@@ -215,6 +220,7 @@ fn picture(model: &TraceModel, graph: &ServiceGraph, matches: &Matches) -> Netwo
                 format::count(edge.error_count)
             ),
             label: label_of(graph, edge, caller_count, &numbers),
+            alarm: None,
             has_failed: edge.error_count > 0,
             is_message: edge.kind == EdgeKind::Message,
             is_critical: is_critical(model, &pairs, graph, edge),
@@ -270,7 +276,7 @@ pub(crate) fn graph_tab(page: PageSignals) -> impl IntoView {
         let graph = graph.get()?;
         query.with(|query| pick_in(query, &graph))
     });
-    let view = RwSignal::new(None::<Viewport>);
+    let (view, held) = (RwSignal::new(None::<Viewport>), RwSignal::new(None));
     let on_pick = Callback::new(move |pick: Option<GraphSelection>| {
         let names = graph.get_untracked().and_then(|graph| names_of(&graph, pick?));
         edit(History::Replace, &|query| write_pick(query, names.as_deref().unwrap_or_default()));
@@ -284,7 +290,7 @@ pub(crate) fn graph_tab(page: PageSignals) -> impl IntoView {
             return view! { <LoadingRows count=10 /> }.into_any();
         };
         let graph = marked_picture(page, &answer);
-        view! { <Network graph picked on_pick view label="Graph of the trace" /> }.into_any()
+        view! { <Network graph picked on_pick view held label="Graph of the trace" /> }.into_any()
     };
     let aside = move || {
         let graph = graph.get()?;
@@ -317,8 +323,8 @@ fn legend() -> impl IntoView {
             <span class="graph-key is-message">"messages"</span>
             <span class="graph-key is-wider">"wider is longer"</span>
             <span class="mute tab-note">
-                "Bars and times in boxes are own time, times on lines are whole calls. Dashed boxes send no spans: " <i>"waited"</i>
-                " is how long callers waited, and counts as the callers' own time."
+                "Bars and times in boxes are own time, times on lines are whole calls. Dashed boxes send no spans: " <i>"×2 waited"</i>
+                " is 2 calls and how long callers waited for them, which counts as the callers' own time."
             </span>
         </div>
     }
@@ -525,6 +531,15 @@ mod tests {
         assert_eq!(lit("operation-0"), [["service-0", "◆ 1 found"], ["mail", "◆ found"]]);
         assert_eq!(lit("no such thing").len(), 0);
         assert_eq!(lit("").len(), 0);
+    }
+
+    #[test]
+    fn a_box_without_spans_has_a_short_number_of_calls_and_a_long_one_in_its_title() {
+        let shop = TraceModel::new(samples::shop());
+        let nodes = picture(&shop, &graph(), &Matches::default()).nodes;
+        let bank = nodes.iter().find(|node| node.name == "bank").unwrap();
+        assert_eq!(bank.left, "×1");
+        assert!(bank.title.starts_with("bank: 1 call, sends no spans"), "{}", bank.title);
     }
 
     #[test]

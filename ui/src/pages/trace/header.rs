@@ -32,8 +32,8 @@ const PROBLEMS_MAX: usize = 200;
 /// Name, badges, facts and the strip.
 pub(crate) fn header(page: PageSignals) -> impl IntoView {
     let summary = Memo::new(move |_| page.model.with(|model| model.summary.clone()));
-    // There is room for one button on a phone.
-    let has_actions = RwSignal::new(false);
+    // On a phone there is room for one button, and for one line of facts.
+    let (has_actions, has_facts) = (RwSignal::new(false), RwSignal::new(false));
     let pins = RequestState::<PinList>::new(|| Some(api::pins()));
     let unknown_pin = WatchedRequest::new("The pin of this trace is not known", pins);
     view! {
@@ -81,7 +81,7 @@ pub(crate) fn header(page: PageSignals) -> impl IntoView {
             </div>
         </div>
         {unknown_pin.note()}
-        <Facts page=page summary=summary />
+        <Facts page=page summary=summary open=has_facts />
         {move || {
             let root = page.model.with(|model| model.root_nano());
             summary.with(|summary| {
@@ -148,11 +148,31 @@ fn error_fact(page: PageSignals, summary: Memo<TraceSummary>) -> impl IntoView {
     }
 }
 
+/// The button of a phone that shows all facts.
+fn facts_button(open: RwSignal<bool>) -> impl IntoView {
+    view! {
+        <button
+            class="button button-ghost trace-facts-open"
+            type="button"
+            aria-label="All facts"
+            aria-controls="trace-facts-more"
+            aria-expanded=move || open.get().to_string()
+            on:click=move |_| open.update(|open| *open = !*open)
+        >
+            <span class="caret" aria-hidden="true">
+                {move || if open.get() { "▴" } else { "▾" }}
+            </span>
+        </button>
+    }
+}
+
+/// The facts. On a phone, all but the first are drawn while `open` is set, and so are the words
+/// beside the strip below.
 #[component]
-fn Facts(page: PageSignals, summary: Memo<TraceSummary>) -> impl IntoView {
+fn Facts(page: PageSignals, summary: Memo<TraceSummary>, open: RwSignal<bool>) -> impl IntoView {
     let fact = |number: String, noun: String| {
         view! {
-            <div>
+            <div class="trace-fact">
                 <b>{number}</b>
                 <span class="mute">{noun}</span>
             </div>
@@ -195,14 +215,19 @@ fn Facts(page: PageSignals, summary: Memo<TraceSummary>) -> impl IntoView {
     };
     let id = page.id.to_string();
     view! {
-        <div class="trace-facts">
-            {first} {percentile(page)} {facts} {move || error_fact(page, summary)} {logs}
-            <div class="trace-id">
-                <span class="mono faint" title=id.clone()>{id.chars().take(8).collect::<String>()}</span>
-                <CopyButton text=id label="Copy the trace id" />
-            </div>
-            <div>
-                <span class="mute">{when}</span>
+        <div class="trace-facts" class:is-open=move || open.get()>
+            {first} {percentile(page)} {facts_button(open)}
+            <div class="trace-facts-more" id="trace-facts-more">
+                {facts} {move || error_fact(page, summary)} {logs}
+                <div class="trace-fact trace-id">
+                    <span class="mono faint" title=id.clone()>
+                        {id.chars().take(8).collect::<String>()}
+                    </span>
+                    <CopyButton text=id label="Copy the trace id" />
+                </div>
+                <div class="trace-fact">
+                    <span class="mute">{when}</span>
+                </div>
             </div>
         </div>
     }

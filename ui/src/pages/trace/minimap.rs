@@ -70,10 +70,13 @@ pub(crate) fn minimap(page: PageSignals) -> impl IntoView {
 
 /// The meaning of the marks that this trace has. In a narrow window it is one line that scrolls.
 fn legend(page: PageSignals, size: Signal<(f64, f64)>) -> impl IntoView {
-    let has_gaps = Memo::new(move |_| page.model.with(|model| model.has_gaps()));
+    let has_untraced = Memo::new(move |_| page.model.with(|model| model.has_untraced()));
+    let has_late_starts = Memo::new(move |_| page.model.with(|model| model.has_late_starts()));
+    let has_late_ends = Memo::new(move |_| page.model.with(|model| model.has_late_ends()));
     let has_logs = move || page.model.with(|model| model.log_count > 0);
     let has_events = move || page.model.with(|model| model.events().counts().0 > 0);
     let has_errors = move || page.model.with(|model| model.summary.error_count > 0);
+    let are_gaps_shown = move || page.state.with(|state| state.gaps);
     view! {
         <ul
             class="wf-legend"
@@ -84,27 +87,65 @@ fn legend(page: PageSignals, size: Signal<(f64, f64)>) -> impl IntoView {
                 browser::is_narrow().then_some("0")
             }
         >
-            {key("wf-key is-own", "own time")}
-            {key("wf-key is-waiting", "waiting for calls")}
+            {key("wf-key is-own", "own time", "No call of the span was open")}
+            {key("wf-key is-waiting", "waiting for calls", "A call of the span was open")}
             <Show when=move || page.critical_path.get()>
-                {key("wf-key is-critical", "critical path, pale in calls below")}
+                {key(
+                    "wf-key is-critical",
+                    "critical path",
+                    "The answer waited for this span itself",
+                )}
+                {key(
+                    "wf-key is-critical-below",
+                    "critical path in its calls",
+                    "The answer waited for a call below this span",
+                )}
             </Show>
-            <Show when=move || has_gaps.get()>
-                {key("wf-key is-hatched", "without a span, or after the caller ended")}
+            <Show when=move || has_untraced.get() && are_gaps_shown()>
+                {key(
+                    "wf-key is-hatched",
+                    "time without a span",
+                    "No call was open for so long that a span may be missing",
+                )}
             </Show>
-            <Show when=move || has_gaps.get() && page.state.with(|state| state.gaps)>
-                {key("wf-key is-gap", "from the caller's end to the start")}
+            <Show when=move || has_late_starts.get() && are_gaps_shown()>
+                {key(
+                    "wf-key is-gap",
+                    "waiting to start",
+                    "From the end of its caller to the start of a call, as in a queue",
+                )}
             </Show>
-            <Show when=has_errors>{key("wf-key is-failure", "failed")}</Show>
-            <Show when=has_logs>{key("wf-key is-tick", "log record")}</Show>
-            <Show when=has_events>{key("wf-key is-event", "event, filled: exception")}</Show>
+            <Show when=move || has_late_ends.get()>
+                {key(
+                    "wf-key is-after",
+                    "after its caller ended",
+                    "Work that the caller did not wait for",
+                )}
+            </Show>
+            <Show when=has_errors>
+                {key("wf-key is-failure", "failed", "The end of a failed span")}
+            </Show>
+            <Show when=has_logs>
+                {key("wf-key is-tick", "log record", "The moment of a log record of the span")}
+            </Show>
+            <Show when=has_events>
+                {key(
+                    "wf-key is-event",
+                    "event (filled: exception)",
+                    "The moment of an event of the span",
+                )}
+            </Show>
         </ul>
     }
 }
 
-/// A mark and its meaning.
-fn key(class: &'static str, words: &'static str) -> impl IntoView {
-    view! { <li class=class>{words}</li> }
+/// A mark, its meaning, and an explanation for the pointer.
+fn key(class: &'static str, words: &'static str, title: &'static str) -> impl IntoView {
+    view! {
+        <li class=class title=title>
+            {words}
+        </li>
+    }
 }
 
 fn percent(fraction: f64) -> String {

@@ -200,6 +200,27 @@ impl TraceModel {
             || self.rows().any(|row| self.has_flag(row, SpanFlags::ASYNCHRONOUS))
     }
 
+    /// Reports whether a span has a stretch without an open call.
+    pub(crate) fn has_untraced(&self) -> bool {
+        !self.untraced.is_empty()
+    }
+
+    /// Reports whether a span starts after its caller ended.
+    pub(crate) fn has_late_starts(&self) -> bool {
+        self.not_waited_for().any(|(caller, call)| caller.to < call.from)
+    }
+
+    /// Reports whether a span ends after its caller ended.
+    pub(crate) fn has_late_ends(&self) -> bool {
+        self.not_waited_for().any(|(caller, call)| caller.to < call.to)
+    }
+
+    /// Returns the times of each caller and of its call that it did not wait for.
+    fn not_waited_for(&self) -> impl Iterator<Item = (OffsetRange, OffsetRange)> + '_ {
+        let rows = self.rows().filter(|&row| self.has_flag(row, SpanFlags::ASYNCHRONOUS));
+        rows.filter_map(|row| Some((self.stretch(self.parent(row)?), self.stretch(row))))
+    }
+
     /// Returns the ranges of the row in which none of its calls was open, as the API gives them.
     pub(crate) fn untraced_of(&self, row: u32) -> impl Iterator<Item = OffsetRange> + '_ {
         let first = self.untraced.partition_point(|one| one.span < row);

@@ -5,8 +5,8 @@
 
 use std::fmt::Write as _;
 
-/// Width of a letter of the axis, in pixels.
-const LETTER_PX: f64 = 6.6;
+use crate::charts::LETTER_PX;
+
 /// Width of the line of a label and the room after it, in pixels.
 const BEFORE_LABEL_PX: f64 = 6.0;
 /// Minimum room between two labels of the axis, in pixels.

@@ -154,7 +154,7 @@ pub(crate) fn table_tab(page: PageSignals) -> impl IntoView {
                 <AddressSegments name="spans" offered=SPANS label="Which spans" />
                 <span class="mute">{note}</span>
                 <span class="mute tab-note" title=usual::AGAINST>
-                    "usual is the median of the operation in the day before; red is twice that and beyond the p95"
+                    "usual: the median of the day before; red: twice that and beyond the p95"
                 </span>
             </div>
             <div class="tab-main">

@@ -44,7 +44,7 @@ pub(crate) fn toolbar(page: PageSignals) -> impl IntoView {
             </div>
             <span class="spacer"></span>
             <Show when=move || page.tab.get() == Tab::Waterfall>
-                {switches(page)}
+                <div class="trace-switches">{switches(page)}</div>
             </Show>
             <Find page=page />
         </div>

@@ -1,11 +1,11 @@
-//! The call tree with repeated siblings as one line, and the repeated calls.
+//! The call tree with the calls of one operation at one place as one line, and the repeated calls.
 
 use std::{collections::HashSet, sync::Arc};
 
 use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos,
-    api::{RepeatList, RepeatedCall, SpanFlags},
+    api::{REPEATED_CALLS_MIN, RepeatList, RepeatedCall, SpanFlags},
 };
 
 use super::{
@@ -264,7 +264,7 @@ fn repeat_panel(page: PageSignals, repeats: RequestState<RepeatList>) -> impl In
     view! {
         <Panel
             title="Calls made again and again"
-            note="three or more of one operation by one span"
+            note=format!("{REPEATED_CALLS_MIN} or more of one operation by one span")
             state=repeats
             is_empty=|list| list.groups.is_empty()
             missing=|list| {
@@ -273,7 +273,7 @@ fn repeat_panel(page: PageSignals, repeats: RequestState<RepeatList>) -> impl In
                     format!("The {} that took most time, of {}.", format::count(listed), format::count(list.group_count))
                 })
             }
-            empty="No span calls the same operation three times or more."
+            empty=format!("No span calls the same operation {REPEATED_CALLS_MIN} times or more.")
             draw=draw
         />
     }

@@ -90,12 +90,12 @@ pub(super) fn hops(view: &Arc<TransactionView>) -> impl IntoView + use<> {
         Explained("Response", "The longest response time"),
         Explained("Sum", "The response times, added up"),
         Explained(
-            "On the path to the end",
-            "How long the end, which may be after the answer, waited while it worked",
+            "Of elapsed: in it",
+            "The time for which the last end, maybe after the answer, waited for its work",
         ),
         Explained(
-            "Path waited before it",
-            "How long the critical path waited for it to begin; of hops on the path only",
+            "Of elapsed: before it",
+            "The time for which the last end waited for it to start, as a message in a queue",
         ),
     ];
     let left_out = view.hop_count.saturating_sub(view.hops.len().min(HOPS) as u64);
@@ -248,7 +248,10 @@ pub(super) fn services(view: &Arc<TransactionView>) -> impl IntoView + use<> {
         }
     };
     let rows = view.services.iter().map(row).collect_view();
-    let of_all = format!("Of the {}", format::duration(DurationNanos(total)));
+    let explanation = format!(
+        "Share of the {} in which the answer waited for it",
+        format::duration(DurationNanos(total))
+    );
     let body = view! {
         <table class="table stacked tx-services" aria-label="Services">
             <thead>
@@ -257,13 +260,7 @@ pub(super) fn services(view: &Arc<TransactionView>) -> impl IntoView + use<> {
                     <th scope="col" class="num">"Spans"</th>
                     <th scope="col" class="num">"Errors"</th>
                     <th scope="col" class="num">"Own time"</th>
-                    <th
-                        scope="col"
-                        class="num"
-                        title="Share of the elapsed time in which the answer waited for it"
-                    >
-                        {of_all}
-                    </th>
+                    <th scope="col" class="num" title=explanation>"Answer waited"</th>
                 </tr>
             </thead>
             <tbody>{rows}</tbody>

@@ -130,7 +130,8 @@ fn row(
 /// A node's name with its sign, which is dashed when it sends no spans.
 fn node_name(page: TypePage, node: &GraphNode) -> impl IntoView + use<> {
     let is_service = node.kind == NodeKind::Service;
-    let name = format::peer(&node.name).to_owned();
+    let name = if is_service { format::service(&node.name) } else { format::peer(&node.name) };
+    let name = name.to_owned();
     let text = number_format::truncate(&name, 60);
     let words = if is_service {
         let href = addresses::service(&node.name, page.window.get_untracked().range());

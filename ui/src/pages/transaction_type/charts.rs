@@ -119,11 +119,10 @@ fn three(
         .with("p99", "crit", quantile(|duration| duration.p99_nano.0))
         .with_calls(calls_of)
         .with_level(p95_before.filter(|before| before.0 > 0).map(|before| ChartLevel {
-            label: "was",
+            label: "p95 was",
             tone: "accent",
             value: before.0 as f64,
         }));
-    let dashed = durations.few_calls_words().unwrap_or_default();
     let sampled = (list.sampled_one_in > 1).then(|| {
         view! {
             <PartialNote>
@@ -136,7 +135,7 @@ fn three(
         <div class="type-charts">
             <section class="card"><TimeChartView title="Calls" note="click to compare from there" chart=calls cursor on_pick /></section>
             <section class="card"><TimeChartView title="Failed" note=failed_words chart=failed cursor on_pick /></section>
-            <section class="card"><TimeChartView title="Duration" note=dashed chart=durations cursor on_pick /></section>
+            <section class="card"><TimeChartView title="Duration" chart=durations cursor on_pick /></section>
         </div>
     })
 }

@@ -88,6 +88,8 @@ pub(super) fn examples(page: TypePage) -> impl IntoView {
         <section class="card panel" aria-label="Examples">
             <div class="panel-head">
                 <h2>"Examples"</h2>
+                // The facts above, and the calls beside it, may count from a change.
+                <span class="mute">"of the whole range"</span>
                 <span class="panel-tools">
                     <AddressSegments name="examples" offered=KINDS label="Which examples" />
                 </span>

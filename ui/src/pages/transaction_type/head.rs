@@ -8,7 +8,7 @@ use tidings_proto::{
     api::{Change, ChangeKind, ChangedGroup, GroupStats, TransactionKindList},
 };
 
-use super::TypePage;
+use super::{BASELINE_COUNT_MIN, TypePage};
 use crate::{
     addresses, browser,
     components::{
@@ -153,7 +153,11 @@ fn numbers(page: TypePage) -> AnyView {
         }
         _ => page.window.get().before(),
     };
-    let against = baseline.filter(|_| numbers.was.is_some()).map(against);
+    let calls_before = match numbers.was {
+        Some(was) => Some(was.count),
+        None => page.baseline_count().filter(|count| *count == 0),
+    };
+    let against = baseline.zip(calls_before).map(|(times, calls)| against(times, calls));
     let muted =
         |words: Option<String>| words.map(|words| view! { <span class="mute">{words}</span> });
     let changes = group.map(|group| group.changes).unwrap_or_default();
@@ -161,10 +165,22 @@ fn numbers(page: TypePage) -> AnyView {
 }
 
 /// Returns the words for the time of a baseline: `against 18:44 to 19:44`.
-fn against((start, end): (UnixNanos, UnixNanos)) -> String {
+fn against((start, end): (UnixNanos, UnixNanos), calls: u64) -> String {
     let now = browser::now();
     let minute = |time: UnixNanos| browser::local_minute(time, now);
-    format!("against {} to {}", minute(start), minute(end))
+    against_text(&format!("{} to {}", minute(start), minute(end)), calls)
+}
+
+/// Returns the words for a baseline of so many calls. Of few calls, the p95 and the p99 are the
+/// slowest one.
+fn against_text(times: &str, calls: u64) -> String {
+    match calls {
+        0 => format!("no calls from {times}"),
+        few if few < BASELINE_COUNT_MIN => {
+            format!("against {times}, only {}", format::counted(few, "call"))
+        }
+        _ => format!("against {times}"),
+    }
 }
 
 fn facts(
@@ -210,7 +226,7 @@ fn facts(
 mod tests {
     use tidings_proto::api::{Change, ChangeKind};
 
-    use super::is_worse;
+    use super::{against_text, is_worse};
 
     fn change(kind: &str, quantile: Option<u8>, is_worse: bool) -> Change {
         serde_json::from_value(serde_json::json!({
@@ -218,6 +234,18 @@ mod tests {
             "quantile": quantile, "pValue": 0.001,
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn a_baseline_of_few_calls_or_of_none_says_so() {
+        for (calls, expected) in [
+            (0, "no calls from 09:58 to 10:58"),
+            (1, "against 09:58 to 10:58, only 1 call"),
+            (19, "against 09:58 to 10:58, only 19 calls"),
+            (20, "against 09:58 to 10:58"),
+        ] {
+            assert_eq!(against_text("09:58 to 10:58", calls), expected);
+        }
     }
 
     #[test]

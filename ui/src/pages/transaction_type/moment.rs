@@ -110,6 +110,16 @@ pub(super) fn offered(
     moments
 }
 
+/// Returns the first moment of a change if it is within the window. New versions are offered after
+/// it, so that [`taken`] returns it, too, once they are known.
+pub(super) fn first_of_change(
+    offered: &[Marker],
+    (start, end): (UnixNanos, UnixNanos),
+) -> Option<UnixNanos> {
+    let first = offered.first()?.time;
+    (start < first && first < end).then_some(first)
+}
+
 /// Returns the chosen moment, within the window.
 pub(super) fn taken(
     asked_milliseconds: Option<u64>,
@@ -218,8 +228,8 @@ mod tests {
     };
 
     use super::{
-        Analysis, MINUTE, Marker, Window, is_marked, of_change, offered, parts, reference, taken,
-        together,
+        Analysis, MINUTE, Marker, Window, first_of_change, is_marked, of_change, offered, parts,
+        reference, taken, together,
     };
     use crate::url::TimeRange;
 
@@ -353,5 +363,19 @@ mod tests {
         assert_eq!(taken(None, &all[1..], bounds), Some(UnixNanos(EARLY)));
         assert_eq!(taken(None, &[], bounds), Some(UnixNanos(8 * MINUTE.0)), "the middle");
         assert_eq!(taken(None, &[], (UnixNanos(5), UnixNanos(5))), None);
+    }
+
+    #[test]
+    fn versions_that_load_later_do_not_move_the_moment_of_a_change() {
+        let known = offered(Some(&changed()), &[], MINUTE);
+        let bounds = |start: u64| (UnixNanos(start * MINUTE.0), UnixNanos(12 * MINUTE.0));
+        let first = first_of_change(&known, bounds(4));
+        assert_eq!(first, Some(UnixNanos(CHANGED)));
+        for version_time in [EARLY, CHANGED - MINUTE.0, CHANGED + MINUTE.0] {
+            let all = offered(Some(&changed()), &[version(version_time)], DurationNanos(0));
+            assert_eq!(taken(None, &all, bounds(4)), first, "{version_time}");
+        }
+        assert_eq!(first_of_change(&known, bounds(11)), None, "a version may be within the window");
+        assert_eq!(first_of_change(&[], bounds(4)), None);
     }
 }

@@ -7,7 +7,9 @@ use tidings_proto::{
     },
 };
 
-use super::{ChangeKind, ChangedGroup, SortOrder, join_rows, missing, sort};
+use super::{
+    ChangeKind, ChangedGroup, SortOrder, TimeRange, Window, join_rows, missing, sort, times_of,
+};
 
 fn changed(operation: &str, score: f64) -> ChangedGroup {
     let stats = json!({
@@ -102,6 +104,33 @@ fn a_changed_row_has_both_numbers_of_the_report_and_others_those_of_the_windows(
         numbers.collect::<Vec<_>>(),
         [((10, 9, 11), Some((1, 1, 0))), ((50, 1_000_000, 0), Some((40, 2_000_000, 0)))]
     );
+}
+
+#[test]
+fn the_note_names_both_times_only_where_a_row_counts_from_its_change() {
+    let now = UnixNanos(72 * 3_600_000_000_000);
+    let window = |range| Window::new(range, now);
+    let (hour, day) = (TimeRange::Last { seconds: 3_600 }, TimeRange::Last { seconds: 86_400 });
+    let mut group = changed("a", 2.0);
+    let change = json!({
+        "kind": "latency", "isWorse": true, "before": 1.0, "now": 9.0, "difference": 8.0,
+        "pValue": 0.0,
+    });
+    group.changes = vec![serde_json::from_value(change).unwrap()];
+    assert_eq!(
+        times_of(window(hour), Some(std::slice::from_ref(&group))),
+        "against the hour before"
+    );
+    assert_eq!(times_of(window(hour), Some(&[])), "against the hour before", "no report");
+    group.since = Some(StatsSince { start_unix_nano: UnixNanos(7), stats: group.now });
+    let groups = [group];
+    assert_eq!(
+        times_of(window(day), Some(&groups)),
+        "against the day before; calls of the whole range; failures and durations of changed rows \
+         since the change, where its start is known"
+    );
+    let all = "without a time before to compare with";
+    assert_eq!(times_of(window(TimeRange::All), Some(&groups)), all);
 }
 
 #[test]

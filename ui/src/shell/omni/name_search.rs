@@ -9,9 +9,12 @@ use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
 use leptos::prelude::*;
 use serde::de::DeserializeOwned;
-use tidings_proto::api::{
-    AttributeKeyList, FoundName, FoundNameKind, FoundNameList, LogPatternList, LogSearchResult,
-    LogView, NameList, NodeKind, TransactionKind, TransactionKindList,
+use tidings_proto::{
+    UnixNanos,
+    api::{
+        AttributeKeyList, FoundName, FoundNameKind, FoundNameList, LogPatternList, LogSearchResult,
+        LogView, NameList, NodeKind, TransactionKind, TransactionKindList,
+    },
 };
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
@@ -24,7 +27,7 @@ use crate::{
     browser,
     links::Links,
     number_format,
-    request_state::RequestState,
+    request_state::{KeyedRequestState, RequestState},
     shell::{server_watch::ServerWatch, use_server},
     url::{LogState, TimeRange, UrlQuery, phrase},
 };
@@ -60,6 +63,7 @@ const DEBOUNCE: Duration = Duration::from_millis(180);
 /// Minimum number of characters. Fewer match too many names.
 const WORDS_MIN: usize = 2;
 const WORDS_MAX: usize = 80;
+const MINUTE_NANOS: u64 = 60_000_000_000;
 /// Minimum length of a text. A shorter one occurs in too many log lines.
 const LINE_MIN: usize = 8;
 /// Maximum number of leading words of a copied log line that may be its time, severity and service.
@@ -134,10 +138,15 @@ fn types() -> api::Request<TransactionKindList> {
     analysis::transaction_types(&analysis.with("than", 0).with("limit", TYPES_MAX))
 }
 
-/// Requests the names that have all these words.
+/// Requests the names that have all these words. The range begins at a whole minute, because the
+/// server caches names by range.
 fn found_names(words: &str) -> api::Request<FoundNameList> {
-    let analysis = Analysis::within(TimeRange::default(), browser::now());
+    let analysis = Analysis::within(TimeRange::default(), start_of_minute(browser::now()));
     analysis::names(&analysis.with("limit", OF_KIND_MAX), words)
+}
+
+fn start_of_minute(time: UnixNanos) -> UnixNanos {
+    UnixNanos(time.0 - time.0 % MINUTE_NANOS)
 }
 
 /// Requests the log patterns with these words, unless the words are too short.
@@ -234,12 +243,17 @@ pub(super) fn use_names(text: Memo<String>) -> NameSuggestions {
     let values = std::array::from_fn::<_, KEYS_MAX, _>(|at| {
         // Keys that arrive later do not repeat the requests for the others.
         let asked = Memo::new(move |_| value_asked(at, &paused.get(), &keys.get()));
-        RequestState::<NameList>::new(move || {
-            asked.get().map(|(key, value)| api::attribute_values(&key, &value))
+        KeyedRequestState::<NameList>::new(move || {
+            let (key, begin) = asked.get()?;
+            let request = api::attribute_values(&key, &begin);
+            Some((key, request))
         })
     });
-    let patterns: RequestState<LogPatternList> =
-        RequestState::new(move || wanted.get().and_then(|words| patterns_with(&words)));
+    let patterns = KeyedRequestState::<LogPatternList>::new(move || {
+        let words = wanted.get()?;
+        let request = patterns_with(&words)?;
+        Some((words, request))
+    });
     let pages = Memo::new(move |_| {
         let typed = text.get();
         let (services, types, operations, found) =
@@ -252,11 +266,12 @@ pub(super) fn use_names(text: Memo<String>) -> NameSuggestions {
         };
         let with_values = values.into_iter().enumerate().filter_map(|(at, values)| {
             let (key, begin) = value_asked(at, &typed, &keys.get())?;
-            Some(ValueAnswer { key, begin, values: values.value()? })
+            let values = values.value_for(&key)?;
+            Some(ValueAnswer { key, begin, values })
         });
         let mut pages = pages_of(&typed, answers, &with_values.collect::<Vec<_>>());
-        if wanted.get().is_some_and(|words| words == typed) {
-            pages.extend(patterns.value().map(|list| patterns_of(&list)).into_iter().flatten());
+        if let Some(list) = patterns.value_for(&typed) {
+            pages.extend(patterns_of(&list));
         }
         pages.truncate(OFFERED_MAX);
         pages
@@ -560,8 +575,16 @@ mod tests {
 
     use super::{
         NameAnswers, ValueAnswer, are_words, attribute_in, completed_keys, name_matches, pages_of,
-        parts_of, traceql_address, value_asked, values_of,
+        parts_of, start_of_minute, traceql_address, value_asked, values_of,
     };
+
+    #[test]
+    fn ranges_of_one_minute_begin_at_the_same_time() {
+        let minute = 1_767_225_600_000_000_000;
+        for nanos in [0, 1, 59_999_999_999] {
+            assert_eq!(start_of_minute(UnixNanos(minute + nanos)), UnixNanos(minute));
+        }
+    }
 
     #[test]
     fn ids_headers_and_lines_are_no_words() {

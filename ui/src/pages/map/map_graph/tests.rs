@@ -8,7 +8,8 @@ use tidings_proto::{
 };
 
 use super::{
-    super::count_text, CalledChange, CardChange, MapGraph, NodeName, node_text, unfolded_peers,
+    super::count_text, CalledChange, CardChange, MapGraph, NodeName, may_fold, node_text,
+    unfolded_peers,
 };
 
 fn node(kind: NodeKind, name: &str, calls: u64, entries: u64) -> GraphNode {
@@ -147,9 +148,9 @@ fn services_and_endpoints_are_those_that_the_api_counts() {
 fn dashed_boxes_that_are_not_counted_are_named_beside_the_counts() {
     let counts = "2 services, 1 store or outside system";
     let with_unknown = graph(Vec::new());
-    assert_eq!(count_text(&with_unknown), format!("{counts} (unknown ones not counted)"));
+    assert_eq!(count_text(&with_unknown), format!("{counts} (unnamed ones not counted)"));
     let mut of = folded();
-    assert_eq!(count_text(&of), format!("{counts} (queues and unknown ones not counted)"));
+    assert_eq!(count_text(&of), format!("{counts} (queues and unnamed ones not counted)"));
     of.nodes.retain(|node| !node.name.is_empty());
     assert_eq!(count_text(&of), format!("{counts} (queues not counted)"));
     // Folded databases without a system have no name, and are counted.
@@ -169,8 +170,29 @@ fn an_edge_is_red_when_the_api_says_that_it_is_worse_than_before() {
     let map = MapGraph::new(&of, None, None, &[]);
     let red: Vec<bool> = map.network.edges.iter().map(|edge| edge.has_failed).collect();
     assert_eq!(red, [true, true, false]);
-    let alarms = map.network.nodes.iter().map(|node| node.alarm.clone().unwrap_or_default());
-    assert_eq!(alarms.collect::<Vec<_>>().join("|"), "||20.0 %|");
+    // Each red edge has the number that is worse, and so has each red bar.
+    let labels = map.network.edges.iter().map(|edge| edge.label.rsplit(" · ").next().unwrap());
+    assert_eq!(labels.collect::<Vec<_>>(), ["3.0 % fail", "3.9× slower", "1.00 ms"]);
+    let bars = map.network.nodes.iter().map(|node| (node.share.as_str(), node.fails_more));
+    let none = ("", false);
+    assert_eq!(bars.collect::<Vec<_>>(), [none, none, ("20.0 %", true), none]);
+}
+
+#[test]
+fn a_share_of_failures_that_is_as_before_is_a_number_and_no_alarm() {
+    let mut of = graph(Vec::new());
+    of.nodes[1].error_share = 0.02;
+    let card = MapGraph::new(&of, None, None, &[]).network.nodes[1].clone();
+    assert_eq!((card.share.as_str(), card.fails_more, card.alarm), ("2.0 %", false, None));
+}
+
+#[test]
+fn a_graph_is_asked_for_again_only_where_it_may_fold_a_peer_of_the_page() {
+    let peers = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert!(may_fold(&folded(), &peers(&["northpay"])));
+    assert!(!may_fold(&folded(), &peers(&["bank", "kafka"])), "both are single");
+    assert!(!may_fold(&folded(), &[]));
+    assert!(!may_fold(&graph(Vec::new()), &peers(&["northpay"])), "nothing is folded");
 }
 
 #[test]
@@ -230,7 +252,7 @@ fn cards_of_changed_services_have_their_numbers_since_the_change() {
     let map = MapGraph::new(&of, None, None, &changed);
     let [web, pay, bank] = [0, 1, 2].map(|at: usize| &map.network.nodes[at]);
     assert_eq!((web.left.as_str(), web.right.as_str()), ("100 /min", "1.43 s"));
-    assert_eq!((pay.left.as_str(), pay.right.as_str()), ("affected 20:33", "3.69 s"));
+    assert_eq!((pay.left.as_str(), pay.right.as_str()), ("affected", "3.69 s"));
     assert!((pay.bar - 0.25).abs() < 1e-9);
     assert_eq!(
         pay.title,
@@ -259,7 +281,7 @@ fn a_time_of_another_day_is_in_the_title_of_a_card_and_not_on_it() {
         assert!(card.title.contains("since 2026-11-27 20:33"), "{}", card.title);
         card.left.clone()
     };
-    assert_eq!([true, false].map(left), ["affected", "since change"]);
+    assert_eq!([true, false].map(left), ["affected", "changed"]);
 }
 
 #[test]
@@ -286,10 +308,10 @@ fn the_caller_of_the_changed_endpoint_names_it_on_its_card() {
         MapGraph::new(&of, None, None, &[caller]).network.nodes[1].clone()
     };
     let northpay = card("northpay");
-    assert_eq!((northpay.left.as_str(), northpay.is_affected), ("calls northpay", true));
+    assert_eq!((northpay.left.as_str(), northpay.is_affected), ("→ northpay", true));
     let words = " since 20:33, northpay 3.5× slower since 20:33";
     assert!(northpay.title.ends_with(words), "{}", northpay.title);
-    assert_eq!(card("northpay.example.com").left, "calls northpa…");
+    assert_eq!(card("northpay.example.com").left, "→ northpa…");
 }
 
 #[test]
@@ -362,7 +384,8 @@ fn names_of_nodes_survive_an_address() {
         assert_eq!(NodeName::read(name).write(), name);
     }
     assert_eq!(NodeName::read("http://x").write(), "service:http://x");
-    assert_eq!(NodeName::read("database:").label(), "(unknown)");
+    assert_eq!(NodeName::read("database:").label(), "unnamed peer");
+    assert_eq!(NodeName::read("service:").label(), "(no service)");
 }
 
 #[test]

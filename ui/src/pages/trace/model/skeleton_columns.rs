@@ -1,14 +1,11 @@
-//! The validated columns of the skeleton, and the runs of repeated calls in them: the same
-//! operation called repeatedly by one caller.
+//! The validated columns of the skeleton, and the runs of repeated calls in them, which are the
+//! groups of [`tidings_proto::api::repeated_calls()`].
 
 use std::collections::HashMap;
 
-use tidings_proto::api::SpanColumns;
+use tidings_proto::api::{RepeatKey, SpanColumns, repeated_calls};
 
 use super::{NO_ROW, rows_of};
-
-/// Minimum number of calls of the same operation by one span that are drawn as one row.
-const REPEATS_MIN: u32 = 5;
 
 /// Returns columns of equal length whose rows refer only to existing rows. Parents come before
 /// their rows, and descendants are within their parent's.
@@ -85,7 +82,7 @@ impl<T> RetainLast<T> for Vec<T> {
     }
 }
 
-/// Runs of siblings with the same service and operation. Other siblings may stand between them.
+/// Runs of repeated calls. Other siblings may stand between them.
 #[derive(Debug, PartialEq, Eq, Default)]
 pub(super) struct Repeats {
     /// For each row, the first row of its run, or [`NO_ROW`].
@@ -96,36 +93,23 @@ pub(super) struct Repeats {
 
 impl Repeats {
     pub(super) fn from_columns(columns: &SpanColumns) -> Self {
-        let len = columns.span_id.len();
-        let mut repeats = Self { first: vec![NO_ROW; len], runs: HashMap::new() };
-        for (above, descendants) in (0..).zip(&columns.descendant_count) {
-            if *descendants >= REPEATS_MIN {
-                repeats.add_calls_of(columns, above);
+        let calls = (0_u32..).zip(&columns.parent).filter_map(|(row, parent)| {
+            let at = row as usize;
+            let key = RepeatKey {
+                parent_index: u32::try_from(*parent).ok()?,
+                service: columns.service[at],
+                operation: columns.operation[at],
+                kind: columns.kind[at].into(),
+            };
+            Some((key, row))
+        });
+        let mut repeats = Self { first: vec![NO_ROW; columns.span_id.len()], runs: HashMap::new() };
+        for (_, rows) in repeated_calls(calls.collect()) {
+            for row in &rows {
+                repeats.first[*row as usize] = rows[0];
             }
+            repeats.runs.insert(rows[0], rows);
         }
         repeats
-    }
-
-    /// Adds the runs among the calls of a row.
-    fn add_calls_of(&mut self, columns: &SpanColumns, above: u32) {
-        let mut calls: HashMap<(u32, u32), Vec<u32>> = HashMap::new();
-        let end = above + 1 + columns.descendant_count[above as usize];
-        let mut row = above + 1;
-        while row < end {
-            let at = row as usize;
-            if u32::try_from(columns.parent[at]) == Ok(above) {
-                let call = (columns.service[at], columns.operation[at]);
-                calls.entry(call).or_default().push(row);
-            }
-            row += 1 + columns.descendant_count[at];
-        }
-        for members in calls.into_values() {
-            if rows_of(members.len()) >= REPEATS_MIN {
-                for member in &members {
-                    self.first[*member as usize] = members[0];
-                }
-                self.runs.insert(members[0], members);
-            }
-        }
     }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use tidings_proto::DurationNanos;
+use tidings_proto::{DurationNanos, api::SpanFlags};
 
 use super::{super::samples, OffsetRange, TraceModel};
 
@@ -81,6 +81,17 @@ fn a_run_counts_calls_and_not_what_they_call() {
 }
 
 #[test]
+fn calls_of_another_kind_are_no_part_of_a_run() {
+    let mut calls = vec![(0, 0, 0, 0, 100)];
+    calls.extend((0..9).map(|call| (1, 1, 1, call * 10, 5)));
+    let mut skeleton = samples::skeleton(&calls);
+    skeleton.spans.kind = vec![2, 3, 1, 3, 1, 3, 1, 3, 1, 3];
+    let model = TraceModel::new(skeleton);
+    assert_eq!(model.repeated_calls(1).collect::<Vec<_>>(), [1, 3, 5, 7, 9]);
+    assert_eq!(model.repeats_first(2), None, "four of another kind");
+}
+
+#[test]
 fn calls_in_rotation_are_one_run_for_each_operation() {
     // Five operations take turns, and each call has one of its own. The second one fails.
     let mut calls = vec![(0, 0, 0, 0, 1_000)];
@@ -89,7 +100,7 @@ fn calls_in_rotation_are_one_run_for_each_operation() {
         [(1, 1, 1 + turn % 5, at, 4), (2, 2, 6, at + 1, 2)]
     }));
     let mut skeleton = samples::skeleton(&calls);
-    skeleton.spans.flags[3] = tidings_proto::api::SpanFlags::ERROR;
+    skeleton.spans.flags[3] = SpanFlags::ERROR;
     let model = TraceModel::new(skeleton);
     let runs: Vec<u32> =
         model.rows().filter(|&row| model.repeats_first(row) == Some(row)).collect();
@@ -186,6 +197,20 @@ proptest! {
         }
         prop_assert!(model.extent().to > model.extent().from);
     }
+}
+
+#[test]
+fn calls_that_nobody_waited_for_start_or_end_after_their_callers() {
+    let model = |calls: &[samples::Call]| {
+        let mut skeleton = samples::skeleton(calls);
+        skeleton.spans.flags[1] = SpanFlags::ASYNCHRONOUS;
+        let model = TraceModel::new(skeleton);
+        (model.has_late_starts(), model.has_late_ends())
+    };
+    let caller = (0, 0, 0, 0, 100);
+    assert_eq!(model(&[caller, (1, 1, 1, 150, 100)]), (true, true));
+    assert_eq!(model(&[caller, (1, 1, 1, 50, 100)]), (false, true));
+    assert_eq!(model(&[caller, (1, 1, 1, 50, 20)]), (false, false));
 }
 
 #[test]
