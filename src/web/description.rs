@@ -6,7 +6,11 @@
 //! The schemas of all types are more than a megabyte of code, which the program leaves out, because
 //! nothing else calls it.
 
-use std::{collections::BTreeMap, io::Read, sync::LazyLock};
+use std::{
+    collections::BTreeMap,
+    io::Read,
+    sync::{Arc, LazyLock},
+};
 
 use axum::http::StatusCode;
 use bytes::Bytes;
@@ -44,12 +48,17 @@ struct DescribedPaths {
     paths: BTreeMap<String, IgnoredAny>,
 }
 
-/// Returns the paths of the document in the order of their texts, with `{name}` for each variable
-/// part.
-pub(super) fn described_paths() -> Vec<String> {
+/// The paths of the document, read once for all tenants.
+static PATHS: LazyLock<Arc<Vec<String>>> = LazyLock::new(|| {
     let document: DescribedPaths = serde_json::from_slice(&DOCUMENT)
         .expect("invariant: the test compares the document with the code");
-    document.paths.into_keys().collect()
+    Arc::new(document.paths.into_keys().collect())
+});
+
+/// Returns the paths of the document in the order of their texts, with `{name}` for each variable
+/// part.
+pub(super) fn described_paths() -> Arc<Vec<String>> {
+    Arc::clone(&PATHS)
 }
 
 /// Builds the description from the code: the routes of queries, of SQL and of the process, and the

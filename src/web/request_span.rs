@@ -33,9 +33,9 @@ const OTHERS: [&str; 5] = [
 pub(crate) struct RouteNames(Arc<Vec<String>>);
 
 impl RouteNames {
-    /// Reads the routes of the API's description.
+    /// Returns the routes of the API's description.
     pub(crate) fn of_description() -> Self {
-        Self(Arc::new(described_paths()))
+        Self(described_paths())
     }
 
     /// Returns the route of a path, and an empty text for a path without one. A span is never named
