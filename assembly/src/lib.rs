@@ -178,7 +178,7 @@ pub struct Node {
     pub duration: DurationNanos,
     /// The part of its duration in which no child of it was open.
     pub self_time: DurationNanos,
-    /// Its own time on the critical path.
+    /// Its self time on the critical path.
     pub critical_time: DurationNanos,
     /// True if its parent did not wait for it: it starts or ends after the parent's end.
     pub asynchronous: bool,
@@ -189,7 +189,7 @@ pub struct Node {
 /// A segment of the critical path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
-    /// Node whose own time this is.
+    /// Node whose self time this is.
     pub node: u32,
     /// Its start.
     pub start: UnixNanos,
@@ -224,7 +224,7 @@ pub struct CompletionSegment {
 /// How time on the path to completion was spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Spent {
-    /// The span's own time.
+    /// The span's self time.
     Working,
     /// The wait between the handover by the span above it and its own start.
     Waiting,

@@ -282,7 +282,7 @@ impl AuditLog {
 
     fn believes_clock(&self, now: UnixNanos) -> bool {
         let mut guard = self.clock_guard.lock().unwrap_or_else(PoisonError::into_inner);
-        guard.is_believed(now, ClockGuard::passing(self.clock.as_ref()))
+        guard.is_trusted(now, ClockGuard::passing(self.clock.as_ref()))
     }
 
     fn waiting(&self) -> MutexGuard<'_, WaitingEvents> {

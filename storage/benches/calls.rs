@@ -30,9 +30,9 @@ use tidings_proto::{
     },
 };
 use tidings_storage::{
-    Call, CallAccumulator, CallAccumulatorFactory, CallBounds, CallKey, Calls, Cell, GraphBounds,
-    GraphDetail, KindBounds, KindCalls, SampleSpec, Snapshot, SpanFilter, Store, StoreSettings,
-    SystemClock, TelemetryBatch,
+    Call, CallAccumulator, CallAccumulatorFactory, CallBounds, CallKey, Calls, GraphBounds,
+    GraphDetail, KindBounds, KindCalls, RollupBucket, SampleSpec, Snapshot, SpanFilter, Store,
+    StoreSettings, SystemClock, TelemetryBatch,
 };
 use tokio::runtime::Runtime;
 
@@ -196,8 +196,8 @@ impl CallAccumulator for Steps {
         self.calls.entry((group, step)).or_default().add(call);
     }
 
-    fn cell(&mut self, group: u32, cell: &Cell<'_>) -> Option<()> {
-        cell.add_to(self.calls.entry((group, cell.start().0 / self.step)).or_default())
+    fn add_bucket(&mut self, group: u32, bucket: &RollupBucket<'_>) -> Option<()> {
+        bucket.add_to(self.calls.entry((group, bucket.start().0 / self.step)).or_default())
     }
 }
 

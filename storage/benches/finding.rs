@@ -27,7 +27,7 @@ use tidings_proto::{
     },
 };
 use tidings_storage::{
-    AttributeFilter, Detail, RowsNeeded, Scan, Snapshot, SpanFilter, Store, StoreSettings,
+    AttributeFilter, Projection, RowsNeeded, Scan, Snapshot, SpanFilter, Store, StoreSettings,
     SystemClock, TelemetryBatch,
 };
 use tokio::runtime::Runtime;
@@ -181,7 +181,7 @@ fn bytes_in(folder: &Path) -> u64 {
         .sum()
 }
 
-fn all(snapshot: &Snapshot, filter: &SpanFilter, detail: Detail) -> u64 {
+fn all(snapshot: &Snapshot, filter: &SpanFilter, detail: Projection) -> u64 {
     let mut found = 0;
     let scan = Scan { detail, rows_max: u64::MAX };
     snapshot
@@ -196,7 +196,7 @@ fn all(snapshot: &Snapshot, filter: &SpanFilter, detail: Detail) -> u64 {
 /// Returns the number of the newest spans found, at most 20.
 fn newest(snapshot: &Snapshot, filter: &SpanFilter) -> usize {
     let mut starts: Vec<UnixNanos> = Vec::new();
-    let scan = Scan { detail: Detail::Ids, rows_max: u64::MAX };
+    let scan = Scan { detail: Projection::Ids, rows_max: u64::MAX };
     snapshot
         .scan_newest_spans(filter, scan, 0, &mut |rows, _| {
             starts.extend((0..rows.len()).map(|row| rows.start(row)));
@@ -225,25 +225,26 @@ fn lookups(criterion: &mut Criterion<ThreadTime>, name: &str, snapshot: &Snapsho
         bencher.iter(|| {
             let ids = vec![trace_id(next() / SPANS_PER_TRACE)];
             let filter = SpanFilter { trace_ids: Some(ids), ..SpanFilter::default() };
-            assert_eq!(all(snapshot, &filter, Detail::Facts), SPANS_PER_TRACE);
+            assert_eq!(all(snapshot, &filter, Projection::Facts), SPANS_PER_TRACE);
         });
     });
     group.bench_function("trace in full", |bencher| {
         bencher.iter(|| {
             let low64 = trace_id(next() / SPANS_PER_TRACE).low64();
             let filter = SpanFilter { trace_id_low64: Some(low64), ..SpanFilter::default() };
-            assert_eq!(all(snapshot, &filter, Detail::Full), SPANS_PER_TRACE);
+            assert_eq!(all(snapshot, &filter, Projection::Full), SPANS_PER_TRACE);
         });
     });
     group.bench_function("unique attribute", |bencher| {
         bencher.iter(|| {
             let n = next();
             let filter = with("request.id", &format!("{:016x}{:016x}", mixed(n), mixed(n + 7)));
-            assert_eq!(all(snapshot, &filter, Detail::Facts), 1);
+            assert_eq!(all(snapshot, &filter, Projection::Facts), 1);
         });
     });
     group.bench_function("absent attribute", |bencher| {
-        bencher.iter(|| assert_eq!(all(snapshot, &with("request.id", "none"), Detail::Facts), 0));
+        bencher
+            .iter(|| assert_eq!(all(snapshot, &with("request.id", "none"), Projection::Facts), 0));
     });
     group.finish();
 }
@@ -267,10 +268,10 @@ fn searches(criterion: &mut Criterion<ThreadTime>, name: &str, snapshot: &Snapsh
         });
     }
     group.bench_function("all of service", |bencher| {
-        bencher.iter(|| all(snapshot, &service, Detail::Ids));
+        bencher.iter(|| all(snapshot, &service, Projection::Ids));
     });
     group.bench_function("all of frequent attribute", |bencher| {
-        bencher.iter(|| all(snapshot, &with("http.request.method", "PUT"), Detail::Ids));
+        bencher.iter(|| all(snapshot, &with("http.request.method", "PUT"), Projection::Ids));
     });
     group.finish();
 }

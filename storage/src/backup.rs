@@ -396,7 +396,7 @@ fn file_store(
         BackupLocation::ObjectStore(remote) => {
             let store = match given {
                 Some(store) => store,
-                None => table_store::connect_whole(&remote)?,
+                None => table_store::connect_with_list_retries(&remote)?,
             };
             Arc::new(Bucket::new(store, remote.address, runtime.clone()))
         }

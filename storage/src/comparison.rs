@@ -17,7 +17,7 @@ use crate::{
 
 /// A data file under comparison.
 #[derive(Debug)]
-pub(crate) struct Pieces {
+pub(crate) struct FileComparison {
     file: File,
     sums: Sums,
     next: usize,
@@ -28,7 +28,7 @@ pub(crate) struct Pieces {
 #[derive(Debug)]
 pub(crate) enum Start {
     /// The file can be compared.
-    Pieces(Pieces),
+    FileComparison(FileComparison),
     /// The index has no checksums, or none that are reliable. The file must be decoded instead.
     NoSums(Verified),
     /// The file has another length than before, or is missing.
@@ -46,7 +46,7 @@ pub(crate) enum VerifyStep {
     Wrong(Finding),
 }
 
-impl Pieces {
+impl FileComparison {
     /// Opens a data file and reads its index.
     pub(crate) fn open(data: &DataFile) -> Start {
         let wrong = |what: String| Start::Wrong(Finding::new(&data.path, what));
@@ -63,7 +63,7 @@ impl Pieces {
         };
         match index::verify(data) {
             Verified::Sound(Some(sums)) => {
-                Start::Pieces(Self { file, sums, next: 0, buffer: Vec::new() })
+                Start::FileComparison(Self { file, sums, next: 0, buffer: Vec::new() })
             }
             other => Start::NoSums(other),
         }

@@ -133,8 +133,8 @@ fn encode(
     let facts = batches.iter().map(looked_at).collect::<Result<Vec<_>, _>>()?;
     let facts = concat_batches(&schema, &facts)?;
     let placed = match signal {
-        Signal::Spans => order::place_spans(&facts, &order::traces(&facts)?, now)?,
-        Signal::Logs => order::place_logs(&facts, now)?,
+        Signal::Spans => order::order_spans(&facts, &order::traces(&facts)?, now)?,
+        Signal::Logs => order::order_logs(&facts, now)?,
     };
     write::files(signal, &batches, &placed, layout, declared)
 }

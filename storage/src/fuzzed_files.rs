@@ -15,7 +15,7 @@ use tidings_proto::{
     Signal, UnixNanos,
     otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest},
 };
-use tidings_wal::{RECORDS_START, SegmentHeader, SegmentPiece, SegmentReader, WalRecord};
+use tidings_wal::{RECORDS_START, SegmentHeader, SegmentPart, SegmentReader, WalRecord};
 
 pub use file_table::{FileAnswers, FileTable};
 
@@ -70,16 +70,16 @@ pub fn read_log_segment(input: &[u8]) -> io::Result<(u64, u64)> {
     }
     let mut reader = SegmentReader::new(Box::new(FileBytes(segment)), &SEGMENT)?;
     let (mut records, mut lost) = (0, 0);
-    while let Some(piece) = reader.next_piece()? {
+    while let Some(piece) = reader.next_part()? {
         match piece {
-            SegmentPiece::Record(record) => {
+            SegmentPart::Record(record) => {
                 records += 1;
                 let _ = match record.signal {
                     Signal::Spans => ExportTraceServiceRequest::decode(record.payload).map(drop),
                     Signal::Logs => ExportLogsServiceRequest::decode(record.payload).map(drop),
                 };
             }
-            SegmentPiece::Damaged { bytes, .. } | SegmentPiece::Tail { bytes, .. } => lost += bytes,
+            SegmentPart::Damaged { bytes, .. } | SegmentPart::Tail { bytes, .. } => lost += bytes,
         }
     }
     Ok((records, lost))

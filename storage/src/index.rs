@@ -121,7 +121,7 @@ impl IndexLookup {
     }
 
     /// Returns true if an index of an older release excludes fewer rows than a current index would.
-    fn outgrows(&self, head: &Head) -> bool {
+    fn gains_from_reindex(&self, head: &Head) -> bool {
         let is_earlier = head.terms.is_some() && !head.has_elements;
         is_earlier && self.terms.iter().any(|any| any.earlier != LegacyTerms::Same)
     }
@@ -314,7 +314,7 @@ impl Indexes {
             return None;
         }
         let head = self.head(scan, file, wanted.signal)?;
-        if wanted.outgrows(&head) {
+        if wanted.gains_from_reindex(&head) {
             self.renew(wanted.signal, file);
         }
         let mut found = find(file, &head, wanted);
@@ -333,7 +333,7 @@ impl Indexes {
     }
 
     /// Returns true if the index rules out the key for all attributes in the file.
-    pub(crate) fn lacks_key(&self, scan: u64, file: &Arc<DataFile>, key: &str) -> bool {
+    pub(crate) fn excludes_key(&self, scan: u64, file: &Arc<DataFile>, key: &str) -> bool {
         let mut wanted = IndexLookup::new(Signal::Spans, None);
         wanted.and_any(vec![key_term(key)]);
         self.candidates(scan, file, &wanted).is_some_and(|rows| rows.is_empty())
@@ -435,11 +435,11 @@ impl Indexes {
         self.splits.invalidate(data_file);
         self.peer_keys.invalidate(data_file);
         self.hours.invalidate(data_file);
-        self.forget_head(data_file);
+        self.evict_head(data_file);
     }
 
     /// Drops the cached head of a data file's index, which has gained a section.
-    pub(crate) fn forget_head(&self, data_file: &Path) {
+    pub(crate) fn evict_head(&self, data_file: &Path) {
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(forgotten) = heads.by_path.remove(data_file.as_os_str()) {
             heads.bytes -= forgotten.bytes;

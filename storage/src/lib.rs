@@ -56,15 +56,15 @@ pub use filter::{
 };
 pub use line_file::LineFile;
 pub use locked_file::{LockedFile, read_regular};
-pub use maintenance::{ClockGuard, Retention, RetentionCondition, RetentionRule, WaitingForRoom};
+pub use maintenance::{ClockGuard, DeferredRewrites, Retention, RetentionCondition, RetentionRule};
 pub use metrics::{CacheReads, StoreMeasurements};
 pub use pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pin};
 pub use rollup::{
-    Call, CallCounts, CallKey, Calls, Cell, CutServices, DeduplicationSet, Durations,
+    Call, CallCounts, CallKey, Calls, CutServices, DeduplicationSet, Durations,
     ExceptionAttributes, ExceptionKey, FORM_WILDCARD, FormBounds, FormRecords, FormSummary,
     FormTable, FormWriter, GraphCall, GraphKey, GraphPart, GraphSpan, KeptForms, KindBounds,
-    KindCalls, KindKey, LATENCY_BOUNDS, Latency, ListedKind, LogCountCell, OtherKinds, Peer,
-    SampleSpec, Transactions, graph_calls, split_at_gaps, transaction_place,
+    KindCalls, KindKey, LATENCY_BOUNDS, Latency, ListedKind, LogCountBucket, OtherKinds, Peer,
+    RollupBucket, SampleSpec, Transactions, graph_calls, split_at_gaps, transaction_position,
 };
 pub use rollup_query::{
     AggregationWatch, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallBounds,
@@ -81,7 +81,8 @@ pub use store::{
 pub use table_store::{ObjectAddress, ObjectStoreSettings, TablesAt};
 pub use text_portions::text_portions;
 pub use tidings_columns::{
-    AttributeTexts, Detail, LogRows, Scalar, SpanRows, conversion::json_text, schema::is_sender_key,
+    AttributeTexts, LogRows, Projection, Scalar, SpanRows, conversion::json_text,
+    schema::is_sender_key,
 };
 pub use tidings_disk::{CheckSummary, Finding};
 pub use tidings_runtime::{

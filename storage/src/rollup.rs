@@ -3,23 +3,21 @@
 //! A rollup counts a file's spans by service, operation, kind and status, in buckets of one, five
 //! and thirty minutes. Each bucket has counts, errors, a latency histogram and exemplars. `build`
 //! aggregates them while the file is written, with `file_aggregate`; `number_cache` caches the
-//! latest group numbers. `cells` encodes the section and `cell` one group of a bucket. `latency`
-//! owns the histogram's buckets, and `calls` the state of a group.
+//! latest group numbers. `rollup_encoding` encodes the section and `rollup_bucket` one group of a
+//! bucket. `latency` owns the histogram's buckets, and `calls` the state of a group.
 //!
 //! `graph` does the same for calls between services, and `kinds` for root operations. Both need
 //! whole traces. `exceptions` lists exceptions, and `log_counts` counts log records. `builders`
 //! makes all rollups of spans in one pass. `split_corrections` is the section of corrections for
 //! split traces. `retraction` retracts calls, and `query_totals` adds them up by time range.
 //!
-//! Queries keep what they found out about files in `hours`, `repeats`, `splits` and
-//! `graph::peer_keys`. Rollups are derived data: `crate::index` stores and rebuilds them, and
-//! `crate::rollup_query` answers from them. This module reads no file.
+//! Queries keep what they found out about files in `hours`, `pair_cache` and `graph::peer_keys`.
+//! Rollups are derived data: `crate::index` stores and rebuilds them, and `crate::rollup_query`
+//! answers from them. This module reads no file.
 
 pub(crate) mod build;
 mod builders;
 mod calls;
-pub(crate) mod cell;
-pub(crate) mod cells;
 mod deduplication;
 pub(crate) mod exceptions;
 pub(crate) mod file_aggregate;
@@ -29,29 +27,29 @@ pub(crate) mod kinds;
 pub(crate) mod latency;
 pub(crate) mod log_counts;
 pub(crate) mod number_cache;
+pub(crate) mod pair_cache;
 pub(crate) mod query_totals;
-pub(crate) mod repeats;
 pub(crate) mod retraction;
+pub(crate) mod rollup_bucket;
+pub(crate) mod rollup_encoding;
 pub(crate) mod split_corrections;
-pub(crate) mod splits;
 
 pub use calls::{Call, CallCounts, CallKey, Calls};
-pub use cell::{Cell, Durations};
 pub use deduplication::DeduplicationSet;
 pub use exceptions::{ExceptionAttributes, ExceptionKey};
 pub use graph::{GraphCall, GraphKey, GraphPart, GraphSpan, Peer, graph_calls, split_at_gaps};
 pub use kinds::{
     KindBounds, KindCalls, KindKey, ListedKind, OtherKinds, SampleSpec, Transactions,
-    transaction_place,
+    transaction_position,
 };
 pub use latency::{LATENCY_BOUNDS, Latency};
 pub use log_counts::{
     CutServices, FORM_WILDCARD, FormBounds, FormRecords, FormSummary, FormTable, FormWriter,
-    KeptForms, LogCountCell,
+    KeptForms, LogCountBucket,
 };
+pub use rollup_bucket::{Durations, RollupBucket};
 
 pub(crate) use builders::RollupBuilders;
-pub(crate) use cells::Directory;
 pub(crate) use exceptions::{ExceptionBuilder, ExceptionListing, ExceptionSection};
 pub(crate) use graph::{GraphBuilder, GraphSection, PeerKeys};
 pub(crate) use hours::Hours;
@@ -59,9 +57,9 @@ pub(crate) use kinds::{KindBuilder, KindSection};
 pub(crate) use log_counts::{
     CountPages, FormPage, LogCountBuilder, LogCountSection, LogFormSection,
 };
-pub(crate) use repeats::SharedRepeats;
+pub(crate) use pair_cache::{SharedRepeats, SplitTraces};
+pub(crate) use rollup_encoding::Directory;
 pub(crate) use split_corrections::{CorrectionBytes, CorrectionSection};
-pub(crate) use splits::SplitTraces;
 
 use crate::table_file::HOUR_NANOS;
 

@@ -10,7 +10,7 @@ use std::{
 use arrow_array::{RecordBatch, UInt64Array};
 use arrow_schema::ArrowError;
 use arrow_select::take::take_record_batch;
-use tidings_columns::Detail;
+use tidings_columns::Projection;
 use tidings_proto::UnixNanos;
 
 pub(crate) use progress::{DynamicFilter, Progress};
@@ -25,7 +25,7 @@ pub(crate) type Visit<'a> = dyn FnMut(&RecordBatch) -> Result<ControlFlow<()>, A
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scan {
     /// Columns to read.
-    pub detail: Detail,
+    pub detail: Projection,
     /// Maximum number of rows to evaluate.
     pub rows_max: u64,
 }

@@ -13,7 +13,7 @@ use tidings_columns::{rows::project, schema::SignalSchema};
 use tidings_proto::UnixNanos;
 
 use crate::{
-    Detail, LogFilter, LogRows, RowsNeeded, Scan, ScanStats, ScanWatch, SpanFilter, SpanRows,
+    LogFilter, LogRows, Projection, RowsNeeded, Scan, ScanStats, ScanWatch, SpanFilter, SpanRows,
     StorageError,
     data_file::CandidateGroups,
     filter::{Bound, Matcher, TimeOrder},
@@ -25,7 +25,7 @@ use crate::{
 
 use sources::{DueSource, ScanSource, Sources};
 
-/// Index of the spans table in [`Snapshot::lacking`].
+/// Index of the spans table in [`Snapshot::missing_rows`].
 pub(crate) const SPANS: usize = 0;
 const LOGS: usize = 1;
 
@@ -49,19 +49,19 @@ pub struct Snapshot {
     pub(crate) stop: Arc<AtomicBool>,
     watch: Arc<ScanWatch>,
     pub(crate) indexes: Arc<Indexes>,
-    pub(crate) lacking: [bool; 2],
+    pub(crate) missing_rows: [bool; 2],
 }
 
 impl Snapshot {
     pub(crate) fn new(spans: TableView, logs: TableView) -> Self {
         let indexes = Arc::new(Indexes::new(0));
         let (stop, watch) = (Arc::default(), Arc::default());
-        Self { spans, logs, stop, watch, indexes, lacking: [false; 2] }
+        Self { spans, logs, stop, watch, indexes, missing_rows: [false; 2] }
     }
 
     /// Marks the tables (spans, logs) that may lack rows: no scan of them is complete.
-    pub(crate) fn lacking(self, lacking: [bool; 2]) -> Self {
-        Self { lacking, ..self }
+    pub(crate) fn with_missing_rows(self, missing_rows: [bool; 2]) -> Self {
+        Self { missing_rows, ..self }
     }
 
     /// Returns the same view with this cache of indexes.
@@ -85,14 +85,14 @@ impl Snapshot {
 
     /// Returns true if spans may be missing from this view. A scan of spans is then never complete.
     #[must_use]
-    pub fn lacks_spans(&self) -> bool {
-        self.lacking[SPANS]
+    pub fn may_miss_spans(&self) -> bool {
+        self.missing_rows[SPANS]
     }
 
-    /// Returns the same for log records as [`Self::lacks_spans`] for spans.
+    /// Returns the same for log records as [`Self::may_miss_spans`] for spans.
     #[must_use]
-    pub fn lacks_logs(&self) -> bool {
-        self.lacking[LOGS]
+    pub fn may_miss_logs(&self) -> bool {
+        self.missing_rows[LOGS]
     }
 
     /// Returns the earliest and the latest start of a span, according to the metadata of chunks and
@@ -107,8 +107,8 @@ impl Snapshot {
 
     /// Begins a scan of one of the tables (spans, logs).
     pub(crate) fn progress<'a>(&self, rows_max: u64, table: usize) -> Progress<'a> {
-        let progress =
-            Progress::new(rows_max, Arc::clone(&self.stop)).with_lacking(self.lacking[table]);
+        let progress = Progress::new(rows_max, Arc::clone(&self.stop))
+            .with_missing_rows(self.missing_rows[table]);
         progress.watched_by(Arc::clone(&self.watch))
     }
 
@@ -238,7 +238,7 @@ impl TableView {
         &self,
         indexes: &Indexes,
         mut matcher: Matcher,
-        detail: Detail,
+        detail: Projection,
         mut progress: Progress<'_>,
         visit: &mut Visit<'_>,
     ) -> Result<ScanStats, StorageError> {
@@ -247,7 +247,7 @@ impl TableView {
         let mut sources = Sources::new(&self.chunks, &self.files, matcher.time, matcher.order);
         let mut files = sources.files();
         progress.watch.find_files(files);
-        let (scan, wanted) = (indexes.begin_scan(), matcher.wanted());
+        let (scan, wanted) = (indexes.begin_scan(), matcher.index_lookup());
         while let Some(DueSource { rank: (place, _), times, number, source }) = sources.next() {
             if progress.report_progress(place, visit)?.is_break() {
                 progress.stats.complete = false;
@@ -296,7 +296,7 @@ impl TableView {
 fn scan_chunk(
     chunk: &Chunk,
     matcher: &mut Matcher,
-    detail: Detail,
+    detail: Projection,
     progress: &mut Progress<'_>,
     visit: &mut Visit<'_>,
 ) -> Result<ControlFlow<()>, StorageError> {

@@ -66,7 +66,7 @@ use crate::{
     Clock, Snapshot, StorageError, StoreMemory, StoreSettings,
     blocking::blocking,
     index::Indexes,
-    maintenance::WaitingForRoom,
+    maintenance::DeferredRewrites,
     memory::Chunk,
     metrics::{StoreMeasurements, StoreMetrics},
     table_store::SharedTables,
@@ -167,9 +167,9 @@ struct StoreInner {
     pending_bytes: AtomicU64,
     closed: AtomicBool,
     /// Maintenance work for which the last run found no disk space.
-    waiting: Mutex<Option<WaitingForRoom>>,
+    waiting: Mutex<Option<DeferredRewrites>>,
     /// Error of the last flush, unless it succeeded.
-    trouble: Mutex<Option<String>>,
+    flush_failure: Mutex<Option<String>>,
     /// True after a flush panicked. The state that it left is not used any more.
     broken: AtomicBool,
     supervision: Supervision,
@@ -277,7 +277,7 @@ impl Store {
     /// # Errors
     /// Nothing of the batch is stored then. All kinds but `Invalid` may succeed on a retry.
     pub async fn append(&self, batch: TelemetryBatch) -> Result<(), StorageError> {
-        self.has_room()?;
+        self.check_capacity()?;
         let inner = &self.owner.0;
         let received = inner.shared.clock.now();
         let converted = convert::convert(batch, received).await?;
@@ -299,7 +299,7 @@ impl Store {
     ///
     /// # Errors
     /// The error an append would get.
-    pub fn has_room(&self) -> Result<(), StorageError> {
+    pub fn check_capacity(&self) -> Result<(), StorageError> {
         let inner = &self.owner.0;
         inner.check_open()?;
         inner.check_memory(0)
@@ -323,7 +323,7 @@ impl Store {
         let shared = &self.owner.0.shared;
         let Damaged { spans, logs } = shared.damaged;
         let snapshot = shared.state.snapshot().indexed_by(Arc::clone(&shared.indexes));
-        snapshot.lacking([spans, logs])
+        snapshot.with_missing_rows([spans, logs])
     }
 
     /// Writes the memtable to the tables and drops the log segments that are no longer needed.
@@ -447,9 +447,10 @@ impl Store {
     /// Returns the reason why rows in memory and in the log cannot be flushed to the tables. The
     /// flush is retried and nothing is lost. Appends are refused when memory or the log is full.
     #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        let trouble = self.owner.0.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        trouble.as_ref().map(|why| format!("the tables cannot be written to: {why}"))
+    pub fn flush_failure(&self) -> Option<String> {
+        let flush_failure =
+            self.owner.0.flush_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        flush_failure.as_ref().map(|why| format!("the tables cannot be written to: {why}"))
     }
 
     /// Checks that an append would be accepted now.
@@ -538,7 +539,7 @@ impl StoreInner {
                     }
                 }
                 let why = done.as_ref().err().map(ToString::to_string);
-                *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
+                *self.flush_failure.lock().unwrap_or_else(PoisonError::into_inner) = why;
                 done
             }
             Err(error) => match error.try_into_panic() {

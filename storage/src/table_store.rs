@@ -14,6 +14,7 @@ mod cache;
 mod claim;
 mod connect;
 mod credentials;
+mod list_retries;
 mod local;
 mod location;
 mod object;
@@ -21,7 +22,6 @@ mod readable;
 mod synced_store;
 #[cfg(test)]
 pub(crate) mod unreliable;
-mod whole_lists;
 
 use std::{
     fmt,
@@ -39,10 +39,10 @@ use tidings_proto::UnixNanos;
 
 pub use self::location::{ObjectAddress, ObjectStoreSettings, TablesAt};
 use self::{
-    cache::Cache, claim::claim, connect::connect, object::ObjectTables, whole_lists::WholeLists,
+    cache::Cache, claim::claim, connect::connect, list_retries::ListRetries, object::ObjectTables,
 };
 pub(crate) use self::{
-    claim::{check_local, check_recorded, is_lasting},
+    claim::{check_local, check_recorded, is_permanent},
     local::LocalTables,
     object::as_io,
     readable::{FetchFailure, Readable},
@@ -94,7 +94,7 @@ pub(crate) trait TableStore: Mistakes + fmt::Debug + Send + Sync + 'static {
 
     /// Returns the free bytes on the disk that new files are written to first, plus the cached
     /// bytes that can be evicted for them.
-    fn room(&self) -> io::Result<u64>;
+    fn free_bytes(&self) -> io::Result<u64>;
 
     /// Evicts cached copies until this many bytes are free on that disk. Returns the free bytes.
     fn make_room(&self, bytes: u64) -> io::Result<u64>;
@@ -209,14 +209,14 @@ pub(crate) async fn open(
     };
     let store = match given {
         Some(store) => store,
-        None => connect_whole(remote)?,
+        None => connect_with_list_retries(remote)?,
     };
     claim(disk, paths, &store, &remote.address, clock).await?;
     let (disk, folder) = (Arc::clone(disk), paths.cache());
     let free_min = disk_reserve_bytes.saturating_mul(2);
     let (address, bytes_max) = (remote.address.clone(), remote.cache_bytes_max);
     blocking(move || {
-        let cache = Cache::take_over(disk, folder, bytes_max, free_min)?;
+        let cache = Cache::open_folder(disk, folder, bytes_max, free_min)?;
         Ok(Arc::new(ObjectTables::new(store, &address, cache)?) as SharedTables)
     })
     .await
@@ -226,10 +226,10 @@ pub(crate) async fn open(
 ///
 /// # Errors
 /// `Refused` when the settings are inconsistent.
-pub(crate) fn connect_whole(
+pub(crate) fn connect_with_list_retries(
     settings: &ObjectStoreSettings,
 ) -> Result<Arc<dyn ObjectStore>, StorageError> {
-    Ok(Arc::new(WholeLists(connect(settings)?)))
+    Ok(Arc::new(ListRetries(connect(settings)?)))
 }
 
 /// Opens tables in an object store that another process may be using, to read their logs and list

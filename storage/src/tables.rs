@@ -27,9 +27,7 @@ mod table_check;
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt,
-    hash::{BuildHasher, Hasher, RandomState},
-    io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -67,7 +65,7 @@ use self::{
 };
 use crate::{
     StorageError,
-    blocking::blocking,
+    blocking::{blocking, random},
     data_file::EncodedFile,
     error::failed,
     table_change::{CommitReason, TableChange},
@@ -313,7 +311,7 @@ impl TelemetryTable {
         if let CommitOutcome::Taken(_) = fate {
             return Ok(None);
         }
-        self.landed(version, &bytes);
+        self.record_commit(version, &bytes);
         Ok(Some(change))
     }
 
@@ -341,22 +339,24 @@ impl TelemetryTable {
         now: UnixNanos,
     ) -> Result<TableChange, StorageError> {
         let declaration = self.declaration.as_ref();
-        let lacking = declaration.map(|known| delta_columns::lacking(self.signal, known, columns));
-        let lacking = lacking.transpose()?.flatten();
+        let missing_columns =
+            declaration.map(|known| delta_columns::missing_columns(self.signal, known, columns));
+        let missing_columns = missing_columns.transpose()?.flatten();
         if let Some(file) = change.removed.iter().find(|file| self.is_removed_elsewhere(file)) {
             let reason = "another program has removed it from the table".to_owned();
             return Err(StorageError::Conflict { path: file.path.clone(), reason });
         }
         for _ in 0..TRIES {
             let version = self.version + 1;
-            let bytes = self.encoder.encode(version, lacking.as_ref(), &change, covered, now)?;
+            let bytes =
+                self.encoder.encode(version, missing_columns.as_ref(), &change, covered, now)?;
             let unsettled = InDoubtCommit { version, bytes: bytes.clone(), change: change.clone() };
             self.unsettled = Some(unsettled);
             let fate = self.attempt(version, &bytes).await?;
             self.unsettled = None;
             match fate {
                 CommitOutcome::Landed => {
-                    self.landed(version, &bytes);
+                    self.record_commit(version, &bytes);
                     return Ok(change);
                 }
                 CommitOutcome::Taken(entry) => {
@@ -378,7 +378,7 @@ impl TelemetryTable {
     }
 
     /// Updates the remembered state after a commit that is in the log.
-    fn landed(&mut self, version: u64, bytes: &[u8]) {
+    fn record_commit(&mut self, version: u64, bytes: &[u8]) {
         self.version = version;
         if let Some(declaration) = self.encoder.declaration(bytes) {
             self.declaration = Some(declaration);
@@ -497,8 +497,7 @@ fn from_millis(millis: i64) -> UnixNanos {
 /// Returns the path of a new data file in its table's folder. It is unique, because a file of a
 /// failed attempt may still exist.
 pub(crate) fn file_path(hour: i64, prefix: &str, number: usize) -> String {
-    let nonce = RandomState::new().build_hasher().finish();
-    format!("{HOUR}={hour}/{prefix}-{number:04}-{nonce:016x}.parquet")
+    format!("{HOUR}={hour}/{prefix}-{number:04}-{:016x}.parquet", random())
 }
 
 /// Writes the commit that creates a table. The builder of delta-rs would bring its clients of all

@@ -19,4 +19,4 @@ pub mod schema;
 
 pub use conversion::ConversionError;
 pub use rows::{AttributeTexts, LogRows, Scalar, SpanRows};
-pub use schema::Detail;
+pub use schema::Projection;

@@ -2,8 +2,8 @@
 //! model.
 //!
 //! [`SpanRows`] and [`LogRows`] read a batch of columns from the memtable or from a file. A column
-//! that the scan's [`crate::Detail`] omits reads as empty values. A data file has null where a value
-//! equals one that can be derived from other columns; reading restores it.
+//! that the scan's [`crate::Projection`] omits reads as empty values. A data file has null where a
+//! value equals one that can be derived from other columns; reading restores it.
 
 pub mod attribute_values;
 mod attributes;

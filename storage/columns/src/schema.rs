@@ -21,7 +21,7 @@ pub(crate) use table_columns::{log_columns, span_columns};
 
 /// Columns that a scan reads for each row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Detail {
+pub enum Projection {
     /// Times and content hashes of log records, which identify them. Other ids must not be read
     /// from these rows.
     Keys,
@@ -54,8 +54,8 @@ pub struct ColumnSpec {
     kind: ColumnKind,
     nullable: bool,
     stage: ColumnStage,
-    /// Lowest detail of which rows carry the column. With `None`, only filters and SQL read it.
-    detail: Option<Detail>,
+    /// Lowest projection whose rows carry the column. With `None`, only filters and SQL read it.
+    detail: Option<Projection>,
     /// Text of the documentation.
     #[cfg_attr(not(test), allow(dead_code, reason = "a test compares it with the documentation"))]
     meaning: &'static str,
@@ -116,7 +116,7 @@ const fn attribute_order() -> ColumnSpec {
 }
 
 impl ColumnSpec {
-    fn is_in(&self, detail: Detail) -> bool {
+    fn is_in(&self, detail: Projection) -> bool {
         self.detail.is_some_and(|at| at <= detail)
     }
 
@@ -135,8 +135,8 @@ impl ColumnSpec {
         Self { stage, ..self }
     }
 
-    /// Adds the column to rows of this detail and of higher ones.
-    const fn carried_from(self, detail: Detail) -> Self {
+    /// Adds the column to rows of this projection and of higher ones.
+    const fn carried_from(self, detail: Projection) -> Self {
         Self { detail: Some(detail), ..self }
     }
 }
@@ -163,7 +163,7 @@ macro_rules! column_specs {
                     $(
                         column(stringify!($name), ColumnKind::$kind, $meaning)
                             $(.$nullable())?
-                            $(.carried_from(Detail::$detail))?,
+                            $(.carried_from(Projection::$detail))?,
                     )*
                 ]);
                 $(columns.extend(table_columns::$part());)?
@@ -178,13 +178,13 @@ macro_rules! column_specs {
 span_columns!(column_specs, span_specs);
 log_columns!(column_specs, log_specs);
 
-/// Columns of [`Detail::Keys`].
+/// Columns of [`Projection::Keys`].
 const KEYS: [&str; 2] = ["time_unix_nanos", "content_hash"];
 
-/// Columns of [`Detail::Times`].
+/// Columns of [`Projection::Times`].
 const TIMES: [&str; 4] = ["start_unix_nanos", "end_unix_nanos", "duration_nanos", "trace_id"];
 
-/// Columns of [`Detail::Calls`].
+/// Columns of [`Projection::Calls`].
 const CALLS: [&str; 7] = [
     "start_unix_nanos",
     "duration_nanos",
@@ -243,8 +243,8 @@ pub trait SignalSchema: Sized {
     /// Returns the column that orders rows and prunes files.
     fn time_column(self) -> &'static str;
 
-    /// Returns the columns that rows of this detail carry.
-    fn detail_columns(self, detail: Detail) -> impl Iterator<Item = &'static str>;
+    /// Returns the columns that rows of this projection carry.
+    fn detail_columns(self, detail: Projection) -> impl Iterator<Item = &'static str>;
 
     /// Schema of every data file that is written, as it is read. Columns of single attributes
     /// follow these columns.
@@ -300,14 +300,16 @@ impl SignalSchema for Signal {
         }
     }
 
-    fn detail_columns(self, detail: Detail) -> impl Iterator<Item = &'static str> {
+    fn detail_columns(self, detail: Projection) -> impl Iterator<Item = &'static str> {
         self.columns()
             .iter()
             .filter(move |column| match detail {
-                Detail::Events => column.kind == ColumnKind::Events || column.is_in(Detail::Facts),
-                Detail::Keys => KEYS.contains(&column.name),
-                Detail::Times => TIMES.contains(&column.name),
-                Detail::Calls => CALLS.contains(&column.name),
+                Projection::Events => {
+                    column.kind == ColumnKind::Events || column.is_in(Projection::Facts)
+                }
+                Projection::Keys => KEYS.contains(&column.name),
+                Projection::Times => TIMES.contains(&column.name),
+                Projection::Calls => CALLS.contains(&column.name),
                 _ => column.is_in(detail),
             })
             .map(|column| column.name)

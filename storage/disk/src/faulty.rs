@@ -62,7 +62,7 @@ impl FaultyDisk {
     }
 
     /// Creates a disk whose every operation waits at the gate.
-    pub fn behind(root: impl Into<PathBuf>, gate: Arc<Gate>) -> Self {
+    pub fn with_gate(root: impl Into<PathBuf>, gate: Arc<Gate>) -> Self {
         Self { gate: Some(gate), ..Self::new(root) }
     }
 
@@ -118,8 +118,8 @@ impl FaultyDisk {
     }
 
     /// Makes these bytes of a file unreadable from now on, for every process.
-    pub fn spoil(&self, path: &Path, bytes: Range<u64>) {
-        self.lock().spoilt.push((path.to_path_buf(), bytes));
+    pub fn make_unreadable(&self, path: &Path, bytes: Range<u64>) {
+        self.lock().unreadable.push((path.to_path_buf(), bytes));
     }
 
     /// Returns the number of syncs of files and folders.
@@ -417,7 +417,7 @@ impl ReadFile for FaultyRead {
         let medium = self.disk.operation("read", &self.path)?;
         let end = offset + buffer.len() as u64;
         let is_met = |bytes: &Range<u64>| bytes.start < end && offset < bytes.end;
-        if medium.spoilt.iter().any(|(path, bytes)| *path == self.path && is_met(bytes)) {
+        if medium.unreadable.iter().any(|(path, bytes)| *path == self.path && is_met(bytes)) {
             return Err(DiskFault::Io.error());
         }
         drop(medium);

@@ -284,7 +284,7 @@ pub fn copy_durably(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
 
 /// Gives a file a second, durable name in a folder, so that it survives the removal of the first.
 /// An existing file of that name is left unchanged.
-pub fn keep_durably(disk: &dyn Disk, from: &Path, folder: &Path) -> io::Result<PathBuf> {
+pub fn link_durably(disk: &dyn Disk, from: &Path, folder: &Path) -> io::Result<PathBuf> {
     disk.create_folders(folder)?;
     let name = from.file_name().ok_or_else(|| io::Error::other("a file without a name"))?;
     let to = folder.join(name);

@@ -235,9 +235,9 @@ mod tests {
 
     /// A clock whose sleeps end at once.
     #[derive(Debug)]
-    struct Hasty;
+    struct ImpatientClock;
 
-    impl Clock for Hasty {
+    impl Clock for ImpatientClock {
         fn now(&self) -> UnixNanos {
             SystemClock.now()
         }
@@ -257,11 +257,15 @@ mod tests {
         let (_stop, stopped) = watch::channel(false);
         let runs = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&runs);
-        let task =
-            supervision.spawn_restarting("maintenance", Arc::new(Hasty), stopped, move || {
+        let task = supervision.spawn_restarting(
+            "maintenance",
+            Arc::new(ImpatientClock),
+            stopped,
+            move || {
                 let run = counted.fetch_add(1, SeqCst);
                 async move { assert!(run >= 2, "run {run}\nis bad") }
-            });
+            },
+        );
         task.await.unwrap();
         assert_eq!(runs.load(SeqCst), 3);
         let [health] = &supervision.tasks()[..] else { panic!("{supervision:?}") };

@@ -112,7 +112,7 @@ impl Source {
                 table_store::check_recorded(disk.as_ref(), &paths, &remote.address)?;
                 let store = match given {
                     Some(store) => store,
-                    None => table_store::connect_whole(remote)?,
+                    None => table_store::connect_with_list_retries(remote)?,
                 };
                 let files =
                     Bucket::new(Arc::clone(&store), remote.address.clone(), runtime.clone());

@@ -348,11 +348,11 @@ impl<'a> RowAttributes<'a> {
                     let order = code.and_then(|code| usize::try_from(code).ok());
                     for of_entry in order.map_or("", |code| texts.value(code)).chars() {
                         if of_entry == IN_MAP {
-                            self.push_of_map(in_map.next().ok_or_else(misfit)?, &mut out)?;
+                            self.push_of_map(in_map.next().ok_or_else(order_mismatch)?, &mut out)?;
                         } else {
                             let has = column_of(of_entry)
                                 .map(|number| self.push_of_column(number, row, &mut out));
-                            has.transpose()?.filter(|has| *has).ok_or_else(misfit)?;
+                            has.transpose()?.filter(|has| *has).ok_or_else(order_mismatch)?;
                         }
                     }
                 }
@@ -369,7 +369,7 @@ impl<'a> RowAttributes<'a> {
         }
         let values: usize = self.columns.iter().flatten().map(AttributeValues::count).sum();
         if values != out.of_columns {
-            return Err(misfit());
+            return Err(order_mismatch());
         }
         out.finish()
     }
@@ -380,7 +380,9 @@ impl<'a> RowAttributes<'a> {
         row: usize,
         out: &mut PackedEntries<'a>,
     ) -> Result<bool, ArrowError> {
-        let Some(values) = self.columns.get(number).ok_or_else(misfit)? else { return Ok(true) };
+        let Some(values) = self.columns.get(number).ok_or_else(order_mismatch)? else {
+            return Ok(true);
+        };
         let Some(value) = values.value(row) else { return Ok(false) };
         out.of_columns += 1;
         out.push_entry(number, value)?;
@@ -399,7 +401,7 @@ impl<'a> RowAttributes<'a> {
         of_map: usize,
         out: &mut PackedEntries<'a>,
     ) -> Result<Option<usize>, ArrowError> {
-        let known = out.map_codes.get_mut(of_map).ok_or_else(misfit)?;
+        let known = out.map_codes.get_mut(of_map).ok_or_else(order_mismatch)?;
         if *known == UNKNOWN {
             let key = self.map_keys.value(of_map);
             *known = UNWANTED;
@@ -415,7 +417,7 @@ impl<'a> RowAttributes<'a> {
 }
 
 /// Returns the error of a row whose order names entries that the row does not have.
-fn misfit() -> ArrowError {
+fn order_mismatch() -> ArrowError {
     ArrowError::SchemaError("the order of a row's attributes does not fit them".to_owned())
 }
 

@@ -10,7 +10,7 @@ use super::{
     read::{FileReader, GroupTimes},
 };
 use crate::{
-    Detail, StorageError,
+    Projection, StorageError,
     filter::{CompleteKeys, Matcher},
     index::CandidateRows,
     scan::{Progress, Visit},
@@ -22,7 +22,7 @@ pub(crate) struct CandidateGroups<'a> {
     file: &'a DataFile,
     candidates: Arc<CandidateRows>,
     signal: Signal,
-    detail: Detail,
+    detail: Projection,
     /// `None` while the file is closed.
     source: Option<FileReader<'a>>,
     /// Keys for which the file's attribute columns are complete.
@@ -40,7 +40,7 @@ impl<'a> CandidateGroups<'a> {
         file: &'a DataFile,
         candidates: CandidateRows,
         matcher: &Matcher,
-        detail: Detail,
+        detail: Projection,
     ) -> Result<Self, StorageError> {
         let (candidates, signal) = (Arc::new(candidates), matcher.signal);
         let source = FileReader::open(file, Arc::clone(&candidates), signal, detail)?;
@@ -67,7 +67,7 @@ impl<'a> CandidateGroups<'a> {
 
     /// Returns true while the file is closed.
     #[cfg(test)]
-    pub(crate) fn rests(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.source.is_none()
     }
 

@@ -125,11 +125,11 @@ fn ordered_by<K: Copy + Eq + Hash + Ord>(
 
 /// Returns the trace id as a number with the same order.
 fn trace_key(id: &[u8]) -> u128 {
-    u128::from_be_bytes(whole_id(id))
+    u128::from_be_bytes(padded_trace_id(id))
 }
 
 /// Returns the trace id of a row, padded to the full length.
-pub(super) fn whole_id(id: &[u8]) -> [u8; TraceId::LEN] {
+pub(super) fn padded_trace_id(id: &[u8]) -> [u8; TraceId::LEN] {
     let mut bytes = [0; TraceId::LEN];
     for (place, byte) in bytes.iter_mut().zip(id) {
         *place = *byte;
@@ -138,7 +138,7 @@ pub(super) fn whole_id(id: &[u8]) -> [u8; TraceId::LEN] {
 }
 
 /// Orders spans.
-pub(super) fn place_spans(
+pub(super) fn order_spans(
     batch: &RecordBatch,
     traces: &TraceOrder,
     now: UnixNanos,
@@ -167,7 +167,7 @@ pub(super) fn place_spans(
 }
 
 /// Orders log records.
-pub(super) fn place_logs(
+pub(super) fn order_logs(
     batch: &RecordBatch,
     now: UnixNanos,
 ) -> Result<Vec<OrderedRow>, ArrowError> {
@@ -333,7 +333,7 @@ mod tests {
             };
             let targets = Targets::new(&batch, Signal::Spans, samples::NOW).unwrap();
             rows.sort_by_key(|row| (targets.target(*row), begin(*row), within(*row)));
-            let placed = place_spans(&batch, &traces, samples::NOW).unwrap();
+            let placed = order_spans(&batch, &traces, samples::NOW).unwrap();
             prop_assert_eq!(placed.iter().map(|placed| placed.row).collect::<Vec<_>>(), rows);
         }
 
@@ -356,7 +356,7 @@ mod tests {
             };
             let mut rows: Vec<usize> = (0..batch.num_rows()).collect();
             rows.sort_by_key(|row| key(*row));
-            let placed = place_logs(&batch, samples::NOW).unwrap();
+            let placed = order_logs(&batch, samples::NOW).unwrap();
             prop_assert_eq!(placed.iter().map(|placed| placed.row).collect::<Vec<_>>(), rows);
         }
     }

@@ -37,7 +37,7 @@ use super::{
     sections::{PORTION, portion_of, whole_portion},
 };
 use crate::{
-    Detail, StorageError,
+    Projection, StorageError,
     error::failed,
     filter::{Bound, Matcher, TimeOrder},
     index::{CandidateRows, IndexBuilder, Sums},
@@ -121,7 +121,7 @@ pub(super) struct FileReader<'a> {
     pub(super) attributes: Arc<FileAttributes>,
     /// Columns that the file lacks. They are null.
     absent: Vec<FieldRef>,
-    detail: Detail,
+    detail: Projection,
     candidates: Arc<CandidateRows>,
 }
 
@@ -197,7 +197,7 @@ impl<'a> FileReader<'a> {
         file: &'a DataFile,
         candidates: Arc<CandidateRows>,
         signal: Signal,
-        detail: Detail,
+        detail: Projection,
     ) -> Result<Self, StorageError> {
         let path = &file.path;
         let opened = file.open_parts().map_err(|source| file.open_error(source))?;

@@ -84,7 +84,7 @@ struct ShreddedColumn {
 }
 
 /// Columns of each key of a dictionary, by kind of value.
-pub(super) type KeyPlaces = Vec<[u8; ValueKind::ALL.len()]>;
+pub(super) type KeyColumns = Vec<[u8; ValueKind::ALL.len()]>;
 
 /// Attributes of rows, distributed to columns.
 pub(super) struct ShreddedRows {
@@ -113,7 +113,7 @@ impl Shredder {
     }
 
     /// Returns the columns of the keys of these attributes. `shred` takes slices of the same map.
-    pub(super) fn places(&self, map: &MapArray) -> Result<KeyPlaces, ArrowError> {
+    pub(super) fn places(&self, map: &MapArray) -> Result<KeyColumns, ArrowError> {
         if self.columns.is_empty() {
             return Ok(Vec::new());
         }
@@ -126,7 +126,7 @@ impl Shredder {
     pub(super) fn shred(
         &mut self,
         map: &MapArray,
-        places: &KeyPlaces,
+        places: &KeyColumns,
         orders: &mut RowOrders,
     ) -> Result<ShreddedRows, ArrowError> {
         if self.columns.is_empty() {

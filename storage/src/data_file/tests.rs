@@ -18,7 +18,7 @@ use tidings_proto::{
 
 use super::{EncodedFile, Merge, MergeLimits, encode_small, encode_spans, read::index_of};
 use crate::{
-    Detail, ErrorKind, Scan, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
+    ErrorKind, Projection, Scan, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
     memory::Chunk, samples::NOW, snapshot::TableView, table_file::DataFile,
 };
 
@@ -78,7 +78,7 @@ fn scan(
     mut visit: impl FnMut(&SpanRows),
 ) -> Result<(), StorageError> {
     let spans = TableView { chunks: vec![], files: vec![Arc::new(file)] };
-    let all = Scan { detail: Detail::Full, rows_max: u64::MAX };
+    let all = Scan { detail: Projection::Full, rows_max: u64::MAX };
     Snapshot::new(spans, TableView::default()).scan_spans(filter, all, &mut |rows| {
         visit(rows);
         ControlFlow::Continue(())

@@ -124,7 +124,7 @@ const UNIQUE: [&str; 2] = ["content_hash", "body"];
 const RANDOM: [&str; 2] = ["span_id", "content_hash"];
 
 /// Rows that are not in the order of a file yet.
-struct Unsorted {
+struct UnsortedRows {
     signal: Signal,
     /// Batch of each row, and its index in the batch.
     places: Vec<(usize, usize)>,
@@ -144,7 +144,7 @@ pub(super) fn files(
     layout: Layout,
     declared: &DeclaredColumns,
 ) -> Result<Vec<EncodedFile>, StorageError> {
-    let rows = Unsorted::new(signal, batches, TAKEN_BYTES)?;
+    let rows = UnsortedRows::new(signal, batches, TAKEN_BYTES)?;
     let mut gather = Gather::new(&signal.memory_schema(), batches)?;
     // All files share the list, because one commit adds them.
     let mut declared = declared.clone();
@@ -163,7 +163,7 @@ pub(super) fn files(
         .collect()
 }
 
-impl Unsorted {
+impl UnsortedRows {
     /// Prepares the rows of these batches. A portion takes at most `bytes_max` bytes. Properties of
     /// a batch are computed once here, because a flush may write a dozen files.
     fn new(signal: Signal, batches: &[RecordBatch], bytes_max: usize) -> Result<Self, ArrowError> {
@@ -225,7 +225,7 @@ impl Unsorted {
 }
 
 fn file(
-    rows: &Unsorted,
+    rows: &UnsortedRows,
     gather: &mut Gather<'_>,
     placed: &[OrderedRow],
     layout: Layout,
@@ -233,7 +233,7 @@ fn file(
 ) -> Result<EncodedFile, StorageError> {
     let traces = rows.traces(placed);
     let sink = Vec::with_capacity(rows.file_bytes(placed.len()));
-    let mut writer = FileWriter::laid_out(rows.signal, sink, traces, layout, columns.clone())?;
+    let mut writer = FileWriter::with_layout(rows.signal, sink, traces, layout, columns.clone())?;
     for portion in rows.portions(placed, TAKEN_ROWS, TAKEN_BYTES) {
         writer.push(&rows.take(gather, portion)?)?;
     }
@@ -278,10 +278,10 @@ impl<W: Write + Send> FileWriter<W> {
         traces: u64,
         columns: Vec<AttributeColumn>,
     ) -> Result<Self, StorageError> {
-        Self::laid_out(signal, sink, traces, Layout::MERGED, columns)
+        Self::with_layout(signal, sink, traces, Layout::MERGED, columns)
     }
 
-    fn laid_out(
+    fn with_layout(
         signal: Signal,
         sink: W,
         traces: u64,
@@ -437,7 +437,7 @@ mod tests {
     use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
     use tidings_columns::conversion::span_rows;
 
-    use super::{OrderedRow, RecordBatch, Signal, Unsorted, sizes};
+    use super::{OrderedRow, RecordBatch, Signal, UnsortedRows, sizes};
     use crate::{data_file::order::FlushTarget, samples};
 
     #[test]
@@ -451,7 +451,7 @@ mod tests {
         let count = batches.iter().map(RecordBatch::num_rows).sum();
         let placed: Vec<OrderedRow> = (0..count).rev().map(placed).collect();
         for (rows_max, bytes_max) in [(7, usize::MAX), (7, 2000), (usize::MAX, 2000), (7, 1)] {
-            let rows = Unsorted::new(Signal::Spans, &batches, bytes_max).unwrap();
+            let rows = UnsortedRows::new(Signal::Spans, &batches, bytes_max).unwrap();
             assert_eq!(rows.sizes.is_some(), bytes_max < usize::MAX, "asked where it matters");
             let of = |placed: &OrderedRow| {
                 let (batch, row) = rows.places[placed.row];

@@ -18,14 +18,14 @@ const ANSWERS_MAX: usize = 4096;
 #[derive(Debug)]
 pub(super) struct AttributeMatcher {
     key: String,
-    value: Option<Spellings>,
+    value: Option<TextInterpretations>,
     resources: HashMap<String, bool>,
     scopes: HashMap<String, bool>,
 }
 
 /// The values that a text can represent.
 #[derive(Debug)]
-struct Spellings {
+struct TextInterpretations {
     text: String,
     int: Option<i64>,
     double: Option<f64>,
@@ -37,7 +37,7 @@ struct Spellings {
     is_nested: bool,
 }
 
-impl Spellings {
+impl TextInterpretations {
     fn matches(&self, value: Option<&Value>) -> bool {
         match (value.map(Value::form), self.nesting) {
             (Some(ValueForm::List(values)), Nesting::Elements) => {
@@ -79,7 +79,7 @@ impl AttributeMatcher {
     pub(super) fn new(filter: &AttributeFilter) -> Self {
         let spellings = |text: &String| {
             let may_be_nested = may_be_nested(text);
-            Spellings {
+            TextInterpretations {
                 text: text.clone(),
                 int: text.parse().ok(),
                 double: text.parse().ok(),
@@ -185,7 +185,7 @@ pub(super) fn remember(answers: &mut HashMap<String, bool>, text: &str, answer: 
     answer
 }
 
-fn is_value(value: &Spellings, found: EntryValue<'_>) -> bool {
+fn is_value(value: &TextInterpretations, found: EntryValue<'_>) -> bool {
     match found {
         EntryValue::Text(text) => text == value.text,
         EntryValue::Int(number) => value.int == Some(number),

@@ -241,7 +241,7 @@ impl<'a> Bound<'a> {
         let wanted = self.matcher.attributes.iter_mut().zip(&mut self.sender_answers);
         for ((wanted, answers), column) in wanted.zip(&self.columns) {
             if column.is_some() {
-                continue; // It has told.
+                continue; // The column has decided.
             }
             rows.retain(|row| places.have(wanted, answers, *row));
         }

@@ -177,7 +177,7 @@ impl Matcher {
     }
 
     /// Returns the index lookup of this filter.
-    pub(crate) fn wanted(&self) -> IndexLookup {
+    pub(crate) fn index_lookup(&self) -> IndexLookup {
         let mut wanted = IndexLookup::new(self.signal, self.trace_low64s().as_deref());
         if let Some(services) = &self.services {
             wanted.and_any(services.iter().map(|service| index::service_term(service)).collect());

@@ -7,7 +7,7 @@ use tidings_columns::conversion::rows;
 use tidings_proto::{Signal, UnixNanos};
 
 use crate::{
-    AttributeFilter, Detail, LogFilter, Scan, Snapshot, SpanFilter, StorageError, TimeRange,
+    AttributeFilter, LogFilter, Projection, Scan, Snapshot, SpanFilter, StorageError, TimeRange,
     data_file::{
         Merge, MergeLimits, encode_logs, encode_spans, index_of, set_metadata_bytes_max,
         whole_columns,
@@ -63,7 +63,7 @@ impl FileTable {
     /// Returns the number of rows that a scan finds. Each row is decoded.
     fn scan(self, file: &Arc<DataFile>, has_filter: bool) -> Result<usize, StorageError> {
         let view = TableView { chunks: vec![], files: vec![Arc::clone(file)] };
-        let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
+        let scan = Scan { detail: Projection::Full, rows_max: u64::MAX };
         let time = TimeRange { start: Some(UnixNanos(1)), end: None };
         let attributes = vec![AttributeFilter::new("http.method", Some("GET".to_owned()))];
         let mut found = 0;

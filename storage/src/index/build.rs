@@ -123,14 +123,14 @@ impl IndexBuilder {
     pub(crate) fn finish(self, data: &Sums) -> Bytes {
         let is_counted = self.rows <= ROWS_MAX;
         let rollups = match self.signal {
-            Signal::Spans if !is_counted => RollupBuilders::nothing(),
+            Signal::Spans if !is_counted => RollupBuilders::disabled(),
             // Repeated spans are detected only within a run.
-            Signal::Spans if !has_whole_traces(&self.traces) => self.rollups.without_sums(),
+            Signal::Spans if !has_whole_traces(&self.traces) => self.rollups.without_rollups(),
             _ => self.rollups,
         };
         let log_counts = match is_counted {
             true => self.log_counts,
-            false => Box::new(LogCountBuilder::nothing()),
+            false => Box::new(LogCountBuilder::disabled()),
         };
         let parts = IndexSections {
             traces: is_counted.then_some(self.traces),

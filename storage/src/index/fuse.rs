@@ -16,7 +16,7 @@ use crate::index_bytes::Reader;
 const SEEDS_MAX: u64 = 64;
 const SEGMENT_MAX_LOG2: u32 = 18;
 
-/// Maps a hash to one cell in each of three neighbouring segments.
+/// Maps a hash to one slot in each of three neighbouring segments.
 #[derive(Debug, Clone, Copy)]
 struct FuseLayout {
     seed: u64,
@@ -32,12 +32,12 @@ impl FuseLayout {
         let log = u64::from(u128::from(keys).pow(4).ilog2());
         let length_log2 = u32::try_from((log * 1000 + 15_615) / 6942).ok()?;
         let segment_length = 1_u32 << length_log2.min(SEGMENT_MAX_LOG2);
-        let cells = (keys * 875 + keys * 19_930 / log).max(keys * 1125) / 1000;
-        let segments = cells.div_ceil(u64::from(segment_length)).saturating_sub(2).max(1);
+        let slots = (keys * 875 + keys * 19_930 / log).max(keys * 1125) / 1000;
+        let segments = slots.div_ceil(u64::from(segment_length)).saturating_sub(2).max(1);
         Some(Self { seed: 0, segment_length, segments: u32::try_from(segments).ok()? })
     }
 
-    fn cells(self) -> usize {
+    fn slots(self) -> usize {
         (self.segments as usize + 2) * self.segment_length as usize
     }
 
@@ -76,52 +76,52 @@ pub(super) fn encode(keys: &[u64]) -> Option<Vec<u8>> {
         let shape = FuseLayout { seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), ..shape };
         peel(shape, keys).map(|order| (shape, order))
     })?;
-    let mut cells = vec![0_u16; shape.cells()];
+    let mut slots = vec![0_u16; shape.slots()];
     for (mixed, at) in order.into_iter().rev() {
         let places = shape.places(mixed);
         let others = places.iter().filter(|place| **place != places[usize::from(at)]);
-        let value = others.fold(fingerprint(mixed), |value, place| value ^ cells[*place]);
-        cells[places[usize::from(at)]] = value;
+        let value = others.fold(fingerprint(mixed), |value, place| value ^ slots[*place]);
+        slots[places[usize::from(at)]] = value;
     }
-    let mut bytes = Vec::with_capacity(16 + 2 * cells.len());
+    let mut bytes = Vec::with_capacity(16 + 2 * slots.len());
     bytes.extend(shape.seed.to_le_bytes());
     bytes.extend(shape.segment_length.to_le_bytes());
     bytes.extend(shape.segments.to_le_bytes());
-    bytes.extend(cells.into_iter().flat_map(u16::to_le_bytes));
+    bytes.extend(slots.into_iter().flat_map(u16::to_le_bytes));
     Some(bytes)
 }
 
-/// Returns an order of the keys in which each key owns one of its three cells, and the number of
-/// that cell. `None` when the seed allows no such order.
+/// Returns an order of the keys in which each key owns one of its three slots, and the number of
+/// that slot. `None` when the seed allows no such order.
 fn peel(shape: FuseLayout, keys: &[u64]) -> Option<Vec<(u64, u8)>> {
-    /// Keys that map to a cell: their number and the exclusive or of their hashes.
+    /// Keys that map to a slot: their number and the exclusive or of their hashes.
     #[derive(Clone, Default)]
-    struct PeelCell {
+    struct PeelSlot {
         keys: u32,
         mixed: u64,
     }
-    let mut cells = vec![PeelCell::default(); shape.cells()];
+    let mut slots = vec![PeelSlot::default(); shape.slots()];
     for key in keys {
         let mixed = shape.mix(*key);
         for place in shape.places(mixed) {
-            cells[place].keys += 1;
-            cells[place].mixed ^= mixed;
+            slots[place].keys += 1;
+            slots[place].mixed ^= mixed;
         }
     }
-    let mut single: Vec<usize> = (0..cells.len()).filter(|at| cells[*at].keys == 1).collect();
+    let mut single: Vec<usize> = (0..slots.len()).filter(|at| slots[*at].keys == 1).collect();
     let mut order = Vec::with_capacity(keys.len());
     while let Some(at) = single.pop() {
-        if cells[at].keys != 1 {
+        if slots[at].keys != 1 {
             continue;
         }
-        let mixed = cells[at].mixed;
+        let mixed = slots[at].mixed;
         for (which, place) in (0_u8..).zip(shape.places(mixed)) {
             if place == at {
                 order.push((mixed, which));
             }
-            cells[place].keys -= 1;
-            cells[place].mixed ^= mixed;
-            if cells[place].keys == 1 {
+            slots[place].keys -= 1;
+            slots[place].mixed ^= mixed;
+            if slots[place].keys == 1 {
                 single.push(place);
             }
         }
@@ -133,7 +133,7 @@ fn peel(shape: FuseLayout, keys: &[u64]) -> Option<Vec<(u64, u8)>> {
 #[derive(Debug)]
 pub(super) struct Fuse {
     shape: FuseLayout,
-    cells: Fingerprints,
+    slots: Fingerprints,
 }
 
 #[derive(Debug)]
@@ -145,29 +145,29 @@ enum Fingerprints {
 impl Fuse {
     /// Decodes a filter. `None` when the bytes are not a filter.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        Self::with(bytes, |cells| {
-            let (pairs, rest) = cells.as_chunks();
-            let cells = pairs.iter().map(|pair| u16::from_le_bytes(*pair));
-            rest.is_empty().then(|| (Fingerprints::Pairs(cells.collect()), pairs.len()))
+        Self::with(bytes, |slots| {
+            let (pairs, rest) = slots.as_chunks();
+            let slots = pairs.iter().map(|pair| u16::from_le_bytes(*pair));
+            rest.is_empty().then(|| (Fingerprints::Pairs(slots.collect()), pairs.len()))
         })
     }
 
     /// Decodes a filter of an older release. `None` when the bytes are not such a filter.
     pub(super) fn decode_earlier(bytes: &[u8]) -> Option<Self> {
-        Self::with(bytes, |cells| Some((Fingerprints::Bytes(cells.into()), cells.len())))
+        Self::with(bytes, |slots| Some((Fingerprints::Bytes(slots.into()), slots.len())))
     }
 
-    /// Decodes a filter. `cells` decodes the fingerprints and returns them with their number.
-    fn with(bytes: &[u8], cells: impl Fn(&[u8]) -> Option<(Fingerprints, usize)>) -> Option<Self> {
+    /// Decodes a filter. `slots` decodes the fingerprints and returns them with their number.
+    fn with(bytes: &[u8], slots: impl Fn(&[u8]) -> Option<(Fingerprints, usize)>) -> Option<Self> {
         let mut bytes = Reader::new(bytes);
         let (seed, segment_length, segments) = (bytes.u64()?, bytes.u32()?, bytes.u32()?);
         let shape = FuseLayout { seed, segment_length, segments };
-        let (cells, count) = cells(bytes.rest())?;
+        let (slots, count) = slots(bytes.rest())?;
         let is_whole = segment_length.is_power_of_two()
             && segment_length <= 1 << SEGMENT_MAX_LOG2
             && segments > 0
             && count as u64 == (u64::from(segments) + 2) * u64::from(segment_length);
-        is_whole.then_some(Self { shape, cells })
+        is_whole.then_some(Self { shape, slots })
     }
 
     /// Returns true if the key may be in the set.
@@ -175,25 +175,25 @@ impl Fuse {
         let mixed = self.shape.mix(key);
         let places = self.shape.places(mixed);
         let all = fingerprint(mixed);
-        match &self.cells {
-            Fingerprints::Bytes(cells) => all.to_le_bytes()[0] == together(cells, places),
-            Fingerprints::Pairs(cells) => all == together(cells, places),
+        match &self.slots {
+            Fingerprints::Bytes(slots) => all.to_le_bytes()[0] == xor_slots(slots, places),
+            Fingerprints::Pairs(slots) => all == xor_slots(slots, places),
         }
     }
 
     /// Returns its memory in bytes.
     pub(super) fn bytes(&self) -> usize {
-        match &self.cells {
-            Fingerprints::Bytes(cells) => cells.len(),
-            Fingerprints::Pairs(cells) => size_of_val(&**cells),
+        match &self.slots {
+            Fingerprints::Bytes(slots) => slots.len(),
+            Fingerprints::Pairs(slots) => size_of_val(&**slots),
         }
     }
 }
 
-/// Returns the exclusive or of the cells at these positions.
-fn together<T: Copy + Default + BitXor<Output = T>>(cells: &[T], places: [usize; 3]) -> T {
-    let cell = |place: usize| cells.get(place).copied().unwrap_or_default();
-    places.into_iter().fold(T::default(), |value, place| value ^ cell(place))
+/// Returns the exclusive or of the slots at these positions.
+fn xor_slots<T: Copy + Default + BitXor<Output = T>>(slots: &[T], places: [usize; 3]) -> T {
+    let slot = |place: usize| slots.get(place).copied().unwrap_or_default();
+    places.into_iter().fold(T::default(), |value, place| value ^ slot(place))
 }
 
 #[cfg(test)]
@@ -223,10 +223,10 @@ mod tests {
         }
     }
 
-    /// Returns the bytes that an older release wrote for the same keys: the low byte of each cell.
+    /// Returns the bytes that an older release wrote for the same keys: the low byte of each slot.
     fn of_earlier(bytes: &[u8]) -> Vec<u8> {
-        let (fixed, cells) = bytes.split_at(16);
-        fixed.iter().chain(cells.iter().step_by(2)).copied().collect()
+        let (fixed, slots) = bytes.split_at(16);
+        fixed.iter().chain(slots.iter().step_by(2)).copied().collect()
     }
 
     #[test]

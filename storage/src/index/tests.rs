@@ -15,7 +15,7 @@ use tidings_proto::{
 
 use super::{Indexes, is_outdated};
 use crate::{
-    AttributeFilter, Detail, LogFilter, Scan, ScanStats, Snapshot, SpanFilter,
+    AttributeFilter, LogFilter, Projection, Scan, ScanStats, Snapshot, SpanFilter,
     data_file::{EncodedFile, encode_logs, encode_spans},
     memory::Chunk,
     samples::NOW,
@@ -111,7 +111,7 @@ fn find(files: &[Arc<DataFile>], indexes: &Arc<Indexes>, filter: &SpanFilter) ->
     let view = TableView { chunks: vec![], files: files.to_vec() };
     let snapshot = Snapshot::new(view, TableView::default()).indexed_by(Arc::clone(indexes));
     let mut found = 0;
-    let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
+    let scan = Scan { detail: Projection::Full, rows_max: u64::MAX };
     let stats = snapshot
         .scan_spans(filter, scan, &mut |rows| {
             found += rows.len() as u64;
@@ -327,7 +327,7 @@ fn a_text_is_found_by_looking_at_few_records() {
         (severe, 1, 1024),
     ] {
         let mut found = 0;
-        let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
+        let scan = Scan { detail: Projection::Full, rows_max: u64::MAX };
         let stats = snapshot.scan_logs(&filter, scan, &mut |rows| {
             found += rows.len();
             ControlFlow::Continue(())

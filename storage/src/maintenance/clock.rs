@@ -32,7 +32,7 @@ pub struct ClockGuard {
 #[derive(Debug)]
 struct ClockDoubt {
     /// The last trusted reading.
-    believed: (UnixNanos, Instant),
+    trusted: (UnixNanos, Instant),
     /// Time since which the clock has run evenly.
     steady_since: Instant,
 }
@@ -45,8 +45,7 @@ impl ClockGuard {
             let earliest = newest.0.saturating_sub(nanos(TOLERANCE));
             (earliest..=newest.0.saturating_add(nanos(DOWNTIME_MAX))).contains(&now.0)
         });
-        let doubt =
-            ClockDoubt { believed: (newest.unwrap_or(now), instant), steady_since: instant };
+        let doubt = ClockDoubt { trusted: (newest.unwrap_or(now), instant), steady_since: instant };
         Self { last: (now, instant), doubt: (!plausible).then_some(doubt) }
     }
 
@@ -58,19 +57,19 @@ impl ClockGuard {
     }
 
     /// Returns true if data may be deleted by age at this reading of the clock.
-    pub fn is_believed(&mut self, now: UnixNanos, instant: Instant) -> bool {
+    pub fn is_trusted(&mut self, now: UnixNanos, instant: Instant) -> bool {
         if !agree(self.last, (now, instant)) {
-            let believed = self.doubt.take().map_or(self.last, |doubt| doubt.believed);
+            let trusted = self.doubt.take().map_or(self.last, |doubt| doubt.trusted);
             tracing::warn!(
                 from = self.last.0.0,
                 to = now.0,
-                "the clock jumped: nothing is deleted by age until it is believed again"
+                "the clock jumped: nothing is deleted by age until it is trusted again"
             );
-            self.doubt = Some(ClockDoubt { believed, steady_since: instant });
+            self.doubt = Some(ClockDoubt { trusted, steady_since: instant });
         }
         self.last = (now, instant);
         let over = self.doubt.as_ref().is_some_and(|doubt| {
-            agree(doubt.believed, (now, instant))
+            agree(doubt.trusted, (now, instant))
                 || instant.saturating_duration_since(doubt.steady_since) >= STEADY
         });
         if over {
@@ -111,9 +110,9 @@ mod tests {
         let time = |seconds: u64| UnixNanos(seconds * 1_000_000_000);
         let begin = SystemClock.instant();
         let mut guard = ClockGuard::new(newest.map(time), time(start), begin);
-        for (passed, says, believed) in looks {
+        for (passed, says, trusted) in looks {
             let instant = begin + Duration::from_secs(*passed);
-            assert_eq!(guard.is_believed(time(*says), instant), *believed, "{looks:?} {passed}");
+            assert_eq!(guard.is_trusted(time(*says), instant), *trusted, "{looks:?} {passed}");
         }
     }
 
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_before_or_long_after_what_the_tables_have_seen_is_not_believed() {
+    fn a_start_before_or_long_after_what_the_tables_have_seen_is_not_trusted() {
         let day = 24 * HOUR;
         check(Some(NOW - day), NOW, &[(0, NOW, true)]);
         check(Some(NOW + 60), NOW, &[(0, NOW, true)]);

@@ -140,7 +140,7 @@ fn choose(files: &[&Arc<DataFile>], state: HourState) -> Option<Vec<Arc<DataFile
     let ratio = if state == HourState::Settled { SETTLED_RATIO } else { RATIO };
     // Files that are too small for the next larger one must not prevent the merge of the larger
     // ones.
-    let mut jobs = (0..files.len()).map(|start| together(alike(&files[start..], ratio)));
+    let mut jobs = (0..files.len()).map(|start| select_merge(alike(&files[start..], ratio)));
     let is_worth_it = |job: &Vec<Arc<DataFile>>| {
         let bytes: u64 = job.iter().map(|file| file.bytes).sum();
         let enough = bytes >= SEALED_BYTES || job.len() >= FILES_ENOUGH;
@@ -151,7 +151,7 @@ fn choose(files: &[&Arc<DataFile>], state: HourState) -> Option<Vec<Arc<DataFile
 
 /// Returns the files for one merge, given files with the smallest first. Prefers the oldest,
 /// because rows that arrived together share traces.
-fn together(files: &[&Arc<DataFile>]) -> Vec<Arc<DataFile>> {
+fn select_merge(files: &[&Arc<DataFile>]) -> Vec<Arc<DataFile>> {
     // Among many files, a large merged one is excluded, so that it is not rewritten for each few
     // new ones.
     let large = files.get(FILES_MAX - 1).map_or(u64::MAX, |file| file.bytes.saturating_mul(RATIO));

@@ -27,8 +27,8 @@ use tidings_proto::{
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
+    disk_space::DiskSpace,
     merge_policy::{FILE_BYTES, FILES_MAX},
-    room::DiskSpace,
 };
 use crate::{
     AttributeFilter, LogFilter, SpanFilter,
@@ -119,11 +119,11 @@ pub(crate) fn due(
     retention: &Retention,
     tables: &[(Signal, Vec<Arc<DataFile>>)],
     now: UnixNanos,
-    clock_is_believed: bool,
+    clock_is_trusted: bool,
     pinned: &PinnedIn<'_>,
     room: &mut DiskSpace,
 ) -> RetentionStep {
-    for (signal, files) in tables.iter().filter(|_| clock_is_believed) {
+    for (signal, files) in tables.iter().filter(|_| clock_is_trusted) {
         match old(retention, *signal, files, now, pinned, room) {
             RetentionStep::Nothing => {}
             due => return due,

@@ -11,10 +11,10 @@ use tidings_proto::{
 
 use super::{
     Call, CallKey,
-    cells::LevelLimits,
     file_aggregate::{FileAggregate, GroupNumber},
     graph::NameTable,
     number_cache::{NumberCache, SlotHash, joined},
+    rollup_encoding::LevelLimits,
 };
 use crate::SpanRows;
 
@@ -107,8 +107,8 @@ impl TraceSpanSet {
 
 impl RollupBuilder {
     /// Returns a builder that makes no rollups.
-    pub(crate) fn nothing() -> Self {
-        Self { file_aggregate: FileAggregate::nothing(), ..Self::default() }
+    pub(crate) fn disabled() -> Self {
+        Self { file_aggregate: FileAggregate::disabled(), ..Self::default() }
     }
 
     /// Adds the next rows of the file.
@@ -137,7 +137,7 @@ impl RollupBuilder {
             // depend on the batches.
             self.file_aggregate.shrink(self.rows);
             if self.file_aggregate.is_full() {
-                *self = Self::nothing();
+                *self = Self::disabled();
                 break;
             }
         }

@@ -34,16 +34,16 @@ impl RollupBuilders {
     }
 
     /// Returns builders that make no rollups.
-    pub(crate) fn nothing() -> Self {
-        Self { exceptions: ExceptionBuilder::nothing(), ..Self::default().without_sums() }
+    pub(crate) fn disabled() -> Self {
+        Self { exceptions: ExceptionBuilder::disabled(), ..Self::default().without_rollups() }
     }
 
     /// Replaces the builders that need whole traces by builders that make no rollups.
-    pub(crate) fn without_sums(self) -> Self {
+    pub(crate) fn without_rollups(self) -> Self {
         Self {
-            calls: RollupBuilder::nothing(),
-            graph: GraphBuilder::nothing(),
-            kinds: KindBuilder::nothing(),
+            calls: RollupBuilder::disabled(),
+            graph: GraphBuilder::disabled(),
+            kinds: KindBuilder::disabled(),
             exceptions: self.exceptions,
         }
     }

@@ -6,7 +6,7 @@ use tidings_proto::{
     otlp::{SpanKind, StatusCode},
 };
 
-use super::{Latency, cells::RawKey};
+use super::{Latency, rollup_encoding::RawKey};
 use crate::SpanRows;
 
 /// Group key of calls.
@@ -56,7 +56,7 @@ pub struct Calls {
 }
 
 impl<'a> CallKey<'a> {
-    /// Returns the key of a row that has the columns of `Detail::Facts`.
+    /// Returns the key of a row that has the columns of `Projection::Facts`.
     #[must_use]
     pub fn from_row(rows: &'a SpanRows, row: usize) -> Self {
         Self {
@@ -74,7 +74,7 @@ impl<'a> CallKey<'a> {
 }
 
 impl Call {
-    /// Returns the call of a row with the columns of `Detail::Facts`.
+    /// Returns the call of a row with the columns of `Projection::Facts`.
     #[must_use]
     pub fn from_row(rows: &SpanRows, row: usize) -> Self {
         let start = rows.start(row);

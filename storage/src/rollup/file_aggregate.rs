@@ -1,21 +1,20 @@
 //! Aggregates calls by time bucket and group while a data file is written.
 //!
-//! Owns the memory limit: when there are too many cells, calls are aggregated in longer buckets,
-//! and finally not at all.
+//! Owns the memory limit: when there are too many rollup buckets, calls are aggregated in longer
+//! buckets, and finally not at all.
 
 use std::collections::HashMap;
 
 use ahash::RandomState;
 
 use super::{
-    Call, Calls, HOUR, LEVELS,
-    cells::{Encoded, GroupTable, LevelLimits},
-    limit,
+    Call, Calls, HOUR, LEVELS, limit,
     number_cache::{NumberCache, SlotHash, joined},
+    rollup_encoding::{Encoded, GroupTable, LevelLimits},
 };
 
-/// Minimum limit of the cells in memory while a file is written. The limit is one more for every
-/// eight rows, up to `CELLS_MAX`. Beyond the limit, calls are aggregated in longer buckets.
+/// Minimum limit of the rollup buckets in memory while a file is written. The limit is one more for
+/// every eight rows, up to `CELLS_MAX`. Beyond the limit, calls are aggregated in longer buckets.
 const CELLS_MIN: usize = 16_384;
 const ROWS_OF_CELL: usize = 8;
 const CELLS_MAX: usize = 262_144;
@@ -26,43 +25,43 @@ const GROUPS_MAX: usize = 65_536;
 pub(crate) type GroupNumber = u32;
 
 /// Number of a time bucket, and group.
-pub(crate) type CellKey = (u64, GroupNumber);
+pub(crate) type BucketKey = (u64, GroupNumber);
 
 /// Calls by time bucket and group.
 #[derive(Debug, Default)]
-struct CellAccumulator {
-    /// Position of each cell in `calls`.
-    places: HashMap<CellKey, u32, RandomState>,
+struct BucketAccumulator {
+    /// Position of each rollup bucket in `calls`.
+    places: HashMap<BucketKey, u32, RandomState>,
     calls: Vec<Calls>,
-    recent: NumberCache<CellKey>,
+    recent: NumberCache<BucketKey>,
 }
 
-impl SlotHash for CellKey {
+impl SlotHash for BucketKey {
     fn spread(&self) -> u64 {
         let (period, group) = *self;
         joined([period, group.into()])
     }
 }
 
-impl CellAccumulator {
+impl BucketAccumulator {
     fn len(&self) -> usize {
         self.calls.len()
     }
 
-    fn at(&mut self, key: CellKey) -> &mut Calls {
+    fn at(&mut self, key: BucketKey) -> &mut Calls {
         let Self { places, calls, recent } = self;
         let place = recent.number(key, || {
             *places.entry(key).or_insert_with(|| {
                 calls.push(Calls::default());
-                u32::try_from(calls.len() - 1).expect("invariant: cells are bounded")
+                u32::try_from(calls.len() - 1).expect("invariant: rollup buckets are bounded")
             })
         });
         &mut calls[place as usize]
     }
 
-    /// Returns the cells in order.
-    fn sorted(mut self) -> Vec<(CellKey, Calls)> {
-        let mut places: Vec<(CellKey, u32)> = self.places.into_iter().collect();
+    /// Returns the rollup buckets in order.
+    fn sorted(mut self) -> Vec<(BucketKey, Calls)> {
+        let mut places: Vec<(BucketKey, u32)> = self.places.into_iter().collect();
         places.sort_unstable();
         let mut take = |place: u32| std::mem::take(&mut self.calls[place as usize]);
         places.into_iter().map(|(key, place)| (key, take(place))).collect()
@@ -75,12 +74,12 @@ pub(crate) struct FileAggregate {
     /// Level whose buckets are aggregated. Beyond the last level, nothing is aggregated.
     level: usize,
     pub(crate) groups: GroupTable,
-    cells: CellAccumulator,
+    cells: BucketAccumulator,
 }
 
 impl FileAggregate {
     /// Returns an aggregate that drops all calls.
-    pub(crate) fn nothing() -> Self {
+    pub(crate) fn disabled() -> Self {
         Self { level: LEVELS.len(), ..Self::default() }
     }
 
@@ -111,7 +110,7 @@ impl FileAggregate {
             self.level += 1;
             if let Some(length) = LEVELS.get(self.level) {
                 let factor = length / LEVELS[self.level - 1];
-                let mut cells = CellAccumulator::default();
+                let mut cells = BucketAccumulator::default();
                 for (key, calls) in longer(std::mem::take(&mut self.cells).sorted(), factor) {
                     *cells.at(key) = calls;
                 }
@@ -143,12 +142,13 @@ impl FileAggregate {
     }
 }
 
-/// Merges cells into time buckets that are `factor` times as long. Both lists are in order.
-fn longer(mut cells: Vec<(CellKey, Calls)>, factor: u64) -> Vec<(CellKey, Calls)> {
-    let of = |((period, group), _): &(CellKey, Calls)| (period / factor, *group);
-    let mut order: Vec<(CellKey, usize)> = cells.iter().map(of).zip(0..).collect();
+/// Merges rollup buckets into time buckets that are `factor` times as long. Both lists are in
+/// order.
+fn longer(mut cells: Vec<(BucketKey, Calls)>, factor: u64) -> Vec<(BucketKey, Calls)> {
+    let of = |((period, group), _): &(BucketKey, Calls)| (period / factor, *group);
+    let mut order: Vec<(BucketKey, usize)> = cells.iter().map(of).zip(0..).collect();
     order.sort_unstable();
-    let mut sums: Vec<(CellKey, Calls)> = Vec::new();
+    let mut sums: Vec<(BucketKey, Calls)> = Vec::new();
     for (key, place) in order {
         let calls = std::mem::take(&mut cells[place].1);
         match sums.last_mut() {

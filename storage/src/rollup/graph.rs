@@ -18,7 +18,7 @@ pub(crate) mod trace_calls;
 
 use std::ops::Range;
 
-use super::cells::{Directory, push_uncounted_rows, take_uncounted_rows};
+use super::rollup_encoding::{Directory, push_uncounted_rows, take_uncounted_rows};
 use crate::index_bytes::Reader as Bytes;
 
 pub use key::GraphKey;
@@ -31,21 +31,21 @@ pub(super) use key::{LIMITS, NameTable};
 pub(crate) use peer_keys::PeerKeys;
 
 /// Part of the index section that stays in memory. It locates a file's calls between services, and
-/// lists the omitted rows: no cell counts the calls of their traces.
+/// lists the omitted rows: no rollup bucket counts the calls of their traces.
 #[derive(Debug)]
 pub(crate) struct GraphSection {
-    /// Rows that the cells omit, as ascending and disjoint ranges.
+    /// Rows that the rollup buckets omit, as ascending and disjoint ranges.
     pub(crate) left_out: Vec<Range<u64>>,
-    /// Locations of the cells.
+    /// Locations of the rollup buckets.
     pub(crate) cells: Directory,
 }
 
 /// Returns the section of a file without such rollups.
-fn nothing(offset: u64) -> (Vec<u8>, Vec<u8>) {
+fn empty_section(offset: u64) -> (Vec<u8>, Vec<u8>) {
     (encoded(&[], &offset.to_le_bytes()), Vec::new())
 }
 
-/// Returns the section. `cells` is the encoded directory of the cells.
+/// Returns the section. `cells` is the encoded directory of the rollup buckets.
 fn encoded(rows: &[Range<u64>], cells: &[u8]) -> Vec<u8> {
     let mut section = Vec::new();
     push_uncounted_rows(&mut section, rows);

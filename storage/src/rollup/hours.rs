@@ -1,9 +1,9 @@
 //! Cache of rollups aggregated over the files of an hour, or of a few hours.
 //!
 //! Files never change, and neither do their aggregates. Without the cache, each query over whole
-//! hours would aggregate the same cells again. Owns the eviction and the memory limit. Does not own
-//! the aggregation: `call_query/hour_aggregate` does that, and `call_query/share` reads the results
-//! like the pages of a file.
+//! hours would aggregate the same rollup buckets again. Owns the eviction and the memory limit.
+//! Does not own the aggregation: `call_query/hour_aggregate` does that, and `call_query/share`
+//! reads the results like the pages of a file.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::cells::GroupNames;
+use super::rollup_encoding::GroupNames;
 use crate::table_file::DataFile;
 
 /// Maximum memory of all cached aggregates: a day or more of a few thousand groups.
@@ -26,8 +26,8 @@ const QUESTIONS_RECENT: u64 = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Sums {
     pub(crate) names: GroupNames,
-    /// Start and cells of each time bucket, encoded like a page of a file. One hour has the longest
-    /// buckets of its files, and several hours have a single bucket.
+    /// Start and rollup buckets of each time bucket, encoded like a page of a file. One hour has
+    /// the longest buckets of its files, and several hours have a single bucket.
     pub(crate) pages: Vec<(u64, Box<[u8]>)>,
 }
 
@@ -132,7 +132,7 @@ impl Hours {
             HourEntry::Asked { bytes } => {
                 let more = (*bytes).max(known.bytes);
                 let is_wanted = all && before < question;
-                let has_room = is_wanted && kept.room(self.bytes_max, hours, more, question);
+                let has_room = is_wanted && kept.can_fit(self.bytes_max, hours, more, question);
                 if has_room { HourLookup::Wanted } else { HourLookup::Nothing }
             }
         }
@@ -167,7 +167,7 @@ impl Hours {
 impl HourCache {
     /// Replaces the entry of these hours, if the new one fits. Returns true if it does.
     fn put(&mut self, bytes_max: usize, hours: HourRange, new: CachedHours) -> bool {
-        if !self.room(bytes_max, hours, new.bytes, new.last_use) {
+        if !self.can_fit(bytes_max, hours, new.bytes, new.last_use) {
             return false;
         }
         self.remove(hours);
@@ -188,7 +188,7 @@ impl HourCache {
     }
 
     /// Returns true if this many bytes fit without evicting recently used entries.
-    fn room(&self, bytes_max: usize, hours: HourRange, bytes: usize, question: u64) -> bool {
+    fn can_fit(&self, bytes_max: usize, hours: HourRange, bytes: usize, question: u64) -> bool {
         let stays = |(of, known): &(&HourRange, &CachedHours)| {
             **of != hours && known.last_use + QUESTIONS_RECENT >= question
         };

@@ -26,7 +26,7 @@ use tidings_proto::{DurationNanos, UnixNanos};
 
 use super::{HOUR, latency::bucket};
 
-pub use entry_spans::{KindKey, Transactions, transaction_place};
+pub use entry_spans::{KindKey, Transactions, transaction_position};
 pub use kind_calls::{KindCalls, ListedKind, OtherKinds};
 
 pub(super) use build::COLUMNS;
@@ -61,7 +61,7 @@ impl KindBounds {
     }
 
     /// Returns true if the query includes this kind.
-    pub(crate) fn asks(&self, key: KindKey<'_>) -> bool {
+    pub(crate) fn includes(&self, key: KindKey<'_>) -> bool {
         let is_it = |wanted: &Option<String>, name| wanted.as_ref().is_none_or(|of| of == name);
         is_it(&self.service, key.service) && is_it(&self.operation, key.operation)
     }
@@ -81,7 +81,7 @@ pub struct SampleSpec {
     pub operation: String,
     /// Minimum duration.
     pub least: DurationNanos,
-    /// Maximum number of traces, the first by [`transaction_place`].
+    /// Maximum number of traces, the first by [`transaction_position`].
     pub traces_max: usize,
 }
 
@@ -96,7 +96,7 @@ impl SampleSpec {
     }
 
     /// Returns whether all, some or no durations of a histogram bucket reach the minimum.
-    pub(crate) fn takes(&self, of: u16) -> BucketMatch {
+    pub(crate) fn match_bucket(&self, of: u16) -> BucketMatch {
         let DurationNanos(least) = self.least;
         let own = bucket(least);
         let begins_with_it = least == 0 || bucket(least - 1) < own;

@@ -401,11 +401,11 @@ mod tests {
             let mut sorted = durations.clone();
             sorted.sort_unstable();
             let exact = sorted[(sorted.len() * usize::try_from(percent).unwrap()).div_ceil(100) - 1];
-            let told = latency.quantile(percent).0;
+            let estimate = latency.quantile(percent).0;
             if durations.len() <= EXACT_MAX {
-                prop_assert_eq!(told, exact);
+                prop_assert_eq!(estimate, exact);
             } else {
-                prop_assert!(exact <= told && told <= upper_bound(bucket(exact)));
+                prop_assert!(exact <= estimate && estimate <= upper_bound(bucket(exact)));
             }
             let begin = latency.quantile_begin(percent).0;
             prop_assert!(begin <= exact && bucket(begin) == bucket(exact));

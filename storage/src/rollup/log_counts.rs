@@ -35,7 +35,7 @@ pub(crate) const MINUTE: u64 = 60 * SECOND;
 
 /// Number of records of a step, a service and a severity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LogCountCell {
+pub struct LogCountBucket {
     /// Start of the step.
     pub step: UnixNanos,
     /// `service.name`. Empty when it is unknown.
@@ -79,7 +79,7 @@ pub(crate) type GroupCount = (u32, u64);
 
 /// Records of a minute with one form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct FormCell {
+pub(crate) struct FormBucket {
     /// Number of records.
     pub(crate) count: u64,
     /// Earliest time, in nanoseconds.
@@ -90,8 +90,8 @@ pub(crate) struct FormCell {
     pub(crate) last_hash: u64,
 }
 
-impl FormCell {
-    /// Returns an empty cell whose first record will have this time.
+impl FormBucket {
+    /// Returns an empty bucket whose first record will have this time.
     pub(crate) fn at(time: u64) -> Self {
         Self { count: 0, first: time, last: time, last_hash: 0 }
     }

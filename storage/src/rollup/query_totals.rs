@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
-    Call, CallCounts, Calls, Cell,
-    cells::{GroupNames, GroupTable, RawKey},
+    Call, CallCounts, Calls, RollupBucket,
     file_aggregate::GroupNumber,
+    rollup_encoding::{GroupNames, GroupTable, RawKey},
 };
 
 /// Number of all groups that are only counted.
@@ -131,15 +131,19 @@ impl QueryTotals {
         }
     }
 
-    /// Like [`Self::merge`], for a cell. `None` when it is damaged; some calls may have been added
-    /// then.
-    pub(crate) fn merge_cell(&mut self, group: GroupNumber, cell: &Cell<'_>) -> Option<()> {
+    /// Like [`Self::merge`], for a rollup bucket. `None` when it is damaged; some calls may have
+    /// been added then.
+    pub(crate) fn merge_bucket(
+        &mut self,
+        group: GroupNumber,
+        bucket: &RollupBucket<'_>,
+    ) -> Option<()> {
         if self.only_counts_of(group) {
-            let more = CallCounts { count: cell.count(), errors: cell.errors() };
-            return self.count(group, cell.start().0, more);
+            let more = CallCounts { count: bucket.count(), errors: bucket.errors() };
+            return self.count(group, bucket.start().0, more);
         }
         let mut added = Some(());
-        self.at(group, cell.start().0, |calls| added = cell.add_to(calls));
+        self.at(group, bucket.start().0, |calls| added = bucket.add_to(calls));
         added
     }
 
@@ -187,8 +191,8 @@ impl QueryTotals {
         Some(())
     }
 
-    /// Returns the number of the time range that contains this time. The cells of a bucket have one
-    /// time.
+    /// Returns the number of the time range that contains this time. The rollup buckets of a time
+    /// bucket have one time.
     fn range_number(&mut self, time: u64) -> u32 {
         if let Some((_, range)) = self.recent.filter(|(recent, _)| *recent == time) {
             return range;

@@ -1,13 +1,13 @@
-//! Retraction of calls from a cell.
+//! Retraction of calls from a rollup bucket.
 //!
-//! Owns the exactness of the remainder. A cell keeps only one exemplar of the slowest and of the
-//! last failed call, and one minimum and maximum. A retraction can lose them.
+//! Owns the exactness of the remainder. A rollup bucket keeps only one exemplar of the slowest and
+//! of the last failed call, and one minimum and maximum. A retraction can lose them.
 
 use tidings_proto::api::Exemplar;
 
-use super::{Call, Calls, Cell, Latency, latency::EXACT_MAX};
+use super::{Call, Calls, Latency, RollupBucket, latency::EXACT_MAX};
 
-/// Call that a cell has counted and that must not count there.
+/// Call that a rollup bucket has counted and that must not count there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RetractedCall {
     pub(crate) call: Call,
@@ -18,7 +18,7 @@ pub(crate) struct RetractedCall {
     pub(crate) is_away: bool,
 }
 
-/// Exactness of a cell after a retraction.
+/// Exactness of a rollup bucket after a retraction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Remainder {
     /// The remainder is exact.
@@ -26,25 +26,26 @@ pub(crate) enum Remainder {
     /// Counts are exact. An exemplar may be missing, and the extremes of bucketed durations are
     /// known by their buckets only.
     Near,
-    /// More was retracted than the cell had.
+    /// More was retracted than the rollup bucket had.
     Unknown,
 }
 
-/// Returns the remainder of a cell after [`Calls::retract`], or only its counts: a cell with
-/// durations can have retractions without durations, and the reverse. `None` when the cell is
-/// damaged.
+/// Returns the remainder of a rollup bucket after [`Calls::retract`], or only its counts: a rollup
+/// bucket with durations can have retractions without durations, and the reverse. `None` when the
+/// rollup bucket is damaged.
 pub(crate) fn retracted(
-    cell: &Cell<'_>,
+    bucket: &RollupBucket<'_>,
     of_pairs: &[Calls; 2],
     taken: &[RetractedCall],
     only_counts: bool,
 ) -> Option<(Calls, Remainder)> {
     if only_counts {
-        let mut calls = Calls { count: cell.count(), errors: cell.errors(), ..Calls::default() };
+        let mut calls =
+            Calls { count: bucket.count(), errors: bucket.errors(), ..Calls::default() };
         let left = calls.retract(&of_pairs.each_ref().map(Calls::only_counts), taken);
         return Some((calls, left));
     }
-    let mut calls = cell.decoded()?;
+    let mut calls = bucket.decoded()?;
     let left = calls.retract(of_pairs, taken);
     Some((calls, left))
 }

@@ -5,7 +5,7 @@
 //! that are not merged any more get a section with the corrections against each other such file of
 //! their hour. It lists the traces that exactly these two files have, and the change of both files'
 //! rollups. `docs/formats/index.md` describes it, and `crate::rollup_query` computes and uses it. A
-//! cell's [`CorrectionRole`] is the effect of its calls.
+//! rollup bucket's [`CorrectionRole`] is the effect of its calls.
 //!
 //! A section is valid while both files exist. Pairs without a section are compared during the
 //! query. Corrections change no answer.
@@ -13,9 +13,9 @@
 use std::ops::Range;
 
 use super::{
-    cells::{Directory, LevelLimits, RawKey, seal, unsealed},
     file_aggregate::FileAggregate,
     graph::LIMITS,
+    rollup_encoding::{Directory, LevelLimits, RawKey, seal, unsealed},
 };
 use crate::index_bytes::{Fetch, Reader as Bytes, push_varint};
 
@@ -25,10 +25,10 @@ const SHIFT: u32 = 16;
 /// page would be too large.
 pub(crate) const TRACES_MAX: usize = 1 << 20;
 const LOW64_BYTES: usize = 8;
-/// The limit of the cells is that of a file with this many rows.
+/// The limit of the rollup buckets is that of a file with this many rows.
 const CELLS_OF_ROWS: usize = 1 << 17;
 
-/// Effect of the calls in a correction cell of a pair.
+/// Effect of the calls in a rollup bucket of a pair's corrections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum CorrectionRole {
     /// This file of the pair, 0 or 1, has counted the calls, but they do not exist.
@@ -77,7 +77,7 @@ pub(crate) struct Pair {
     /// Name of the other file.
     pub(crate) other: u64,
     settled: Range<u64>,
-    apart: Range<u64>,
+    unresolved: Range<u64>,
     /// Directory of the corrections of edges.
     pub(crate) graph: Directory,
     /// Directory of the corrections of transaction types.
@@ -98,7 +98,7 @@ pub(crate) struct ResolvedTraces {
 pub(crate) struct PairBuilder {
     pub(crate) settled: ResolvedTraces,
     /// Last halves of the ids of shared traces that are not resolved, ascending.
-    pub(crate) apart: Vec<u64>,
+    pub(crate) unresolved: Vec<u64>,
     pub(crate) graph: FileAggregate,
     pub(crate) kinds: FileAggregate,
     /// Number of rows that the pair was made from.
@@ -117,7 +117,7 @@ pub(crate) fn encoded(
     push_varint(&mut section, compared.len() as u64);
     section.extend(compared.iter().flat_map(|name| name.to_le_bytes()));
     push_varint(&mut section, pairs.len() as u64);
-    for (other, PairBuilder { settled, apart, graph, kinds, rows }) in pairs {
+    for (other, PairBuilder { settled, unresolved, graph, kinds, rows }) in pairs {
         section.extend(other.to_le_bytes());
         let mut push_page = |bytes: &mut dyn Iterator<Item = u8>| {
             let start = pages.len();
@@ -128,7 +128,7 @@ pub(crate) fn encoded(
         };
         let low64s = settled.low64s.iter().flat_map(|low64| low64.to_le_bytes());
         push_page(&mut low64s.chain(settled.entries));
-        push_page(&mut apart.iter().flat_map(|low64| low64.to_le_bytes()));
+        push_page(&mut unresolved.iter().flat_map(|low64| low64.to_le_bytes()));
         let rows = rows.max(CELLS_OF_ROWS);
         for (file_aggregate, keep) in [(graph, LIMITS), (kinds, LevelLimits::ALL)] {
             let (directory, cells) = file_aggregate.finish(rows, keep, offset + pages.len() as u64);
@@ -153,7 +153,7 @@ impl CorrectionSection {
             pairs.push(Pair {
                 other: section.u64()?,
                 settled: take_page(&mut section)?,
-                apart: take_page(&mut section)?,
+                unresolved: take_page(&mut section)?,
                 graph: take_directory(&mut section)?,
                 kinds: take_directory(&mut section)?,
             });
@@ -196,8 +196,8 @@ impl Pair {
 
     /// Reads the shared traces that the pair does not resolve. `None` when the page is missing or
     /// damaged.
-    pub(crate) fn apart(&self, fetch: &mut Fetch<'_>) -> Option<Vec<u64>> {
-        let page = fetch(self.apart.clone())?;
+    pub(crate) fn unresolved(&self, fetch: &mut Fetch<'_>) -> Option<Vec<u64>> {
+        let page = fetch(self.unresolved.clone())?;
         unsealed(&page).map(numbers)
     }
 }

@@ -28,7 +28,7 @@ use tidings_proto::{DurationNanos, Signal, UnixNanos};
 
 use crate::{
     ScanStats, Snapshot, SpanFilter, StorageError,
-    rollup::{Call, CallKey, Cell, HOUR, LEVELS},
+    rollup::{Call, CallKey, HOUR, LEVELS, RollupBucket},
     table_file::DataFile,
 };
 
@@ -47,7 +47,7 @@ pub trait CallAccumulator: Send + Sync {
 
     /// Adds calls of a group that began in one step. Returns `None` if they are damaged; the query
     /// then starts again with other accumulators.
-    fn cell(&mut self, group: u32, cell: &Cell<'_>) -> Option<()>;
+    fn add_bucket(&mut self, group: u32, bucket: &RollupBucket<'_>) -> Option<()>;
 
     /// Completes the buckets from this time on: every call that began then or later was added.
     fn finish_from(&mut self, _from: UnixNanos) {}
@@ -172,7 +172,7 @@ impl<T: CallAccumulatorFactory> CallQuery<'_, T> {
             unordered: Arc::clone(&unordered),
             shares: Vec::new(),
         };
-        aggregate.scan.complete &= !self.snapshot.lacking[crate::snapshot::SPANS];
+        aggregate.scan.complete &= !self.snapshot.missing_rows[crate::snapshot::SPANS];
         if matches!(ended, ShareEnd::Early) {
             aggregate.scan.complete = false;
             return Ok(Ok(aggregate));

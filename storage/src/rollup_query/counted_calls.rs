@@ -1,8 +1,9 @@
 //! Selects the calls in files' rollups that still count after split traces are assembled.
 //!
 //! A file has counted its part of a split trace as a whole trace, but the calls of the assembled
-//! trace are the right ones. A right call that a file has counted stays in that file's cells, once.
-//! All other counted calls are retracted. Calls are grouped by trace, so that each search is short.
+//! trace are the right ones. A right call that a file has counted stays in that file's rollup
+//! buckets, once. All other counted calls are retracted. Calls are grouped by trace, so that each
+//! search is short.
 
 use std::collections::HashMap;
 
@@ -33,12 +34,12 @@ struct TraceCalls {
     is_sorted: bool,
 }
 
-/// Call in the cells of a file.
+/// Call in the rollup buckets of a file.
 #[derive(Debug)]
 struct CountedCall {
     call: GroupCall,
     file: usize,
-    /// True if the call counts and stays in these cells.
+    /// True if the call counts and stays in these rollup buckets.
     stays: bool,
     /// True if a pair retracted the call because it counted elsewhere.
     is_away: bool,
@@ -59,13 +60,13 @@ impl CountedCalls {
 
     /// Adds a call that a file has counted and that a pair retracted. It may stay an exemplar of
     /// the file only if it counts elsewhere.
-    pub(crate) fn push_away(&mut self, file: usize, call: GroupCall) {
+    pub(crate) fn push_retracted(&mut self, file: usize, call: GroupCall) {
         let of = self.of_trace(call.1.exemplar.trace_id);
         of.calls.push(CountedCall { call, file, stays: false, is_away: true });
         of.is_sorted = false;
     }
 
-    /// Marks a call that counts. Returns true if it is in a cell and stays there.
+    /// Marks a call that counts. Returns true if it is in a rollup bucket and stays there.
     pub(crate) fn stays(&mut self, call: GroupCall) -> bool {
         let Some(place_of_trace) = self.find(call.1.exemplar.trace_id) else { return false };
         let of = &mut self.traces[place_of_trace];

@@ -123,7 +123,7 @@ type Files<'a> = Vec<(usize, &'a Arc<DataFile>)>;
 struct Lists<'a> {
     by_hour: BTreeMap<i64, Files<'a>>,
     /// True if a span in the lists did not begin in its file's hour.
-    strays: bool,
+    leaves_hour: bool,
     unlisted: Files<'a>,
 }
 
@@ -158,7 +158,7 @@ impl Snapshot {
             let mut question = ExceptionQuery {
                 snapshot: self,
                 bounds,
-                stats: ScanStats { complete: !self.lacking[SPANS], ..ScanStats::default() },
+                stats: ScanStats { complete: !self.missing_rows[SPANS], ..ScanStats::default() },
                 numbers: HashMap::default(),
                 group_bytes: 0,
                 sums: Vec::new(),
@@ -186,7 +186,7 @@ impl<'a> ExceptionQuery<'a> {
         let lists = self.lists(damaged);
         self.add_unlisted(lists.unlisted)?;
         let mut by_hour: Vec<Files<'_>> = lists.by_hour.into_values().collect();
-        if lists.strays {
+        if lists.leaves_hour {
             by_hour = vec![by_hour.concat()];
         }
         for files in by_hour {
@@ -220,7 +220,7 @@ impl<'a> ExceptionQuery<'a> {
             let (first, last) = listing.times();
             if self.overlaps((first, last)) {
                 let hour = of_hour(file.hour);
-                lists.strays |= !(hour.contains(&first.0) && hour.contains(&last.0));
+                lists.leaves_hour |= !(hour.contains(&first.0) && hour.contains(&last.0));
                 lists.by_hour.entry(file.hour).or_default().push((number, file));
             }
         }

@@ -1,4 +1,4 @@
-//! Adds the cells of a file that a query covers.
+//! Adds the rollup buckets of a file that a query covers.
 //!
 //! In each time range of the query, these are the whole buckets in the file's hour. Calls that do
 //! not count there are retracted. When the result of a retraction is unknown, shorter buckets are
@@ -18,10 +18,10 @@ use crate::{
     index::RolledUp,
     rollup::{
         Calls, LEVELS,
-        cells::Directory,
         file_aggregate::GroupNumber,
         query_totals::{OTHERS, QueryTotals, UNASKED},
         retraction::{Remainder, RetractedCall, retracted},
+        rollup_encoding::Directory,
         split_corrections::CorrectionRole,
     },
 };
@@ -29,7 +29,7 @@ use crate::{
 /// Calls to retract from a file, by group of the answer. The calls of a group are sorted by start.
 pub(crate) type RetractedCalls = HashMap<GroupNumber, Vec<RetractedCall>>;
 
-/// Retractions that a pair of files has for the cells of one of its files.
+/// Retractions that a pair of files has for the rollup buckets of one of its files.
 pub(crate) struct PairRetractions<'a> {
     pub(crate) cells: &'a Directory,
     pub(crate) rollup: &'a RolledUp,
@@ -45,7 +45,7 @@ impl PairRetractions<'_> {
     }
 }
 
-/// Time bucket whose cells are not added yet.
+/// Time bucket whose rollup buckets are not added yet.
 #[derive(Debug, Clone)]
 pub(crate) struct PendingBucket {
     level: usize,
@@ -71,19 +71,19 @@ impl PendingBucket {
     }
 }
 
-/// Result of adding a file's cells.
+/// Result of adding a file's rollup buckets.
 pub(crate) enum Added {
-    /// The cells are added, except these buckets, which must be aggregated from rows.
+    /// The rollup buckets are added, except these buckets, which must be aggregated from rows.
     But(Vec<PendingBucket>),
-    /// The cells cannot be read.
+    /// The rollup buckets cannot be read.
     Damaged,
     /// The query was cancelled, or the aggregate exceeds its memory.
     Stopped,
 }
 
-/// Returns the time ranges between these bounds that the cells of a file of this hour cover. The
-/// file's shortest buckets are of level `finest`. There is at most one range between two bounds.
-/// The ranges are ascending.
+/// Returns the time ranges between these bounds that the rollup buckets of a file of this hour
+/// cover. The file's shortest buckets are of level `finest`. There is at most one range between two
+/// bounds. The ranges are ascending.
 pub(crate) fn covered(hour: i64, finest: usize, bounds: &[u64]) -> Vec<Range<u64>> {
     let stretches = bounds.windows(2).map(|stretch| stretch[0]..stretch[1]);
     let parts = stretches.map(|stretch| common(&stretch, &of_hour(hour)));
@@ -132,7 +132,7 @@ pub(crate) fn add(
             let of_pairs = less.calls.remove(&group);
             let taken = began_in(taken.get(&group).map_or(&[], Vec::as_slice), &period);
             if of_pairs.is_none() && taken.is_empty() && !less.is_unknown {
-                return totals.merge_cell(group, &cell);
+                return totals.merge_bucket(group, &cell);
             }
             let of_pairs = of_pairs.unwrap_or_default();
             let only_counts = totals.only_counts_of(group);
@@ -148,7 +148,7 @@ pub(crate) fn add(
         if whole.is_none() {
             return Added::Damaged;
         }
-        // Retractions remain for groups without a cell.
+        // Retractions remain for groups without a rollup bucket.
         unsettled.extend(less.calls.into_keys());
         let rest = if less.is_unknown {
             Some(of.groups)
@@ -198,7 +198,7 @@ struct PeriodRetractions {
 }
 
 impl PeriodRetractions {
-    /// Reads the retractions. `None` when a pair's cells are damaged.
+    /// Reads the retractions. `None` when a pair's rollup buckets are damaged.
     fn read(pairs: &[PairRetractions<'_>], level: usize, start: u64) -> Option<Self> {
         let mut less = Self::default();
         for PairRetractions { cells, rollup, groups, place } in pairs {

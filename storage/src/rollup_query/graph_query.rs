@@ -25,16 +25,16 @@ use tidings_disk::ranges::merged;
 use tidings_proto::{DurationNanos, Signal, UnixNanos};
 
 use crate::{
-    Call, CallCounts, Calls, Detail, ScanStats, Snapshot, SpanFilter, StorageError, TimeRange,
+    Call, CallCounts, Calls, Projection, ScanStats, Snapshot, SpanFilter, StorageError, TimeRange,
     filter::Matcher,
     rollup::{
-        cells::GroupNames,
         file_aggregate::GroupNumber,
         graph::GraphKey,
+        pair_cache::RowRanges,
         query_totals::{CountsByRange, QueryTotals, UNASKED},
         retraction::Remainder,
+        rollup_encoding::GroupNames,
         split_corrections::CorrectionRole,
-        splits::RowRanges,
     },
     rollup_query::{
         CancellationCheck, QueryFailure, UnusableFiles,
@@ -204,7 +204,7 @@ impl Snapshot {
                 without_rollups: bounds.without_rollups,
                 rows_max: bounds.rows_max,
                 bytes_max: bounds.bytes_max,
-                stats: ScanStats { complete: !self.lacking[0], ..ScanStats::default() },
+                stats: ScanStats { complete: !self.missing_rows[0], ..ScanStats::default() },
                 words: Vocabulary::default(),
                 totals: match bounds.detail {
                     GraphDetail::Calls => QueryTotals::between(between.clone()),
@@ -267,7 +267,7 @@ impl<'a> GraphQuery<'a> {
             for (file, taken) in used.files.into_iter().zip(change.taken) {
                 let all = taken.iter().flat_map(|(group, all)| all.iter().map(|of| (*group, of)));
                 let doubled = all.filter(|(_, of)| of.counts);
-                doubled.for_each(|(group, of)| own.push_away(file, (group, of.call)));
+                doubled.for_each(|(group, of)| own.push_retracted(file, (group, of.call)));
             }
             change.added.into_iter().for_each(|call| own.push(rolled.len() + number, call));
             both.into_iter().for_each(|part| pool.merge(part, &self.visible));
@@ -376,11 +376,16 @@ impl<'a> GraphQuery<'a> {
         let mut pool = TracePool::default();
         self.scan(|question, progress, matcher| {
             let Self { snapshot, visible, words, bytes_max, go_on, .. } = question;
-            let stats =
-                view.scan(&snapshot.indexes, matcher, Detail::Attributes, progress, &mut |batch| {
+            let stats = view.scan(
+                &snapshot.indexes,
+                matcher,
+                Projection::Attributes,
+                progress,
+                &mut |batch| {
                     pool.add(batch, visible, words)?;
                     Ok(if words.bytes() > *bytes_max { ControlFlow::Break(()) } else { go_on() })
-                });
+                },
+            );
             stats.map(|stats| (stats, ()))
         })?;
         // All rows of these files are visible. Their peers need not be read from the map.
@@ -407,7 +412,7 @@ impl<'a> GraphQuery<'a> {
         let split = indexes.splits.find(indexes, &files, pairs, |_| true, self.go_on)?;
         for (rolled, split) in rolled.iter_mut().zip(split.ok_or(QueryFailure::Never)?) {
             rolled.join(split);
-            rolled.join(splits::rows_of(indexes, rolled.file, &pool.near(rolled.file.hour)));
+            rolled.join(splits::rows_of(indexes, rolled.file, &pool.low64s_near(rolled.file.hour)));
             rolled.join_cut(&self.counted)?;
         }
         pairs.join(indexes, rolled, self.go_on)
@@ -431,8 +436,8 @@ impl<'a> GraphQuery<'a> {
         };
         let added = match number.checked_sub(files.len()) {
             None => {
-                let less =
-                    pairs.less(number, files, groups, |pair| pair.graph.for_query(only_counts));
+                let less = pairs
+                    .retractions(number, files, groups, |pair| pair.graph.for_query(only_counts));
                 files[number].add(periods, (&less, taken, wanted), totals, &mut go_on)
             }
             Some(number) => {

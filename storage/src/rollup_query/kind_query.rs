@@ -23,7 +23,7 @@ use ahash::RandomState;
 use tidings_proto::{Signal, TraceId, UnixNanos};
 
 use crate::{
-    Detail, ScanStats, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
+    Projection, ScanStats, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
     data_file::columns,
     filter::Matcher,
     rollup::{
@@ -35,8 +35,8 @@ use crate::{
             entry_spans::{BestRow, EntryPool, EntrySpan, Samples, entry, trace_runs},
             kind_selection::{Frequent, KindSelection, KindTotals},
         },
+        pair_cache::RowRanges,
         query_totals::QueryTotals,
-        splits::RowRanges,
     },
     rollup_query::{
         CancellationCheck, QueryFailure, UnusableFiles,
@@ -148,7 +148,7 @@ impl<'a> KindQuery<'a> {
             bounds: bounds.times(),
             rows_max: bounds.rows_max,
             traces_max: bounds.traces_max,
-            stats: ScanStats { complete: !snapshot.lacking[SPANS], ..ScanStats::default() },
+            stats: ScanStats { complete: !snapshot.missing_rows[SPANS], ..ScanStats::default() },
             pool: EntryPool::default(),
             kind_totals,
             go_on,
@@ -169,7 +169,7 @@ impl<'a> KindQuery<'a> {
                 .elsewhere
                 .contains(&of.call.exemplar.trace_id.low64())
             {
-                true => own.push_away(number, (of.kind, of.call)),
+                true => own.push_retracted(number, (of.kind, of.call)),
                 false => own.push(number, (of.kind, of.call)),
             };
             self.read_joined(rolled.file, &rolled.joined, &rolled.covered, count)?;
@@ -225,8 +225,8 @@ impl<'a> KindQuery<'a> {
         Ok(counts)
     }
 
-    /// Reads the rows that no cell counts, and determines the rows of each file that must be
-    /// joined.
+    /// Reads the rows that no rollup bucket counts, and determines the rows of each file that must
+    /// be joined.
     fn prepare(
         &mut self,
         unusable: &UnusableFiles,
@@ -274,7 +274,7 @@ impl<'a> KindQuery<'a> {
         let progress = self.snapshot.progress(left, SPANS);
         let Self { snapshot, visible, pool, kind_totals, traces_max, go_on, .. } = self;
         let stats =
-            view.scan(&snapshot.indexes, matcher, Detail::Facts, progress, &mut |batch| {
+            view.scan(&snapshot.indexes, matcher, Projection::Facts, progress, &mut |batch| {
                 let rows = SpanRows::from_batch(batch)?;
                 for run in trace_runs(&rows) {
                     pool.add_run(&rows, run, visible, |key| kind_totals.number(key));
@@ -299,7 +299,7 @@ impl<'a> KindQuery<'a> {
         let files: Vec<_> = rolled.iter().map(|rolled| rolled.file).collect();
         let hours: HashSet<i64> = rolled
             .iter()
-            .filter(|rolled| rolled.is_asked())
+            .filter(|rolled| rolled.may_contribute())
             .map(|rolled| rolled.file.hour)
             .collect();
         let asked = |file: &DataFile| hours.contains(&file.hour);
@@ -356,7 +356,7 @@ impl<'a> KindQuery<'a> {
         taken: &RetractedCalls,
         stay: &[GroupCall],
     ) -> Result<(), QueryFailure> {
-        let less = pairs.less(number, files, groups, |pair| &pair.kinds);
+        let less = pairs.retractions(number, files, groups, |pair| &pair.kinds);
         let rolled = &files[number];
         let again = match rolled.add((&less, taken), &mut self.kind_totals, self.go_on) {
             Added::But(again) => again,

@@ -122,9 +122,9 @@ impl<'a> CountQuery<'a> {
         Some(Self { snapshot, asked: start..end.max(start), step: step.0, open })
     }
 
-    /// Aggregates the cells of the minutes with valid counts. Returns the aggregate and the time
-    /// ranges whose rows must be counted. `read` reads the cells of a file with these minutes.
-    /// `add` adds the cells of the minutes that have the start of a step, and returns false when
+    /// Aggregates the buckets of the minutes with valid counts. Returns the aggregate and the time
+    /// ranges whose rows must be counted. `read` reads the buckets of a file with these minutes.
+    /// `add` adds the buckets of the minutes that have the start of a step, and returns false when
     /// there are too many. Returns `None` then, when files have too many minutes, when a column of
     /// memory cannot be read, or when the query is cancelled.
     pub(crate) fn answer<T: Default, C>(
@@ -266,7 +266,7 @@ impl<'a> CountQuery<'a> {
         (counted, uncounted.collect())
     }
 
-    /// Aggregates the cells of the plan's minutes. `None` when there are too many, or when the
+    /// Aggregates the buckets of the plan's minutes. `None` when there are too many, or when the
     /// query is cancelled.
     fn add_up<T: Default, C>(
         &self,

@@ -12,10 +12,10 @@ use tidings_proto::Signal;
 
 use super::call_query::common;
 use crate::{
-    Detail, ScanStats, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
+    Projection, ScanStats, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
     filter::Matcher,
     index::RolledUp,
-    rollup::{CallKey, cells::GroupNames},
+    rollup::{CallKey, rollup_encoding::GroupNames},
     snapshot::{SPANS, TableView},
     table_file::DataFile,
 };
@@ -84,7 +84,7 @@ impl Snapshot {
                 return Ok(ScanStats::default());
             }
             let rollup = self.indexes.rollup(number, file);
-            let rollup = rollup.filter(|rollup| tells(rollup, wanted));
+            let rollup = rollup.filter(|rollup| has_content(rollup, wanted));
             let counted = rollup.as_ref().map(|rollup| counted(file, rollup, wanted, &range));
             if matches!(counted, Some(None)) {
                 self.indexes.damaged(Signal::Spans, number, file);
@@ -112,7 +112,7 @@ impl Snapshot {
     ) -> Result<ScanStats, StorageError> {
         let matcher = Matcher::spans(&SpanFilter { start, ..SpanFilter::default() });
         let progress = self.progress(rows_max, SPANS);
-        view.scan(&self.indexes, matcher, Detail::Facts, progress, &mut |batch| {
+        view.scan(&self.indexes, matcher, Projection::Facts, progress, &mut |batch| {
             let rows = SpanRows::from_batch(batch)?;
             let mut row = 0;
             while row < rows.len() {
@@ -132,7 +132,7 @@ impl Snapshot {
 
 /// Returns true if a file's rollups have the content. A file may list names without counts if they
 /// are rare, and it lists no names if there are too many.
-fn tells(rollup: &RolledUp, wanted: NameQuery) -> bool {
+fn has_content(rollup: &RolledUp, wanted: NameQuery) -> bool {
     let directory = rollup.directory();
     let adds_up = matches!(wanted, NameQuery::Keys) || directory.finest().is_some();
     directory.has_groups() && adds_up

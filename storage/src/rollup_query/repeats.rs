@@ -2,7 +2,7 @@
 //!
 //! A repeated span has the same time and trace in both places, so both files are of the same hour.
 //! The index of one file locates the rows that can belong to traces of the other, and those rows
-//! are compared. `rollup::repeats` caches the results.
+//! are compared. `rollup::pair_cache` caches the results.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,7 +18,10 @@ use crate::{
     SpanRows, StorageError,
     data_file::columns,
     index::{IndexLookup, Indexes},
-    rollup::{Call, CallKey, SharedRepeats, build::COLUMNS, cells::GroupNames, repeats::Repeat},
+    rollup::{
+        Call, CallKey, SharedRepeats, build::COLUMNS, pair_cache::Repeat,
+        rollup_encoding::GroupNames,
+    },
     table_file::DataFile,
 };
 

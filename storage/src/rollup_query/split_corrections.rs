@@ -24,10 +24,10 @@ use crate::{
     data_file::columns,
     index::{Indexes, RolledUp},
     rollup::{
-        cells::GroupNames,
         file_aggregate::{FileAggregate, GroupNumber},
+        pair_cache::RowRanges,
+        rollup_encoding::GroupNames,
         split_corrections::{CorrectionBytes, CorrectionRole, PairBuilder, TRACES_MAX, encoded},
-        splits::RowRanges,
     },
     rollup_query::{
         CancellationCheck, call_query::of_hour, counted_calls::GroupCall,
@@ -182,7 +182,7 @@ impl FilePair<'_> {
             return Ok(Some(PairBuilder::default()));
         }
         let is_settled = |low64: &&u64| entries.contains_key(*low64);
-        (made.settled.low64s, made.apart) = both.iter().partition(is_settled);
+        (made.settled.low64s, made.unresolved) = both.iter().partition(is_settled);
         made.settled.entries = made.settled.low64s.iter().map(|low64| entries[low64]).collect();
         Ok(Some(made))
     }
@@ -246,7 +246,7 @@ fn portions(
     Ok(portions)
 }
 
-/// Adds the cells of a correction to an aggregate.
+/// Adds the rollup buckets of a correction to an aggregate.
 fn add_up(
     file_aggregate: &mut FileAggregate,
     change: &PairCorrection,

@@ -2,7 +2,7 @@
 //!
 //! Only files of the same hour and of adjacent hours are compared. A trace in hours that are
 //! further apart is also in the hours between them, or counts as several traces
-//! ([`crate::rollup::SILENCE`]). `rollup::splits` caches the results.
+//! ([`crate::rollup::SILENCE`]). `rollup::pair_cache` caches the results.
 
 use std::{ops::ControlFlow, sync::Arc};
 
@@ -13,7 +13,7 @@ use super::{repeats::low64s, split_corrections::Pairs};
 use crate::{
     StorageError,
     index::{IndexLookup, Indexes},
-    rollup::{SplitTraces, splits::RowRanges},
+    rollup::{SplitTraces, pair_cache::RowRanges},
     table_file::DataFile,
 };
 
@@ -38,7 +38,7 @@ impl SplitTraces {
             let mut traces = None;
             for (other_at, other) in files.iter().enumerate() {
                 let is_near = one.hour.abs_diff(other.hour) <= 1;
-                let is_open = is_larger(other) && !pairs.knows(at, other_at);
+                let is_open = is_larger(other) && !pairs.has_compared(at, other_at);
                 if !is_near || !is_open || !asked(one) && !asked(other) {
                     continue;
                 }

@@ -35,7 +35,7 @@ use crate::{
     data_file::{encode_spans, index_of},
     index::{Indexes, tests::stored, with_corrections, without_corrections},
     memory::Chunk,
-    rollup::{Call, CallKey, Calls, Cell, Durations, LIMITS_PART, Latency},
+    rollup::{Call, CallKey, Calls, Durations, LIMITS_PART, Latency, RollupBucket},
     snapshot::TableView,
     table_file::DataFile,
 };
@@ -201,17 +201,17 @@ impl CallAccumulator for Added {
         self.of(group, call.exemplar.start_unix_nano).add(call);
     }
 
-    fn cell(&mut self, group: u32, cell: &Cell<'_>) -> Option<()> {
+    fn add_bucket(&mut self, group: u32, bucket: &RollupBucket<'_>) -> Option<()> {
         let mut alone = Calls::default();
-        cell.add_to(&mut alone)?;
+        bucket.add_to(&mut alone)?;
         let mut spread = Latency::default();
-        cell.spread(|duration, count| (0..count).for_each(|_| spread.add(duration)))?;
-        assert_eq!(cell.durations(), Some(Durations::from_latency(&alone.latency)));
-        assert_eq!((alone.count, alone.errors), (cell.count(), cell.errors()));
+        bucket.spread(|duration, count| (0..count).for_each(|_| spread.add(duration)))?;
+        assert_eq!(bucket.durations(), Some(Durations::from_latency(&alone.latency)));
+        assert_eq!((alone.count, alone.errors), (bucket.count(), bucket.errors()));
         assert_eq!(spread.histogram(), alone.latency.histogram());
-        let calls = self.of(group, cell.start());
-        cell.add_to(calls)?;
-        self.from_rollups += cell.count();
+        let calls = self.of(group, bucket.start());
+        bucket.add_to(calls)?;
+        self.from_rollups += bucket.count();
         Some(())
     }
 

@@ -94,8 +94,8 @@ impl<'a> Progress<'a> {
     }
 
     /// Marks the table as one that may lack rows. The scan is then never complete.
-    pub(crate) fn with_lacking(mut self, lacking: bool) -> Self {
-        self.stats.complete &= !lacking;
+    pub(crate) fn with_missing_rows(mut self, missing_rows: bool) -> Self {
+        self.stats.complete &= !missing_rows;
         self
     }
 

@@ -135,7 +135,7 @@ mod tests {
 
     use super::{DueSource, ScanSource, Sources};
     use crate::{
-        Detail, SpanFilter,
+        Projection, SpanFilter,
         data_file::{self, CandidateGroups},
         filter::{Matcher, TimeOrder, TimeRange},
         index::tests::stored,
@@ -186,7 +186,7 @@ mod tests {
                     ScanSource::Chunk(_) => unreachable!("there are none"),
                     ScanSource::File(file) => {
                         let groups =
-                            CandidateGroups::open(file, None, &matcher, Detail::Ids).unwrap();
+                            CandidateGroups::open(file, None, &matcher, Projection::Ids).unwrap();
                         (file, Box::new(groups))
                     }
                     ScanSource::Groups(file, mut groups) => {
@@ -199,7 +199,7 @@ mod tests {
                 };
                 sources.put_back(file, groups, (place, number));
                 let waiting = sources.due.iter().filter_map(|due| match &due.source {
-                    ScanSource::Groups(_, groups) => Some(groups.rests()),
+                    ScanSource::Groups(_, groups) => Some(groups.is_closed()),
                     _ => None,
                 });
                 let (resting, awake): (Vec<_>, Vec<_>) = waiting.partition(|rests| *rests);

@@ -8,7 +8,7 @@ use tidings_proto::{Signal, TraceId, UnixNanos, otlp::ExportTraceServiceRequest}
 
 use super::{Snapshot, TableView};
 use crate::{
-    Detail, LogFilter, LogRows, RowsNeeded, Scan, ScanStats, ScanWatch, SpanFilter, SpanRows,
+    LogFilter, LogRows, Projection, RowsNeeded, Scan, ScanStats, ScanWatch, SpanFilter, SpanRows,
     TimeRange, data_file,
     index::{
         Indexes,
@@ -19,7 +19,7 @@ use crate::{
     samples,
 };
 
-const ALL: Scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
+const ALL: Scan = Scan { detail: Projection::Full, rows_max: u64::MAX };
 
 fn indexes() -> Arc<Indexes> {
     Arc::new(Indexes::new(1 << 20))
@@ -106,7 +106,7 @@ fn oldest_logs(
     count: usize,
 ) -> (Vec<UnixNanos>, ScanStats) {
     let snapshot = Snapshot::new(TableView::default(), view.clone()).indexed_by(indexes());
-    let scan = Scan { detail: Detail::Keys, rows_max: u64::MAX };
+    let scan = Scan { detail: Projection::Keys, rows_max: u64::MAX };
     let mut times = Vec::new();
     let visit = &mut |rows: &LogRows, reached| {
         assert!((0..rows.len()).all(|row| rows.time(row) >= reached), "{reached:?}");
@@ -258,7 +258,7 @@ proptest! {
                 let mut starts = Vec::new();
                 let snapshot = Snapshot::new(view.clone(), TableView::default());
                 let snapshot = snapshot.indexed_by(indexes());
-                let scan = Scan { detail: Detail::Ids, rows_max: u64::MAX };
+                let scan = Scan { detail: Projection::Ids, rows_max: u64::MAX };
                 let visit = &mut |rows: &SpanRows, reached| {
                     assert!((0..rows.len()).all(|row| rows.start(row) <= reached), "{reached:?}");
                     starts.extend((0..rows.len()).map(|row| rows.start(row)));
@@ -347,7 +347,7 @@ fn rows_that_are_read_ahead_are_the_same_in_the_same_order() {
     let chunk = span_chunk(&traces_of(seconds * 1_000, 1));
     let files = stored(folder.path(), data_file::encode_spans(&[chunk], samples::NOW).unwrap());
     let view = TableView { chunks: vec![], files };
-    let whole = Scan { detail: Detail::Facts, ..ALL };
+    let whole = Scan { detail: Projection::Facts, ..ALL };
     let cut = Scan { rows_max: 3 * PORTION as u64 + 5, ..whole };
     let before =
         |seconds: u32| Some(UnixNanos(samples::NOW.0 - u64::from(seconds) * 1_000_000_000));
@@ -483,7 +483,7 @@ fn the_newest_of_many_files_are_found_in_one() {
     }
     let snapshot = Snapshot::new(TableView { chunks: vec![], files }, TableView::default());
     let mut starts = Vec::new();
-    let scan = Scan { detail: Detail::Ids, rows_max: u64::MAX };
+    let scan = Scan { detail: Projection::Ids, rows_max: u64::MAX };
     let watch = Arc::<ScanWatch>::default();
     let snapshot = snapshot.watched_by(Arc::clone(&watch));
     let stats = snapshot
@@ -660,11 +660,11 @@ fn details_that_were_not_asked_for_are_empty_in_memory_and_in_files() {
     span.trace_state = "x=1".to_owned();
     for view in views(Signal::Spans, folder.path(), vec![span_chunk(&request)]) {
         for (detail, has_resource, attributes, states) in [
-            (Detail::Facts, false, 0, ""),
-            (Detail::Events, false, 0, ""),
-            (Detail::Resources, true, 0, ""),
-            (Detail::Attributes, true, 1, ""),
-            (Detail::Full, true, 1, "x=1"),
+            (Projection::Facts, false, 0, ""),
+            (Projection::Events, false, 0, ""),
+            (Projection::Resources, true, 0, ""),
+            (Projection::Attributes, true, 1, ""),
+            (Projection::Full, true, 1, "x=1"),
         ] {
             Snapshot::new(view.clone(), TableView::default())
                 .scan_spans(&SpanFilter::default(), Scan { detail, ..ALL }, &mut |rows| {

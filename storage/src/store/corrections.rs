@@ -38,7 +38,7 @@ const SETTLED: u64 = SETTLING.as_secs() * 1_000_000_000 + HOUR_NANOS;
 
 /// Returns true if no merge is expected to replace the file. When maintenance runs offline, that
 /// holds for all files.
-pub(super) fn stays(file: &DataFile, pace: MergePace, now: UnixNanos) -> bool {
+pub(super) fn is_final(file: &DataFile, pace: MergePace, now: UnixNanos) -> bool {
     let is_old = file.received_max.0.saturating_add(SETTLED) <= now.0;
     pace == MergePace::Offline || is_sealed(file) || is_old
 }
@@ -89,7 +89,7 @@ impl StoreInner {
                 done.insert(hour, hash);
                 continue;
             };
-            if self.is_pressed() || !room.holds(CommitReason::Compaction, file.bytes) {
+            if self.is_flush_pending() || !room.holds(CommitReason::Compaction, file.bytes) {
                 return Ok(false);
             }
             let (tables, indexes) = (Arc::clone(&self.tables_at), Arc::clone(&self.shared.indexes));
@@ -98,7 +98,7 @@ impl StoreInner {
             let written = blocking(move || {
                 let mut gave_up = false;
                 let mut go_on = || {
-                    gave_up |= *stop.borrow() || shared.is_pressed();
+                    gave_up |= *stop.borrow() || shared.is_flush_pending();
                     if gave_up { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                 };
                 let written = write_corrections(tables.as_ref(), &indexes, &of, &have, &mut go_on)?;
@@ -123,7 +123,7 @@ impl StoreInner {
 
 impl StoreShared {
     /// Returns true if a flush is due soon or running. Maintenance yields the processors to it.
-    pub(super) fn is_pressed(&self) -> bool {
+    pub(super) fn is_flush_pending(&self) -> bool {
         let limit = self.memory.flush_bytes();
         self.state.memory_bytes() >= limit - limit / 4
     }
@@ -145,7 +145,7 @@ fn write_corrections(
     })?;
     let Some(made) = made else { return Ok(false) };
     tables.replace(&path, &made).map_err(failed("write", &path))?;
-    indexes.forget_head(&file.path);
+    indexes.evict_head(&file.path);
     match tables.written(&file.path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             tables.remove(&path).map_err(failed("remove", &path))?;

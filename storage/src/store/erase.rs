@@ -42,7 +42,7 @@ use self::erasure_record::ErasureTurn;
 pub use self::erasure_record::{ERASURES_MAX, ErasureRecord, ErasureState};
 use super::{StoreInner, maintenance_steps::MaintenanceState, quarantine::set_aside};
 use crate::{
-    AttributeFilter, Detail, LogFilter, Scan, Snapshot, SpanFilter, StorageError,
+    AttributeFilter, LogFilter, Projection, Scan, Snapshot, SpanFilter, StorageError,
     blocking::blocking,
     data_file::Choice,
     error::failed,
@@ -54,7 +54,7 @@ use crate::{
     table_file::DataFile,
 };
 
-const ALL: Scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+const ALL: Scan = Scan { detail: Projection::Facts, rows_max: u64::MAX };
 
 /// Target of an erasure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -266,7 +266,7 @@ impl StoreInner {
     async fn make_room(&self, maintenance: &mut MaintenanceState) -> Result<(), StorageError> {
         let files = [Signal::Spans, Signal::Logs].map(|signal| self.shared.state.files(signal));
         let largest = files.iter().flatten().map(|file| file.bytes).max();
-        if self.room().await?.holds(CommitReason::Erasure, largest.unwrap_or(0)) {
+        if self.disk_space().await?.holds(CommitReason::Erasure, largest.unwrap_or(0)) {
             return Ok(());
         }
         self.delete_removed_by(maintenance, UnixNanos(u64::MAX)).await?;
@@ -365,7 +365,7 @@ impl StoreInner {
                         tables.remove(&path).map_err(failed("delete", &path))?;
                     }
                 }
-                indexes.forget_head(&file.path);
+                indexes.evict_head(&file.path);
             }
             Ok(())
         })

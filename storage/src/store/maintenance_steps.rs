@@ -33,8 +33,8 @@ use crate::{
     blocking::blocking,
     data_file::{Choice, MergeLimits, merge_bytes_min},
     maintenance::{
-        ClockGuard, DiskSpace, ExpiredFiles, MergeJob, MergePace, RetentionStep, Rewrite,
-        WaitingForRoom, common_mark, due, keeps_free, plan,
+        ClockGuard, DeferredRewrites, DiskSpace, ExpiredFiles, MergeJob, MergePace, RetentionStep,
+        Rewrite, common_mark, due, plan, reserved_bytes,
     },
     pins::Pins,
     table_change::{CommitReason, TableChange},
@@ -68,7 +68,7 @@ pub struct MaintenanceReport {
     /// continues.
     pub stuck_files: Vec<PathBuf>,
     /// Work that waits for disk space.
-    pub waiting: Option<WaitingForRoom>,
+    pub waiting: Option<DeferredRewrites>,
 }
 
 impl fmt::Display for MaintenanceReport {
@@ -138,8 +138,8 @@ impl StoreInner {
     pub(super) async fn run_maintenance_step(&self, pace: MergePace) -> Result<bool, StorageError> {
         let mut maintenance = self.maintenance.lock().await;
         let clock = &self.shared.clock;
-        let believed =
-            maintenance.clock.is_believed(clock.now(), ClockGuard::passing(clock.as_ref()))
+        let is_trusted =
+            maintenance.clock.is_trusted(clock.now(), ClockGuard::passing(clock.as_ref()))
                 || self.disk.makes(Mistake::BelieveClock);
         let mut tables = Vec::new();
         for signal in [Signal::Spans, Signal::Logs] {
@@ -164,7 +164,7 @@ impl StoreInner {
             tables.push((signal, files));
         }
         // A file that a damaged table does not name may still belong to it.
-        let deletes = believed && !self.shared.damaged.any();
+        let deletes = is_trusted && !self.shared.damaged.any();
         // Deletion comes first, because other work may be due for hours and would fill the disk
         // meanwhile. A failed deletion does not prevent other work.
         let deleted = match deletes {
@@ -172,12 +172,12 @@ impl StoreInner {
             false => Ok(()),
         };
         let deleted = deleted.and(self.delete_erased(&mut maintenance).await);
-        let mut room = self.room().await?;
+        let mut room = self.disk_space().await?;
         let spans = tables.iter().find(|(signal, _)| *signal == Signal::Spans);
-        let stays = |file: &&Arc<DataFile>| corrections::stays(file, pace, clock.now());
+        let stays = |file: &&Arc<DataFile>| corrections::is_final(file, pace, clock.now());
         let stay = spans.iter().flat_map(|(_, files)| files).filter(stays);
         let stay: Vec<_> = stay.cloned().collect();
-        if self.retain(&mut maintenance, &tables, believed, &mut room).await?
+        if self.retain(&mut maintenance, &tables, is_trusted, &mut room).await?
             || self.merge(&mut maintenance, tables, pace, &mut room).await?
             || self
                 .precompute_corrections(&mut maintenance.corrections, &stay, pace, &mut room)
@@ -185,7 +185,7 @@ impl StoreInner {
         {
             return Ok(true);
         }
-        self.wait_for_room(room.waiting());
+        self.set_deferred_rewrites(room.waiting());
         let before = maintenance.report.deleted_files;
         if deletes {
             self.sweep_all(&mut maintenance, pace).await?;
@@ -196,18 +196,18 @@ impl StoreInner {
 
     /// Returns the disk space for new files. Unmeasurable space counts as enough, because writing
     /// fails when the disk is full.
-    pub(super) async fn room(&self) -> Result<DiskSpace, StorageError> {
+    pub(super) async fn disk_space(&self) -> Result<DiskSpace, StorageError> {
         let tables = Arc::clone(&self.tables_at);
         let reserve = self.shared.settings.disk_reserve_bytes;
         blocking(move || {
-            let free = tables.room().unwrap_or(u64::MAX);
+            let free = tables.free_bytes().unwrap_or(u64::MAX);
             Ok(DiskSpace::new(free, reserve, !tables.is_local()))
         })
         .await
     }
 
     /// Logs once when work begins to wait for disk space, and once when none waits any more.
-    fn wait_for_room(&self, waiting: Option<WaitingForRoom>) {
+    fn set_deferred_rewrites(&self, waiting: Option<DeferredRewrites>) {
         let mut known = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         match (&waiting, &*known) {
             (Some(waiting), None) => tracing::warn!("{waiting}"),
@@ -250,7 +250,7 @@ impl StoreInner {
                 match as_span(span, self.merged(signal, job)).await {
                     Ok(change) => self.commit(maintenance, signal, change).await?,
                     Err(error) if is_full(&error) => {
-                        room.run_out(&files);
+                        room.defer_after_full_disk(&files);
                         continue;
                     }
                     Err(error) => leave(maintenance, &files, error, MaintenanceState::stuck)?,
@@ -267,7 +267,7 @@ impl StoreInner {
         &self,
         maintenance: &mut MaintenanceState,
         tables: &[(Signal, Vec<Arc<DataFile>>)],
-        believed: bool,
+        is_trusted: bool,
         room: &mut DiskSpace,
     ) -> Result<bool, StorageError> {
         let Some(pins) = self.pins.pins() else { return Ok(false) };
@@ -278,7 +278,8 @@ impl StoreInner {
             ignored.clone().or_else(|| maintenance.places.pins_of(file).map(<[_]>::to_vec))
         };
         loop {
-            let retired: ExpiredFiles = match due(retention, tables, now, believed, &pinned, room) {
+            let retired: ExpiredFiles = match due(retention, tables, now, is_trusted, &pinned, room)
+            {
                 RetentionStep::Nothing => return Ok(false),
                 RetentionStep::Retire(retired) => retired,
                 RetentionStep::Look(files) => {
@@ -305,7 +306,7 @@ impl StoreInner {
                 Ok(change) => self.commit_retention(maintenance, signal, change, &pins).await?,
                 // A smaller rewrite may fit, and deleting whole files needs no space.
                 Err(error) if is_full(&error) => {
-                    room.run_out(&files);
+                    room.defer_after_full_disk(&files);
                     continue;
                 }
                 Err(error) => leave(maintenance, &files, error, MaintenanceState::damaged)?,
@@ -418,7 +419,7 @@ impl StoreInner {
         mark: Option<u64>,
     ) -> Result<Vec<Arc<DataFile>>, StorageError> {
         let (tables, inputs) = (Arc::clone(&self.tables_at), files.to_vec());
-        let leave = keeps_free(why, self.shared.settings.disk_reserve_bytes);
+        let leave = reserved_bytes(why, self.shared.settings.disk_reserve_bytes);
         let limits = MergeLimits::within(self.shared.memory.flush_bytes());
         let open = move || Rewrite::open(tables, signal, &inputs, choice, mark, leave, limits);
         let rewrite = blocking(open).await?;
@@ -447,7 +448,7 @@ impl StoreInner {
         tokio::pin!(work);
         loop {
             let mut yields = 0;
-            while self.is_pressed() && !self.is_stopping() && yields < YIELDS_MAX {
+            while self.is_flush_pending() && !self.is_stopping() && yields < YIELDS_MAX {
                 self.shared.clock.sleep(YIELD).await;
                 yields += 1;
             }
@@ -462,8 +463,8 @@ impl StoreInner {
     }
 
     /// Returns true if a flush is due soon or running. Maintenance yields the processors to it.
-    pub(super) fn is_pressed(&self) -> bool {
-        self.shared.is_pressed()
+    pub(super) fn is_flush_pending(&self) -> bool {
+        self.shared.is_flush_pending()
     }
 
     pub(super) fn is_stopping(&self) -> bool {

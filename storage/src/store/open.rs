@@ -117,7 +117,7 @@ pub(super) async fn open(
         quarantined_files: recovery.quarantined.len() as u64,
         pending_bytes: AtomicU64::new(0),
         waiting: Mutex::new(None),
-        trouble: Mutex::new(None),
+        flush_failure: Mutex::new(None),
         closed: AtomicBool::new(false),
         broken: AtomicBool::new(false),
         supervision,
@@ -234,7 +234,7 @@ async fn start_replay(
             let path = folder.join("_delta_log");
             if recover {
                 tracing::error!(path = %path.display(), position,
-                    "the write-ahead log ends before the table's position; the table is believed, \
+                    "the write-ahead log ends before the table's position; the table is trusted, \
                      and the segments of the log are kept in the quarantine");
                 replay.keep_all();
                 continue;
@@ -346,7 +346,7 @@ fn close_to_others(root: &Path, was_empty: bool) {
             );
         }
         Err(error) => tracing::warn!(data_dir = %root.display(), %error,
-            "who may read the data directory's files cannot be told"),
+            "the access rights of the data directory's files are not known"),
     }
 }
 

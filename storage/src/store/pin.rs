@@ -17,14 +17,14 @@ use tidings_proto::{Signal, TraceId};
 
 use super::StoreInner;
 use crate::{
-    Detail, LogFilter, Pin, Scan, Snapshot, SpanFilter, StorageError,
+    LogFilter, Pin, Projection, Scan, Snapshot, SpanFilter, StorageError,
     blocking::blocking,
     pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pins},
     snapshot::TableView,
     table_file::DataFile,
 };
 
-const ALL: Scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+const ALL: Scan = Scan { detail: Projection::Facts, rows_max: u64::MAX };
 
 /// The pins of a store.
 #[derive(Debug)]

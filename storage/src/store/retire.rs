@@ -10,7 +10,7 @@ use tidings_proto::{Signal, TraceId, UnixNanos};
 
 use super::{StoreInner, maintenance_steps::unreadable};
 use crate::{
-    Detail, Scan, Snapshot, StorageError,
+    Projection, Scan, Snapshot, StorageError,
     blocking::blocking,
     data_file::Choice,
     filter::Matcher,
@@ -99,7 +99,7 @@ async fn kept_traces(
     let snapshot = snapshot.indexed_by(Arc::clone(&inner.shared.indexes));
     blocking(move || {
         for what in kept {
-            let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+            let scan = Scan { detail: Projection::Facts, rows_max: u64::MAX };
             let scanned = snapshot.scan_spans(&what.spans(), scan, &mut |rows| {
                 traces.extend((0..rows.len()).map(|row| rows.trace_id(row)));
                 match traces.len() > TRACES_MAX {

@@ -26,7 +26,7 @@ use super::StoreInner;
 use crate::{
     StorageError, TablesAt,
     blocking::blocking,
-    comparison::{Pieces, Start, VerifyStep},
+    comparison::{FileComparison, Start, VerifyStep},
     error::failed,
     index::Verified,
     table_file::DataFile,
@@ -74,7 +74,7 @@ impl ScrubItem {
 /// A file that is being verified.
 enum Reading {
     Segment(SegmentCheck),
-    Data(Pieces, Arc<DataFile>),
+    Data(FileComparison, Arc<DataFile>),
     Whole(Arc<DataFile>),
     Done,
 }
@@ -185,8 +185,8 @@ impl StoreInner {
             Ok(match starting {
                 ScrubItem::Segment(segment) => SegmentCheck::open(disk.as_ref(), &segment)
                     .map(|open| open.map_or(Reading::Done, Reading::Segment)),
-                ScrubItem::Data(signal, file) => match Pieces::open(&file) {
-                    Start::Pieces(pieces) => Ok(Reading::Data(pieces, file)),
+                ScrubItem::Data(signal, file) => match FileComparison::open(&file) {
+                    Start::FileComparison(pieces) => Ok(Reading::Data(pieces, file)),
                     Start::NoSums(index) => {
                         if index == Verified::Damaged {
                             tracing::error!(data_file = %file.path.display(),
@@ -204,7 +204,7 @@ impl StoreInner {
             Err(finding) => return Ok(Some(finding)),
         };
         loop {
-            while self.is_pressed() {
+            while self.is_flush_pending() {
                 self.shared.clock.sleep(YIELD).await;
             }
             let (back, step) = blocking(move || Ok(step(reading))).await?;

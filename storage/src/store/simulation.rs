@@ -6,14 +6,14 @@
 //! contents, or end the process. Tasks run on one thread, and only while the test runs them. A seed
 //! therefore determines a history, and a failing seed fails again.
 //!
-//! Some of the seeds are such histories. The others are stories (`stories`), which choose whole
+//! Some of the seeds are such histories. The others are scenarios (`scenarios`), which choose whole
 //! steps, with the tables on the disk or in a bucket.
 //!
 //! `cargo xtask simulate` runs more seeds than the tests. For a single seed it prints every step.
 
 mod ledger;
 mod planted;
-mod stories;
+mod scenarios;
 mod world;
 
 use std::{
@@ -81,13 +81,13 @@ fn with_steps(steps: &[String], wrong: &str) -> String {
     }
 }
 
-/// Simulates a seed. Of eight seeds, three are histories, three are stories on a disk and two are
-/// stories with a bucket.
+/// Simulates a seed. Of eight seeds, three are histories, three are scenarios on a disk and two are
+/// scenarios with a bucket.
 fn simulate_seed(seed: u64) -> Result<Vec<String>, String> {
     match seed % 8 {
         0 | 3 | 6 => simulate(seed, None),
-        1 | 4 | 7 => stories::tell(seed, None),
-        _ => stories::tell_remote(seed, None),
+        1 | 4 | 7 => scenarios::run_scenario(seed, None),
+        _ => scenarios::run_remote_scenario(seed, None),
     }
 }
 

@@ -236,14 +236,14 @@ impl VisibleState {
     }
 
     /// Returns the files that were removed by this time and that no snapshot reads, now or later.
-    pub(crate) fn gone(&self, by: UnixNanos) -> HashSet<PathBuf> {
+    pub(crate) fn unreferenced_files(&self, by: UnixNanos) -> HashSet<PathBuf> {
         let is_waste = |gone: &&RemovedFile| gone.since <= by && Arc::strong_count(&gone.file) == 1;
         let visible = self.lock();
         visible.gone.iter().filter(is_waste).map(|gone| gone.file.path.clone()).collect()
     }
 
     /// Drops removed files that were deleted from the disk.
-    pub(crate) fn forget_deleted(&self, deleted: &HashSet<PathBuf>) {
+    pub(crate) fn drop_deleted(&self, deleted: &HashSet<PathBuf>) {
         self.lock().gone.retain(|gone| !deleted.contains(&gone.file.path));
     }
 

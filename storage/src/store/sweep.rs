@@ -11,7 +11,7 @@ use crate::{
     StorageError,
     blocking::blocking,
     error::failed,
-    maintenance::{MergePace, Stray, strays},
+    maintenance::{MergePace, OrphanFile, orphan_files},
 };
 
 /// Interval between searches of the tables' folders for unreferenced files.
@@ -49,10 +49,10 @@ impl StoreInner {
         maintenance: &mut MaintenanceState,
         by: UnixNanos,
     ) -> Result<(), StorageError> {
-        let gone = self.shared.state.gone(by);
+        let gone = self.shared.state.unreferenced_files(by);
         let waste = gone.iter().flat_map(|path| [index_path(path), path.clone()]).collect();
         self.remove(maintenance, waste).await?;
-        self.shared.state.forget_deleted(&gone);
+        self.shared.state.drop_deleted(&gone);
         Ok(())
     }
 
@@ -99,8 +99,8 @@ impl StoreInner {
         let (at, known) = (Arc::clone(&self.tables_at), self.shared.state.known_files());
         let folder = at.folder(signal.table());
         // Only maintenance removes files from the tables, so a file that is known now stays known.
-        let mut strays = blocking(move || strays(at.as_ref(), &folder, &known)).await?;
-        if strays.is_empty() {
+        let mut orphan_files = blocking(move || orphan_files(at.as_ref(), &folder, &known)).await?;
+        if orphan_files.is_empty() {
             return Ok(());
         }
         let (tombstones, known) = {
@@ -111,7 +111,7 @@ impl StoreInner {
                 self.shared.state.apply(signal, &recorded, self.shared.clock.now());
             }
             let known = self.shared.state.known_files();
-            strays.retain(|stray| !stray.belongs_to_any(&known));
+            orphan_files.retain(|orphan| !orphan.belongs_to_any(&known));
             (tables.table_mut(signal).tombstones(), known)
         };
         let removed = match removed_file_age {
@@ -119,12 +119,12 @@ impl StoreInner {
             None => HashMap::new(),
         };
         let now = self.shared.clock.now();
-        let is_waste = |stray: &Stray| match removed_file_age {
-            Some(age) => stray.is_waste(&removed, age, now),
+        let is_waste = |orphan: &OrphanFile| match removed_file_age {
+            Some(age) => orphan.is_waste(&removed, age, now),
             // An index that is being rebuilt belongs to a known file.
-            None => !known.contains(&stray.data_file),
+            None => !known.contains(&orphan.data_file),
         };
-        let waste = strays.into_iter().filter(is_waste).map(|stray| stray.path).collect();
+        let waste = orphan_files.into_iter().filter(is_waste).map(|orphan| orphan.path).collect();
         self.remove(maintenance, waste).await
     }
 

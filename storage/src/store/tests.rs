@@ -28,11 +28,11 @@ use tidings_wal::{RECORDS_START, SegmentHeader};
 
 use super::{Store, TelemetryBatch};
 use crate::{
-    Detail, ErrorKind, LogFilter, Scan, SpanFilter, StorageError, StoreMemory, StoreSettings,
+    ErrorKind, LogFilter, Projection, Scan, SpanFilter, StorageError, StoreMemory, StoreSettings,
     SystemClock,
 };
 
-const SCAN: Scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+const SCAN: Scan = Scan { detail: Projection::Facts, rows_max: u64::MAX };
 
 pub(crate) fn settings(root: &Path) -> StoreSettings {
     StoreSettings {
@@ -119,7 +119,7 @@ pub(crate) fn contents(store: &Store) -> BTreeMap<String, u64> {
             ControlFlow::Continue(())
         })
         .unwrap();
-    let full = Scan { detail: Detail::Full, ..SCAN };
+    let full = Scan { detail: Projection::Full, ..SCAN };
     snapshot
         .scan_logs(&LogFilter::default(), full, &mut |rows| {
             for row in 0..rows.len() {

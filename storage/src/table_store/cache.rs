@@ -102,7 +102,7 @@ fn all_blocks(path: &Path) -> RangeInclusive<PathBuf> {
 
 impl Cache {
     /// Opens a cache with the copies in a folder.
-    pub(super) fn take_over(
+    pub(super) fn open_folder(
         disk: SharedDisk,
         folder: PathBuf,
         bytes_max: u64,
@@ -238,7 +238,7 @@ impl Cache {
 
     /// Removes the copy of a file and those of its blocks.
     pub(super) fn invalidate(&self, path: &Path) {
-        self.forget_blocks(path);
+        self.evict_blocks(path);
         let mut copies = self.lock();
         copies.remove(path);
         // The file is removed before the lock is released, because a new copy may get this name.
@@ -246,7 +246,7 @@ impl Cache {
     }
 
     /// Removes the cached blocks of a file.
-    pub(super) fn forget_blocks(&self, path: &Path) {
+    pub(super) fn evict_blocks(&self, path: &Path) {
         let mut copies = self.lock();
         let blocks: Vec<PathBuf> = copies.blocks(path).cloned().collect();
         for block in blocks {
@@ -271,7 +271,7 @@ impl Cache {
     }
 
     /// Returns the bytes that would be free on the disk without copies.
-    pub(super) fn room(&self) -> io::Result<u64> {
+    pub(super) fn free_bytes(&self) -> io::Result<u64> {
         let copies = self.lock().bytes;
         Ok(self.disk.free_bytes(&self.folder)?.saturating_add(copies))
     }

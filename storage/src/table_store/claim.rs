@@ -83,7 +83,7 @@ pub(super) async fn claim(
         let error = match attempt(store.as_ref(), address, &id).await {
             Ok(None) => return Ok(()),
             Ok(Some(reason)) => return Err(StorageError::Refused { at, reason }),
-            Err(error) if is_lasting(&error) => {
+            Err(error) if is_permanent(&error) => {
                 return Err(StorageError::Refused { at, reason: error.to_string() });
             }
             Err(error) => error,
@@ -95,7 +95,7 @@ pub(super) async fn claim(
 }
 
 /// Returns true if a retry cannot succeed: the bucket is missing, or the credentials are wrong.
-pub(crate) fn is_lasting(error: &Error) -> bool {
+pub(crate) fn is_permanent(error: &Error) -> bool {
     match error {
         Error::NotFound { .. }
         | Error::PermissionDenied { .. }

@@ -118,12 +118,12 @@ impl TableStore for LocalTables {
         true
     }
 
-    fn room(&self) -> io::Result<u64> {
+    fn free_bytes(&self) -> io::Result<u64> {
         self.disk.free_bytes(&self.root)
     }
 
     fn make_room(&self, _: u64) -> io::Result<u64> {
-        self.room()
+        self.free_bytes()
     }
 
     fn set_aside(&self, path: &Path, folder: &Path) -> io::Result<PathBuf> {

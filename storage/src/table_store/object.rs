@@ -291,8 +291,8 @@ impl TableStore for ObjectTables {
         false
     }
 
-    fn room(&self) -> io::Result<u64> {
-        self.0.cache.room()
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.0.cache.free_bytes()
     }
 
     fn make_room(&self, bytes: u64) -> io::Result<u64> {

@@ -90,7 +90,7 @@ fn secrets_are_not_shown_and_other_machines_are_reached_encrypted() {
 }
 
 fn tables(root: &Path, objects: &UnreliableStore, bytes_max: u64) -> ObjectTables {
-    let cache = Cache::take_over(Arc::new(RealDisk), root.join("cache"), bytes_max, 0).unwrap();
+    let cache = Cache::open_folder(Arc::new(RealDisk), root.join("cache"), bytes_max, 0).unwrap();
     ObjectTables::new(Arc::new(objects.clone()), &AT.parse().unwrap(), cache).unwrap()
 }
 

@@ -41,7 +41,7 @@ impl RequestFault {
 
 /// Permanent defect of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flaw {
+pub(crate) enum StoreDefect {
     /// The condition of a put is ignored.
     IgnoresConditions,
     /// Objects are missing from listings.
@@ -62,7 +62,7 @@ struct FaultPlan {
     bytes_read: u64,
     fail_at: Option<(u64, RequestFault)>,
     troubles: u64,
-    flaw: Option<Flaw>,
+    flaw: Option<StoreDefect>,
     late: Vec<(Path, PutPayload, PutOptions)>,
     /// Text that a request's description must contain to be held.
     hold: Option<&'static str>,
@@ -76,7 +76,7 @@ impl UnreliableStore {
         Self { objects: Arc::new(InMemory::new()), plan, let_go }
     }
 
-    pub(crate) fn with(flaw: Flaw) -> Self {
+    pub(crate) fn with(flaw: StoreDefect) -> Self {
         let store = Self::new();
         store.plan().flaw = Some(flaw);
         store
@@ -202,7 +202,7 @@ impl ObjectStore for UnreliableStore {
         for (location, payload, options) in late {
             let _ = self.objects.put_opts(&location, payload, options).await;
         }
-        if self.plan().flaw == Some(Flaw::IgnoresConditions) {
+        if self.plan().flaw == Some(StoreDefect::IgnoresConditions) {
             options.mode = PutMode::Overwrite;
         }
         match trouble {
@@ -270,7 +270,7 @@ impl ObjectStore for UnreliableStore {
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let listed = match self.plan().flaw {
-            Some(Flaw::ListsNothing) => stream::empty().boxed(),
+            Some(StoreDefect::ListsNothing) => stream::empty().boxed(),
             _ => self.objects.list(prefix),
         };
         let store = self.clone();

@@ -1,8 +1,9 @@
 //! Commits: encodes changes of a table in Delta's format.
 //!
 //! Every commit of this program has a checksum in its commit info and ends with the position in the
-//! write-ahead log. Commits of earlier versions instead record the number of files that they add.
-//! That detects a truncated commit, but not a changed one.
+//! write-ahead log. Commits of earlier versions instead record the number of files that they add,
+//! and the commit that creates a table has only its actions. Both reveal a truncated commit, but
+//! not a changed one.
 
 use std::{
     collections::HashMap,

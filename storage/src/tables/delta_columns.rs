@@ -71,7 +71,7 @@ pub(super) fn declared(declaration: &Value) -> DeclaredColumns {
 /// Returns the action that adds missing columns to a table's declaration: those of every table and
 /// these attribute columns. Returns `None` when none is missing. All other columns stay, including
 /// those of other programs.
-pub(super) fn lacking(
+pub(super) fn missing_columns(
     signal: Signal,
     declaration: &Value,
     attributes: &[AttributeColumn],

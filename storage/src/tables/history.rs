@@ -67,7 +67,7 @@ impl History {
 
     /// Adds to the damage of a last commit that recovery can open the table without it, and loses
     /// rows.
-    pub(super) fn offer_recovery(&mut self) {
+    pub(super) fn suggest_recovery(&mut self) {
         if let Some(damage) = &mut self.damage {
             damage.reason = "it is not what was written, and the write-ahead log no longer has its \
                              rows: put it back from a backup, or start with \
@@ -223,7 +223,7 @@ fn checkpoint_version(name: &str) -> Option<u64> {
 
 /// Readable part of a damaged table.
 #[derive(Debug, Default)]
-pub(super) struct Salvage {
+pub(super) struct RecoveredTable {
     pub(super) files: Vec<Arc<DataFile>>,
     pub(super) covered: u64,
 }
@@ -233,7 +233,7 @@ pub(super) async fn salvage(
     log: &TableLog,
     history: &History,
     damage: &Damage,
-) -> Result<Salvage, StorageError> {
+) -> Result<RecoveredTable, StorageError> {
     let table = (log.signal, log.folder.as_path());
     let mut files: BTreeMap<PathBuf, Arc<DataFile>> = BTreeMap::new();
     let mut covered = 0;
@@ -265,7 +265,7 @@ pub(super) async fn salvage(
         tracing::error!(table = %log.folder.display(), files = said - files.len(),
             "files that a damaged log names are not there and are left out");
     }
-    Ok(Salvage { files, covered })
+    Ok(RecoveredTable { files, covered })
 }
 
 const NO_FILE: &str =

@@ -124,7 +124,7 @@ impl TableLog {
                         continue;
                     }
                     if remedy == Remedy::GiveUp {
-                        history.offer_recovery();
+                        history.suggest_recovery();
                     }
                     let lost = self.lost_commit(state.as_ref(), extent).await?;
                     let read = ReadLog { history, state, quarantined };
@@ -208,8 +208,8 @@ impl TableLog {
         let (folder, quarantine) = (self.folder.clone(), quarantine.to_owned());
         let moved = self.blocking(move |tables, _| {
             let flushed = flushed_files(tables, &folder)?.into_iter();
-            let strays = flushed.filter(|(path, at)| *at > position && !known.contains(path));
-            strays.map(|(path, _)| history::move_aside(tables, &path, &quarantine)).collect()
+            let unknown = flushed.filter(|(path, at)| *at > position && !known.contains(path));
+            unknown.map(|(path, _)| history::move_aside(tables, &path, &quarantine)).collect()
         });
         let moved: Vec<PathBuf> = moved.await?;
         for path in moved {

@@ -15,7 +15,7 @@ use super::TelemetryTable;
 use crate::{
     StorageError,
     blocking::blocking,
-    comparison::{Pieces, Start},
+    comparison::{FileComparison, Start},
     data_file,
     index::{self, Verified},
     table_file::DataFile,
@@ -72,9 +72,9 @@ pub(crate) async fn check(
 /// Returns the findings for a data file and its index.
 fn data_file(tables: &SharedTables, signal: Signal, file: &DataFile) -> Vec<Finding> {
     let wrong = |what: String| vec![Finding::new(&file.path, what)];
-    let (compared, is_current, is_whole) = match Pieces::open(file) {
+    let (compared, is_current, is_whole) = match FileComparison::open(file) {
         Start::Wrong(finding) => return vec![finding],
-        Start::Pieces(pieces) => (pieces.finish(file), true, true),
+        Start::FileComparison(pieces) => (pieces.finish(file), true, true),
         Start::NoSums(found) => {
             (Ok(()), found != Verified::Sound(None), found != Verified::Damaged)
         }

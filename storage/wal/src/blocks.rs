@@ -13,12 +13,12 @@ use tidings_disk::{BLOCK, BlockFile};
 const PIECE: usize = 1 << 20;
 
 /// Memory of [`PIECE`] bytes that begins at a multiple of [`BLOCK`].
-struct Aligned {
+struct AlignedBuffer {
     memory: Vec<u8>,
     start: usize,
 }
 
-impl Aligned {
+impl AlignedBuffer {
     fn new() -> Self {
         let memory = vec![0; PIECE + BLOCK];
         // The memory never grows, so its address stays the same. If `align_offset` cannot compute
@@ -36,7 +36,7 @@ impl Aligned {
 /// A segment's file, being written.
 pub(super) struct Blocks {
     file: Box<dyn BlockFile>,
-    buffer: Aligned,
+    buffer: AlignedBuffer,
     /// Offset in the file of the buffer's first byte, a multiple of [`BLOCK`].
     offset: u64,
     /// Number of bytes in the buffer.
@@ -45,7 +45,7 @@ pub(super) struct Blocks {
 
 impl Blocks {
     pub(super) fn new(file: Box<dyn BlockFile>) -> Self {
-        Self { file, buffer: Aligned::new(), offset: 0, filled: 0 }
+        Self { file, buffer: AlignedBuffer::new(), offset: 0, filled: 0 }
     }
 
     /// Appends bytes. They may be only in the buffer until [`Self::flush`].

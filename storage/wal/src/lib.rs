@@ -35,7 +35,7 @@ use self::writer::{Command, WriteRefusal, Writer};
 pub use self::{
     error::WalError,
     pinned::{PinnedLog, PinnedSegment, pin},
-    reader::{SegmentPiece, SegmentReader},
+    reader::{SegmentPart, SegmentReader},
     record::{PAYLOAD_MAX, RECORDS_START, SegmentHeader, WalRecord},
     replay::{Replay, ReplayEnd},
     segments::{Sealed, Segments},

@@ -10,7 +10,7 @@ use std::{fmt, io, path::Path};
 use tidings_disk::{Disk, ReadFile, paths::segment_first};
 
 use super::{
-    reader::{SegmentPiece, SegmentReader, read_header},
+    reader::{SegmentPart, SegmentReader, read_header},
     record::{FORMAT, HeaderPage, RECORDS_START, SegmentHeader},
 };
 use crate::{WalError, error::failed};
@@ -118,14 +118,14 @@ struct SegmentEnd {
 fn scan(file: Box<dyn ReadFile>, header: &SegmentHeader) -> io::Result<SegmentEnd> {
     let mut reader = SegmentReader::new(file, header)?;
     let mut end = SegmentEnd { last: header.prior_end, bytes: Some(RECORDS_START) };
-    while let Some(piece) = reader.next_piece()? {
+    while let Some(piece) = reader.next_part()? {
         match piece {
-            SegmentPiece::Record(record) => {
+            SegmentPart::Record(record) => {
                 end.last = record.sequence;
                 end.bytes = end.bytes.map(|_| reader.position().1);
             }
-            SegmentPiece::Damaged { .. } => end.bytes = None,
-            SegmentPiece::Tail { .. } => break,
+            SegmentPart::Damaged { .. } => end.bytes = None,
+            SegmentPart::Tail { .. } => break,
         }
     }
     Ok(end)

@@ -15,7 +15,7 @@ const READ_AHEAD: usize = 256 << 10;
 
 /// A part of a segment, in reading order.
 #[derive(Debug, PartialEq, Eq)]
-pub enum SegmentPiece {
+pub enum SegmentPart {
     /// A sound record.
     Record(WalRecord),
     /// Bytes that are not a record, followed by a sound record.
@@ -89,14 +89,14 @@ impl SegmentReader {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn next_piece(&mut self) -> io::Result<Option<SegmentPiece>> {
+    pub fn next_part(&mut self) -> io::Result<Option<SegmentPart>> {
         let start = self.offset;
         if start >= self.size {
             return Ok(None);
         }
         if let Some(record) = self.record_at(start)? {
             self.offset = start + (RECORD_HEADER + record.payload.len()) as u64;
-            return Ok(Some(SegmentPiece::Record(record)));
+            return Ok(Some(SegmentPart::Record(record)));
         }
         if self.is_padding(start)? {
             self.padded = true;
@@ -107,12 +107,12 @@ impl SegmentReader {
         while let Some(found) = self.find_marker(from)? {
             if self.record_at(found)?.is_some() {
                 self.offset = found;
-                return Ok(Some(SegmentPiece::Damaged { offset: start, bytes: found - start }));
+                return Ok(Some(SegmentPart::Damaged { offset: start, bytes: found - start }));
             }
             from = found + 1;
         }
         self.offset = self.size;
-        Ok(Some(SegmentPiece::Tail { offset: start, bytes: self.size - start }))
+        Ok(Some(SegmentPart::Tail { offset: start, bytes: self.size - start }))
     }
 
     /// Returns the record at an offset. The salted header is checked first, so that a payload full

@@ -16,12 +16,12 @@ use std::{
 };
 
 use tidings_disk::{
-    Disk, ReadFile, SharedDisk, keep_durably,
+    Disk, ReadFile, SharedDisk, link_durably,
     paths::{Paths, segment_first},
 };
 
 use super::{
-    reader::{SegmentPiece, SegmentReader, read_header},
+    reader::{SegmentPart, SegmentReader, read_header},
     record::{HeaderPage, RECORDS_START, SegmentHeader, WalRecord},
     segments::{Sealed, limits},
     unreadable::{PatchedFile, UnreadableParts, first_unreadable, is_unreadable},
@@ -188,9 +188,9 @@ impl Replay {
         for segment in self.segments.iter().rev().filter(|segment| sequence <= segment.limit) {
             let Some(mut reader) = self.reader_of(segment)? else { continue };
             while let Some(piece) =
-                reader.next_piece().map_err(|error| reader.unread(&segment.path, error))?
+                reader.next_part().map_err(|error| reader.unread(&segment.path, error))?
             {
-                if matches!(piece, SegmentPiece::Record(record) if sequence <= record.sequence) {
+                if matches!(piece, SegmentPart::Record(record) if sequence <= record.sequence) {
                     return Ok(true);
                 }
             }
@@ -228,12 +228,12 @@ impl Replay {
             }
             let piece = match &mut self.reader {
                 Some(reader) => {
-                    reader.next_piece().map_err(|error| reader.unread(&segment.path, error))?
+                    reader.next_part().map_err(|error| reader.unread(&segment.path, error))?
                 }
                 None => None,
             };
             match piece {
-                Some(SegmentPiece::Record(record)) => {
+                Some(SegmentPart::Record(record)) => {
                     log_lost_records(&segment.path, self.gap.take(), Some(record.sequence - 1));
                     self.end.used = self.end.used.max(record.sequence);
                     if record.sequence <= segment.limit && record.sequence > self.end.last {
@@ -242,12 +242,12 @@ impl Replay {
                     }
                 }
                 // The bytes are the remains of a failed write, parts of which may be sound.
-                Some(SegmentPiece::Damaged { .. }) if self.end.last >= segment.limit => {}
-                Some(SegmentPiece::Damaged { offset, bytes }) => {
+                Some(SegmentPart::Damaged { .. }) if self.end.last >= segment.limit => {}
+                Some(SegmentPart::Damaged { offset, bytes }) => {
                     self.gap = Some((self.end.last, offset..offset + bytes));
                     self.damaged = true;
                 }
-                Some(SegmentPiece::Tail { offset, bytes }) => self.tail = Some((offset, bytes)),
+                Some(SegmentPart::Tail { offset, bytes }) => self.tail = Some((offset, bytes)),
                 None => self.end_segment()?,
             }
         }
@@ -302,7 +302,7 @@ impl Replay {
             self.end.last = segment.limit;
         }
         if (self.damaged || self.keeps_all) && cannot_be_read.is_none() {
-            match keep_durably(self.disk.as_ref(), &segment.path, &self.paths.quarantine()) {
+            match link_durably(self.disk.as_ref(), &segment.path, &self.paths.quarantine()) {
                 Ok(kept) => self.end.quarantined.push(kept),
                 // A full or failing disk must not keep the log closed.
                 Err(error) => tracing::error!(path = %segment.path.display(), %error,

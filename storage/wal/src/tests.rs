@@ -152,7 +152,7 @@ async fn concurrent_appends_share_syncs_and_are_published_in_order() {
 #[test]
 fn a_newest_segment_of_garbage_is_damage_and_one_that_was_being_created_is_not() {
     let header = SegmentHeader { first: 1, prior_end: 0, salt: 1, covered: [0; 2] }.encode();
-    let spoilt = |byte: usize, value: u8| {
+    let damaged = |byte: usize, value: u8| {
         // Both pages are damaged, so that no copy of the header is left.
         let mut bytes = header.clone();
         bytes[20] ^= 1;
@@ -166,10 +166,10 @@ fn a_newest_segment_of_garbage_is_damage_and_one_that_was_being_created_is_not()
         (vec![0; 8192], false),
         (header[..30].to_vec(), false),
         ([&[0; 4096], &header[..30]].concat(), false),
-        (spoilt(0, 0), false),
-        (spoilt(0, b'X'), true),
-        (spoilt(64, 1), true),
-        (spoilt(8191, 1), true),
+        (damaged(0, 0), false),
+        (damaged(0, b'X'), true),
+        (damaged(64, 1), true),
+        (damaged(8191, 1), true),
         (vec![0xf5; 1], true),
         (vec![0xaa; 4096], true),
         (vec![0xaa; 8192], true),

@@ -16,7 +16,7 @@ use tidings_proto::{
 };
 
 use super::{
-    reader::{SegmentPiece, SegmentReader, read_header},
+    reader::{SegmentPart, SegmentReader, read_header},
     record::{FORMAT, HeaderPage, SegmentHeader, WalRecord},
     segments::{Sealed, limits},
     unreadable::{PatchedFile, UnreadableParts, is_unreadable},
@@ -134,10 +134,10 @@ fn segment(
     let reader = disk.open(path).and_then(|file| SegmentReader::new(patched(file), header));
     let mut reader = reader.map_err(failed("read", path))?;
     let mut last = header.prior_end;
-    while let Some(piece) = reader.next_piece().map_err(failed("read", path))? {
+    while let Some(piece) = reader.next_part().map_err(failed("read", path))? {
         match piece {
-            SegmentPiece::Record(record) if record.sequence > limit => {}
-            SegmentPiece::Record(record) => {
+            SegmentPart::Record(record) if record.sequence > limit => {}
+            SegmentPart::Record(record) => {
                 findings.summary.records += 1;
                 if let Err(error) = decode(&record) {
                     let what = format!("record {} is no request: {error}", record.sequence);
@@ -145,11 +145,11 @@ fn segment(
                 }
                 last = last.max(record.sequence);
             }
-            SegmentPiece::Damaged { offset, bytes } if last < limit => {
+            SegmentPart::Damaged { offset, bytes } if last < limit => {
                 findings.add(Finding::at(path, offset, format!("{bytes} bytes are damaged")));
             }
             // The bytes are the remains of a failed write.
-            SegmentPiece::Damaged { .. } | SegmentPiece::Tail { .. } => {}
+            SegmentPart::Damaged { .. } | SegmentPart::Tail { .. } => {}
         }
     }
     // The header is read too, because a readable copy hides an unreadable one.
@@ -295,19 +295,19 @@ impl SegmentCheck {
     pub fn step(&mut self, bytes: u64) -> Result<u64, Finding> {
         let mut read = 0;
         while read < bytes {
-            let piece = self.reader.next_piece();
+            let piece = self.reader.next_part();
             let piece = piece.map_err(|error| Finding::new(&self.path, error.to_string()))?;
             match piece {
-                Some(SegmentPiece::Record(record)) => {
+                Some(SegmentPart::Record(record)) => {
                     self.last = record.sequence;
                     read += record.payload.len() as u64;
                 }
-                Some(SegmentPiece::Damaged { offset, bytes }) if self.last < self.expected => {
+                Some(SegmentPart::Damaged { offset, bytes }) if self.last < self.expected => {
                     let what = format!("{bytes} bytes are damaged");
                     return Err(Finding::at(&self.path, offset, what));
                 }
                 // The bytes are the remains of a failed write, unless records are missing.
-                Some(SegmentPiece::Damaged { .. } | SegmentPiece::Tail { .. }) => {}
+                Some(SegmentPart::Damaged { .. } | SegmentPart::Tail { .. }) => {}
                 None if self.last < self.expected => {
                     let (from, to) = (self.last + 1, self.expected);
                     let what = format!("records {from} to {to} are damaged");

@@ -55,7 +55,7 @@ macro_rules! column_readers {
         impl $rows {
             $($($($(
                 #[doc = concat!("Returns the column `", stringify!($name), "`: ", $meaning, ".")]
-                #[doc = concat!("Needs `Detail::", stringify!($detail), "`.")]
+                #[doc = concat!("Needs `Projection::", stringify!($detail), "`.")]
                 #[must_use]
                 #[inline]
                 pub fn $name(

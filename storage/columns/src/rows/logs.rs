@@ -122,20 +122,20 @@ impl LogRows {
         self.readers.content_hash.unsigned(row)
     }
 
-    /// Returns its attributes. Needs `Detail::Attributes`.
+    /// Returns its attributes. Needs `Projection::Attributes`.
     #[must_use]
     pub fn attributes(&self, row: usize) -> Vec<KeyValue> {
         self.readers.attributes.as_ref().map_or_else(Vec::new, |attributes| attributes.get(row))
     }
 
-    /// Works like [`super::SpanRows::each_scalar`]. Needs `Detail::Attributes`.
+    /// Works like [`super::SpanRows::each_scalar`]. Needs `Projection::Attributes`.
     pub fn each_scalar<'a>(&'a self, row: usize, visit: impl FnMut(&'a str, Scalar<'a>)) {
         if let Some(attributes) = &self.readers.attributes {
             attributes.each_scalar(row, visit);
         }
     }
 
-    /// Returns the record as it was sent. Needs `Detail::Full`.
+    /// Returns the record as it was sent. Needs `Projection::Full`.
     #[must_use]
     pub fn log_record(&self, row: usize) -> LogRecord {
         LogRecord {
@@ -158,38 +158,39 @@ impl LogRows {
     }
 
     /// Returns the stored text of the resource. Equal resources have equal texts. Needs
-    /// `Detail::Resources`.
+    /// `Projection::Resources`.
     #[must_use]
     #[inline]
     pub fn resource_key(&self, row: usize) -> &str {
         self.sender.resource_key(row)
     }
 
-    /// Returns the resource that sent it. Needs `Detail::Resources`.
+    /// Returns the resource that sent it. Needs `Projection::Resources`.
     #[must_use]
     pub fn resource(&self, row: usize) -> Option<Resource> {
         self.sender.resource(row)
     }
 
-    /// Returns the schema URL of the resource. Needs `Detail::Full`.
+    /// Returns the schema URL of the resource. Needs `Projection::Full`.
     #[must_use]
     pub fn resource_schema_url(&self, row: usize) -> &str {
         self.sender.resource_schema_url(row)
     }
 
-    /// Returns the stored text of the scope. Equal scopes have equal texts. Needs `Detail::Full`.
+    /// Returns the stored text of the scope. Equal scopes have equal texts. Needs
+    /// `Projection::Full`.
     #[must_use]
     pub fn scope_key(&self, row: usize) -> &str {
         self.sender.scope_key(row)
     }
 
-    /// Returns the instrumentation scope. Needs `Detail::Full`.
+    /// Returns the instrumentation scope. Needs `Projection::Full`.
     #[must_use]
     pub fn scope(&self, row: usize) -> Option<InstrumentationScope> {
         self.sender.scope(row)
     }
 
-    /// Returns the schema URL of the scope's records. Needs `Detail::Full`.
+    /// Returns the schema URL of the scope's records. Needs `Projection::Full`.
     #[must_use]
     pub fn scope_schema_url(&self, row: usize) -> &str {
         self.sender.scope_schema_url(row)

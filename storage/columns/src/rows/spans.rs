@@ -195,40 +195,40 @@ impl SpanRows {
         self.readers.content_hash.unsigned(row)
     }
 
-    /// Returns its attributes. Needs `Detail::Attributes`.
+    /// Returns its attributes. Needs `Projection::Attributes`.
     #[must_use]
     pub fn attributes(&self, row: usize) -> Vec<KeyValue> {
         self.readers.attributes.as_ref().map_or_else(Vec::new, |attributes| attributes.get(row))
     }
 
     /// Returns its first attribute with this key as text, if that is a scalar, without copying the
-    /// others. Needs `Detail::Attributes`.
+    /// others. Needs `Projection::Attributes`.
     #[must_use]
     pub fn attribute_text(&self, row: usize, key: &str) -> Option<Cow<'_, str>> {
         self.readers.attributes.as_ref()?.text_of(row, key)
     }
 
     /// Calls `visit` for each of its attributes whose value is a scalar, in the order they were
-    /// sent, without copying them. Needs `Detail::Attributes`.
+    /// sent, without copying them. Needs `Projection::Attributes`.
     pub fn each_scalar<'a>(&'a self, row: usize, visit: impl FnMut(&'a str, Scalar<'a>)) {
         if let Some(attributes) = &self.readers.attributes {
             attributes.each_scalar(row, visit);
         }
     }
 
-    /// Returns its events. Needs `Detail::Events` or `Detail::Full`.
+    /// Returns its events. Needs `Projection::Events` or `Projection::Full`.
     #[must_use]
     pub fn events(&self, row: usize) -> Vec<Event> {
         self.readers.events.as_ref().map_or_else(Vec::new, |events| events.get(row))
     }
 
-    /// Returns its links. Needs `Detail::Full`.
+    /// Returns its links. Needs `Projection::Full`.
     #[must_use]
     pub fn links(&self, row: usize) -> Vec<Link> {
         self.readers.links.as_ref().map_or_else(Vec::new, |links| links.get(row))
     }
 
-    /// Returns the span as it was sent. Needs `Detail::Full`.
+    /// Returns the span as it was sent. Needs `Projection::Full`.
     #[must_use]
     pub fn span(&self, row: usize) -> Span {
         Span {
@@ -270,7 +270,7 @@ impl SpanRows {
     }
 
     /// Returns the dictionary code of its resource. Rows with equal codes have equal resources.
-    /// Needs `Detail::Resources`.
+    /// Needs `Projection::Resources`.
     #[must_use]
     #[inline]
     pub fn resource_number(&self, row: usize) -> Option<usize> {
@@ -278,38 +278,39 @@ impl SpanRows {
     }
 
     /// Returns the stored text of the resource. Equal resources have equal texts. Needs
-    /// `Detail::Resources`.
+    /// `Projection::Resources`.
     #[must_use]
     #[inline]
     pub fn resource_key(&self, row: usize) -> &str {
         self.sender.resource_key(row)
     }
 
-    /// Returns the resource that sent it. Needs `Detail::Resources`.
+    /// Returns the resource that sent it. Needs `Projection::Resources`.
     #[must_use]
     pub fn resource(&self, row: usize) -> Option<Resource> {
         self.sender.resource(row)
     }
 
-    /// Returns the schema URL of the resource. Needs `Detail::Full`.
+    /// Returns the schema URL of the resource. Needs `Projection::Full`.
     #[must_use]
     pub fn resource_schema_url(&self, row: usize) -> &str {
         self.sender.resource_schema_url(row)
     }
 
-    /// Returns the stored text of the scope. Equal scopes have equal texts. Needs `Detail::Full`.
+    /// Returns the stored text of the scope. Equal scopes have equal texts. Needs
+    /// `Projection::Full`.
     #[must_use]
     pub fn scope_key(&self, row: usize) -> &str {
         self.sender.scope_key(row)
     }
 
-    /// Returns the instrumentation scope. Needs `Detail::Full`.
+    /// Returns the instrumentation scope. Needs `Projection::Full`.
     #[must_use]
     pub fn scope(&self, row: usize) -> Option<InstrumentationScope> {
         self.sender.scope(row)
     }
 
-    /// Returns the schema URL of the scope's records. Needs `Detail::Full`.
+    /// Returns the schema URL of the scope's records. Needs `Projection::Full`.
     #[must_use]
     pub fn scope_schema_url(&self, row: usize) -> &str {
         self.sender.scope_schema_url(row)

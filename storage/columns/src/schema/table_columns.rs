@@ -9,7 +9,7 @@
 //! sender, which both tables have and `conversion::sender` builds. The order is that of the table.
 
 use super::{ColumnKind, ColumnSpec, PROMOTED, column};
-use crate::Detail;
+use crate::Projection;
 
 /// Passes the columns of spans to the macro `$generate`, behind the names in parentheses.
 macro_rules! span_columns {
@@ -130,17 +130,17 @@ pub(crate) use span_columns;
 
 /// Returns the column of the service.
 pub(super) fn service() -> Vec<ColumnSpec> {
-    vec![word("service", "`service.name`, empty when not said").carried_from(Detail::Facts)]
+    vec![word("service", "`service.name`, empty when not said").carried_from(Projection::Facts)]
 }
 
 /// Returns the columns of resource and scope, and those of promoted resource attributes.
 pub(super) fn origin() -> Vec<ColumnSpec> {
     let message = "see *Resource and scope*; null when absent";
     let mut columns = vec![
-        word("resource", message).nullable().carried_from(Detail::Resources),
-        word("resource_schema_url", "as in OTLP").carried_from(Detail::Full),
-        word("scope", message).nullable().carried_from(Detail::Full),
-        word("scope_schema_url", "as in OTLP").carried_from(Detail::Full),
+        word("resource", message).nullable().carried_from(Projection::Resources),
+        word("resource_schema_url", "as in OTLP").carried_from(Projection::Full),
+        word("scope", message).nullable().carried_from(Projection::Full),
+        word("scope_schema_url", "as in OTLP").carried_from(Projection::Full),
     ];
     columns.extend(PROMOTED.iter().map(|(name, _, meaning)| word(name, meaning).nullable()));
     columns

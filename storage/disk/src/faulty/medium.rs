@@ -46,7 +46,7 @@ pub(super) struct DiskState {
     pub(super) is_unmeasured: bool,
     pub(super) capacity: Option<u64>,
     /// Bytes of files that cannot be read.
-    pub(super) spoilt: Vec<(PathBuf, Range<u64>)>,
+    pub(super) unreadable: Vec<(PathBuf, Range<u64>)>,
     pub(super) bug: Option<PlantedBug>,
     pub(super) mistake: Option<Mistake>,
     /// True while the simulated process is dead: operations have no effect.
@@ -77,7 +77,7 @@ impl DiskState {
     }
 
     /// Returns the free capacity in bytes.
-    pub(super) fn room(&self) -> u64 {
+    pub(super) fn free_capacity(&self) -> u64 {
         let Some(capacity) = self.capacity else { return u64::MAX };
         let inodes: BTreeSet<_> = self.names.values().collect();
         let used = inodes.iter().map(|inode| self.inodes[*inode].written.len() as u64).sum();
@@ -85,7 +85,7 @@ impl DiskState {
     }
 
     pub(super) fn free(&self) -> u64 {
-        self.free.unwrap_or_else(|| self.room())
+        self.free.unwrap_or_else(|| self.free_capacity())
     }
 
     pub(super) fn add_file(&mut self, path: &Path) -> Inode {
@@ -126,7 +126,7 @@ impl DiskState {
         self.inodes.retain(|inode, _| after.values().any(|kept| kept == inode));
         let seed = dice.roll(u64::MAX);
         for (inode, content) in &mut self.inodes {
-            tear(content, &mut Dice(seed ^ (inode << 32)));
+            tear_unsynced(content, &mut Dice(seed ^ (inode << 32)));
         }
         for path in self.names.keys() {
             let _ = fs::remove_file(path);
@@ -189,7 +189,7 @@ impl DiskState {
     /// Writes as many bytes as fit, and returns their number. When bytes are overwritten, the
     /// unchanged ones before the first change stay durable.
     pub(super) fn write(&mut self, inode: Inode, offset: u64, bytes: &[u8]) -> usize {
-        let room = usize::try_from(self.room()).unwrap_or(usize::MAX);
+        let room = usize::try_from(self.free_capacity()).unwrap_or(usize::MAX);
         let offset = usize::try_from(offset).unwrap();
         let content = self.inodes.entry(inode).or_default();
         let old = content.written.split_off(offset);
@@ -204,7 +204,7 @@ impl DiskState {
 }
 
 /// Cuts the un-synced bytes at a random point and zeroes some of their sectors.
-fn tear(content: &mut Content, dice: &mut Dice) {
+fn tear_unsynced(content: &mut Content, dice: &mut Dice) {
     let (durable, written) = (content.durable, content.written.len());
     let reachable = content.lost_from.unwrap_or(written);
     let torn = durable + usize::try_from(dice.roll((written - durable) as u64 + 1)).unwrap();

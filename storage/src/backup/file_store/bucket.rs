@@ -281,5 +281,5 @@ impl ReadFile for ObjectFile {
 /// Returns true if the error means wrong configuration of the store, not a failed request.
 pub(in crate::backup) fn is_setup(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-    inner.is_some_and(crate::table_store::is_lasting)
+    inner.is_some_and(crate::table_store::is_permanent)
 }

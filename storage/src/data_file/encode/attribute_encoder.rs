@@ -191,7 +191,7 @@ impl Leaf {
             let pushed = self.pages.values.push(&column.source, column.valid.as_ref(), span(taken));
             if let Err(DictionaryFull) = pushed {
                 self.end_page(room)?;
-                self.pages.give_up_dictionary(&mut room.codec)?;
+                self.pages.abandon_dictionary(&mut room.codec)?;
                 continue;
             }
             let before = self.definitions.len();

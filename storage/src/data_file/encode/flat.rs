@@ -104,7 +104,7 @@ impl FlatEncoder {
                 self.pages.values.push(&source, valid, begin..begin + taken)
             {
                 self.end_page(codec)?;
-                self.pages.give_up_dictionary(codec)?;
+                self.pages.abandon_dictionary(codec)?;
                 continue;
             }
             if self.is_nullable {

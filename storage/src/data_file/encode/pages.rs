@@ -71,7 +71,7 @@ impl Pages {
     }
 
     /// Abandons the dictionary: later values are plain. Called between two pages only.
-    pub(super) fn give_up_dictionary(&mut self, codec: &mut Codec) -> Result<()> {
+    pub(super) fn abandon_dictionary(&mut self, codec: &mut Codec) -> Result<()> {
         let Some(dictionary) = self.values.take_dictionary() else { return Ok(()) };
         if self.chunk.has_pages() {
             self.chunk.push_dictionary(codec, dictionary.page(), dictionary.len())?;
@@ -87,7 +87,7 @@ impl Pages {
         row_group: &mut SerializedRowGroupWriter<'_, W>,
         codec: &mut Codec,
     ) -> Result<()> {
-        self.give_up_dictionary(codec)?;
+        self.abandon_dictionary(codec)?;
         if let Some(mut dictionary) = self.dictionary.take() {
             dictionary.clear();
             self.values.set_dictionary(dictionary);

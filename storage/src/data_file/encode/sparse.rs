@@ -96,7 +96,7 @@ impl SparseEncoder {
             let values = taken.iter().map(|taken| taken.entry);
             if let Err(DictionaryFull) = self.pages.values.push_each(source, values) {
                 self.end_page(codec)?;
-                self.pages.give_up_dictionary(codec)?;
+                self.pages.abandon_dictionary(codec)?;
                 continue;
             }
             let first = self.definitions.len();
@@ -161,8 +161,8 @@ impl SparseEncoder {
             return Ok(());
         }
         if self.has_idle_dictionary() {
-            self.pages.values.spell_out();
-            self.pages.give_up_dictionary(codec)?;
+            self.pages.values.decode_codes();
+            self.pages.abandon_dictionary(codec)?;
         }
         self.page.clear();
         levels::encode_page(&self.definitions, 1, &mut self.page);

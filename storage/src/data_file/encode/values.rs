@@ -254,7 +254,7 @@ impl PageValues {
     }
 
     /// Replaces the codes of the page by plain values. The dictionary is kept.
-    pub(super) fn spell_out(&mut self) {
+    pub(super) fn decode_codes(&mut self) {
         let Some(dictionary) = &self.dictionary else { return };
         for code in self.codes.drain(..) {
             let value = dictionary.value(code as usize);

@@ -10,7 +10,7 @@ use arrow_array::StringArray;
 
 /// Codes of the texts of several dictionaries.
 #[derive(Debug)]
-pub(super) struct Codes<'a> {
+pub(super) struct DictionaryCodes<'a> {
     /// Number of each text of the concatenated dictionaries, if it was used before.
     known: Vec<Option<u32>>,
     numbers: HashMap<&'a str, u32, RandomState>,
@@ -22,7 +22,7 @@ pub(super) struct Codes<'a> {
     met: Vec<u32>,
 }
 
-impl<'a> Codes<'a> {
+impl<'a> DictionaryCodes<'a> {
     /// Creates codes for dictionaries with `texts` texts in total.
     pub(super) fn new(texts: usize) -> Self {
         Self {
@@ -43,7 +43,7 @@ impl<'a> Codes<'a> {
         };
         match self.codes[number as usize] {
             Some(code) => code,
-            None => self.meet(number),
+            None => self.assign_code(number),
         }
     }
 
@@ -60,7 +60,7 @@ impl<'a> Codes<'a> {
     }
 
     #[cold]
-    fn meet(&mut self, number: u32) -> i32 {
+    fn assign_code(&mut self, number: u32) -> i32 {
         let code = i32::try_from(self.met.len()).unwrap_or(i32::MAX);
         self.met.push(number);
         self.codes[number as usize] = Some(code);

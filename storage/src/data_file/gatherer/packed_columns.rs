@@ -13,12 +13,12 @@ use arrow_buffer::{ArrowNativeType, Buffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType};
 use tidings_columns::schema;
 
-use super::{BatchRows, codes::Codes};
+use super::{BatchRows, codes::DictionaryCodes};
 
 /// Attribute column of several batches.
 pub(super) struct PackedGatherer<'a> {
     parts: Vec<PackedBatch<'a>>,
-    keys: Codes<'a>,
+    keys: DictionaryCodes<'a>,
 }
 
 /// Attribute column of one batch.
@@ -46,7 +46,7 @@ impl<'a> PackedGatherer<'a> {
             first_key += part.keys.len();
             parts.push(part);
         }
-        Ok(Self { parts, keys: Codes::new(first_key) })
+        Ok(Self { parts, keys: DictionaryCodes::new(first_key) })
     }
 
     /// Returns the attributes of these rows.

@@ -11,7 +11,7 @@ use arrow_array::{
 use arrow_buffer::{ArrowNativeType, BooleanBuffer, NullBuffer};
 use arrow_schema::ArrowError;
 
-use super::codes::Codes;
+use super::codes::DictionaryCodes;
 
 /// The code of a row without a word.
 const NONE: i32 = -1;
@@ -19,7 +19,7 @@ const NONE: i32 = -1;
 /// Word column of several batches.
 pub(super) struct WordGatherer<'a> {
     parts: Vec<WordBatch<'a>>,
-    codes: Codes<'a>,
+    codes: DictionaryCodes<'a>,
 }
 
 /// Word column of one batch.
@@ -39,7 +39,7 @@ enum PartWords<'a> {
 }
 
 /// Single value of all rows: a word or null.
-type Only<'a> = Option<&'a str>;
+type ConstantWord<'a> = Option<&'a str>;
 
 impl<'a> WordGatherer<'a> {
     pub(super) fn new(arrays: impl Iterator<Item = &'a dyn Array>) -> Result<Self, ArrowError> {
@@ -55,7 +55,7 @@ impl<'a> WordGatherer<'a> {
             });
             first += texts.len();
         }
-        Ok(Self { parts, codes: Codes::new(first) })
+        Ok(Self { parts, codes: DictionaryCodes::new(first) })
     }
 
     /// Returns one row with the value of all rows of all batches, if that is the same.
@@ -107,7 +107,7 @@ fn word(codes: &Int32Array, row: usize) -> Option<usize> {
 }
 
 /// Returns the value that all rows share, if there is one.
-fn only<'a>(parts: &[WordBatch<'a>]) -> Option<Only<'a>> {
+fn only<'a>(parts: &[WordBatch<'a>]) -> Option<ConstantWord<'a>> {
     let mut of_parts = parts.iter().map(|part| match part.words {
         PartWords::None => Some(None),
         PartWords::Same(word) => Some(Some(part.texts.value(word))),

@@ -45,7 +45,7 @@ fn files(folder: &TempDir, signal: Signal, chunks: &[Arc<Chunk>]) -> Vec<Arc<Dat
 fn slotted(folder: &TempDir, chunk: &Chunk) -> Vec<Arc<DataFile>> {
     let batches = [chunk.batch().clone()];
     let traces = order::traces(&batches[0]).unwrap();
-    let mut placed = order::place_spans(&batches[0], &traces, NOW).unwrap();
+    let mut placed = order::order_spans(&batches[0], &traces, NOW).unwrap();
     let mut places = vec![(0, 0); placed.len()];
     for (trace, run) in traces.runs.iter().enumerate() {
         let times = placed.iter().filter(|placed| traces.rows[run.clone()].contains(&placed.row));
@@ -82,19 +82,19 @@ fn merged(signal: Signal, files: &[Arc<DataFile>]) -> Vec<RecordBatch> {
 }
 
 /// Fields of a span in the file: trace, start, id and hash.
-type Told = (Vec<u8>, u64, Vec<u8>, u64);
+type WrittenSpan = (Vec<u8>, u64, Vec<u8>, u64);
 
-fn told(batches: &[RecordBatch]) -> Vec<Told> {
-    let mut told = Vec::new();
+fn written_rows(batches: &[RecordBatch]) -> Vec<WrittenSpan> {
+    let mut written_rows = Vec::new();
     for batch in batches {
         let rows = SpanRows::from_batch(batch).unwrap();
         for row in 0..rows.len() {
             let span = rows.span(row);
             let hash = rows.content_hash(row);
-            told.push((span.trace_id, span.start_time_unix_nano, span.span_id, hash));
+            written_rows.push((span.trace_id, span.start_time_unix_nano, span.span_id, hash));
         }
     }
-    told
+    written_rows
 }
 
 /// Returns a span under one that was made before, if any. Some spans are sent twice.
@@ -147,8 +147,8 @@ fn merged_files_are_as_if_all_rows_had_been_flushed_together() {
         let together = files(&folder, Signal::Spans, &chunks);
         assert_eq!(together.len(), 1, "seed {seed}");
         let batches = merged(Signal::Spans, &inputs);
-        let mut found = told(&batches);
-        let mut expected = told(&merged(Signal::Spans, &together));
+        let mut found = written_rows(&batches);
+        let mut expected = written_rows(&merged(Signal::Spans, &together));
         check_order(&found, seed, seed % 3 == 0);
         // Rows with the same trace and start have no defined order.
         found.sort_unstable();
@@ -162,7 +162,7 @@ fn merged_files_are_as_if_all_rows_had_been_flushed_together() {
 
 /// Checks that each trace is one run ordered by start. Runs must follow their earliest starts if
 /// the input files did.
-fn check_order(rows: &[Told], seed: u64, in_order: bool) {
+fn check_order(rows: &[WrittenSpan], seed: u64, in_order: bool) {
     let mut seen = HashSet::new();
     let mut last = (0, Vec::new());
     for run in rows.chunk_by(|one, other| one.0 == other.0) {
@@ -226,18 +226,18 @@ fn merged_logs_are_in_the_order_of_a_flush() {
             .iter()
             .flat_map(|chunk| files(&folder, Signal::Logs, std::slice::from_ref(chunk)))
             .collect();
-        let told = |batches: &[RecordBatch]| {
+        let written_rows = |batches: &[RecordBatch]| {
             let rows = batches.iter().flat_map(|batch| {
                 let rows = LogRows::from_batch(batch).unwrap();
                 (0..rows.len()).map(|row| rows.log_record(row)).collect::<Vec<_>>()
             });
             rows.map(|record| (record.time_unix_nano, record.severity_number)).collect::<Vec<_>>()
         };
-        let found = told(&merged(Signal::Logs, &inputs));
+        let found = written_rows(&merged(Signal::Logs, &inputs));
         let encoded = encode_logs(&chunks, NOW).unwrap();
         assert_eq!(encoded.len(), 1);
         let together = files(&folder, Signal::Logs, &chunks);
-        assert_eq!(found, told(&merged(Signal::Logs, &together)), "seed {seed}");
+        assert_eq!(found, written_rows(&merged(Signal::Logs, &together)), "seed {seed}");
         assert!(found.is_sorted_by_key(|row| row.0), "seed {seed}");
     }
 }

@@ -15,7 +15,7 @@ use tidings_proto::{Signal, TraceId, UnixNanos};
 use super::source::MergeFile;
 use crate::{
     StorageError,
-    data_file::{order::whole_id, sections::Portion},
+    data_file::{order::padded_trace_id, sections::Portion},
 };
 
 /// Consecutive rows of one trace in a file.
@@ -68,7 +68,7 @@ fn runs(file: &MergeFile, portion: Portion) -> Result<Vec<TraceRun>, StorageErro
         let ids = OptionalColumn::<BinaryArray>::from_batch(&batch, "trace_id")?;
         let starts = OptionalColumn::<Int64Array>::from_batch(&batch, Signal::Spans.time_column())?;
         for row in 0..batch.num_rows() {
-            let trace = whole_id(ids.bytes(row).unwrap_or_default());
+            let trace = padded_trace_id(ids.bytes(row).unwrap_or_default());
             let begin = begin_or_unknown(starts.time(row));
             match runs.last_mut() {
                 Some(run) if run.trace == trace => {

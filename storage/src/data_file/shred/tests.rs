@@ -30,7 +30,7 @@ use tidings_proto::{
 
 use super::{AttributeCounts, COLUMNS_MAX, ColumnMinimum, LISTED};
 use crate::{
-    AttributeFilter, Detail, LogFilter, Scan, Snapshot, SpanFilter, StorageError,
+    AttributeFilter, LogFilter, Projection, Scan, Snapshot, SpanFilter, StorageError,
     data_file::{
         Choice, EncodedFile, FileWriter, Merge, MergeLimits, attributes::FileAttributes,
         encode_small, index_of,
@@ -138,7 +138,7 @@ fn flushed(folder: &TempDir, signal: Signal, chunk: &Arc<Chunk>) -> Vec<Arc<Data
 /// Returns the matching spans of files or of memory, encoded.
 fn found(view: TableView, filter: &SpanFilter) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
-    let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
+    let scan = Scan { detail: Projection::Full, rows_max: u64::MAX };
     Snapshot::new(view, TableView::default())
         .scan_spans(filter, scan, &mut |rows| {
             found.extend((0..rows.len()).map(|row| rows.span(row).encode_to_vec()));
@@ -151,7 +151,7 @@ fn found(view: TableView, filter: &SpanFilter) -> Vec<Vec<u8>> {
 
 fn found_logs(view: TableView, filter: &LogFilter) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
-    let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
+    let scan = Scan { detail: Projection::Full, rows_max: u64::MAX };
     Snapshot::new(TableView::default(), view)
         .scan_logs(filter, scan, &mut |rows| {
             found.extend((0..rows.len()).map(|row| rows.log_record(row).encode_to_vec()));

@@ -43,7 +43,7 @@ pub(crate) struct ExceptionBuilder {
 
 impl ExceptionBuilder {
     /// Returns a builder that makes no list.
-    pub(crate) fn nothing() -> Self {
+    pub(crate) fn disabled() -> Self {
         Self { is_full: true, ..Self::default() }
     }
 
@@ -57,7 +57,7 @@ impl ExceptionBuilder {
         let last = self.rows;
         self.add(batch, first..last, |_, _| true)?;
         if self.is_full {
-            *self = Self::nothing();
+            *self = Self::disabled();
         }
         Ok(())
     }
@@ -151,7 +151,7 @@ impl ExceptionBuilder {
     /// Returns the bytes of the section and of its pages, which start at this offset of the file.
     pub(crate) fn finish(self, offset: u64) -> (Vec<u8>, Vec<u8>) {
         if self.is_full {
-            exception_section::nothing()
+            exception_section::empty_section()
         } else {
             exception_section::encode(&self.list, offset)
         }

@@ -5,7 +5,7 @@ use tidings_proto::UnixNanos;
 use super::{ExceptionKey, List, ListedException, stack::RULE};
 use crate::{
     index_bytes::{Fetch, Reader as Bytes, push_varint},
-    rollup::cells::{seal, unsealed},
+    rollup::rollup_encoding::{seal, unsealed},
 };
 
 /// Number of exceptions in a page.
@@ -37,7 +37,7 @@ pub(crate) struct Listing {
 }
 
 /// Returns the section of a file without a list.
-pub(crate) fn nothing() -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn empty_section() -> (Vec<u8>, Vec<u8>) {
     let mut section = Vec::new();
     push_varint(&mut section, UNLISTED);
     (section, Vec::new())

@@ -13,9 +13,8 @@ use tidings_proto::{
 };
 
 use super::{
-    GraphCall, GraphKey, GraphPart, GraphSpan, encoded,
+    GraphCall, GraphKey, GraphPart, GraphSpan, empty_section, encoded,
     key::{LIMITS, NameTable, NumberedPeer, counted},
-    nothing,
     peers::{BorrowedPeer, KEYS},
     trace_calls::each_graph_call,
 };
@@ -23,10 +22,10 @@ use crate::{
     Scalar, SpanRows,
     rollup::{
         HOUR,
-        cells::extend_uncounted_rows,
         file_aggregate::{FileAggregate, GroupNumber},
         limit,
         number_cache::NumberCache,
+        rollup_encoding::extend_uncounted_rows,
     },
 };
 
@@ -79,8 +78,8 @@ pub(crate) struct GraphBuilder {
 
 impl GraphBuilder {
     /// Returns a builder that makes no rollups.
-    pub(crate) fn nothing() -> Self {
-        Self { file_aggregate: FileAggregate::nothing(), ..Self::default() }
+    pub(crate) fn disabled() -> Self {
+        Self { file_aggregate: FileAggregate::disabled(), ..Self::default() }
     }
 
     /// Adds the next rows of the file. `rows` are those of the batch.
@@ -172,7 +171,7 @@ impl GraphBuilder {
         self.finish_trace();
         let left_out: u64 = self.left_out.iter().map(|run| run.end - run.start).sum();
         if self.file_aggregate.is_full() || left_out.saturating_mul(LEFT_OUT_PART) > self.rows {
-            return nothing(offset);
+            return empty_section(offset);
         }
         let rows = usize::try_from(self.rows).unwrap_or(usize::MAX);
         let (cells, pages) = self.file_aggregate.finish(rows, LIMITS, offset);

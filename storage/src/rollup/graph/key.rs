@@ -14,10 +14,10 @@ use super::{GraphCall, GraphPart, GraphSpan, peers::BorrowedPeer};
 use crate::{
     Call,
     rollup::{
-        cells::{LevelLimits, RawKey},
         file_aggregate::GroupNumber,
         number_cache::{SlotHash, joined},
         query_totals::{QueryTotals, UNASKED},
+        rollup_encoding::{LevelLimits, RawKey},
     },
 };
 

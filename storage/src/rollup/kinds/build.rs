@@ -12,9 +12,9 @@ use crate::{
     SpanRows,
     rollup::{
         HOUR, LEVELS,
-        cells::{LevelLimits, extend_uncounted_rows},
         file_aggregate::FileAggregate,
         latency::bucket,
+        rollup_encoding::{LevelLimits, extend_uncounted_rows},
     },
 };
 
@@ -67,8 +67,8 @@ pub(crate) struct KindBuilder {
 
 impl KindBuilder {
     /// Returns a builder that makes no rollups.
-    pub(crate) fn nothing() -> Self {
-        Self { file_aggregate: FileAggregate::nothing(), ..Self::default() }
+    pub(crate) fn disabled() -> Self {
+        Self { file_aggregate: FileAggregate::disabled(), ..Self::default() }
     }
 
     /// Adds the next rows of the file.
@@ -131,7 +131,7 @@ impl KindBuilder {
     pub(crate) fn finish(mut self, runs: &[(u64, Range<u64>)], offset: u64) -> (Vec<u8>, Vec<u8>) {
         self.finish_trace();
         if self.file_aggregate.is_full() || runs.len() != self.traces.len() {
-            return kind_section::nothing(offset);
+            return kind_section::empty_section(offset);
         }
         // The section covers the most frequent hour. Traces of other hours come from wrong clocks.
         let mut hours: HashMap<u64, u64> = HashMap::new();
@@ -147,7 +147,7 @@ impl KindBuilder {
         }
         let left_out_rows: u64 = left_out.iter().map(|rows| rows.end - rows.start).sum();
         if left_out_rows.saturating_mul(LEFT_OUT_PART) > self.rows as u64 {
-            return kind_section::nothing(offset);
+            return kind_section::empty_section(offset);
         }
         let mut sorted: Vec<(u64, Summary)> =
             runs.iter().zip(&self.traces).map(|((hash, _), of)| (*hash, of.summary)).collect();

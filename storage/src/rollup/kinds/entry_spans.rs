@@ -15,9 +15,9 @@ use crate::{
     index_bytes::trace_hash,
     rollup::{
         SILENCE,
-        cells::{GroupNames, GroupTable, RawKey},
         file_aggregate::GroupNumber,
         query_totals::QueryTotals,
+        rollup_encoding::{GroupNames, GroupTable, RawKey},
     },
 };
 
@@ -44,7 +44,7 @@ impl<'a> KindKey<'a> {
 /// Returns the position of a trace in a pseudo-random order. Traces whose ids end with the same 8
 /// bytes share a position.
 #[must_use]
-pub fn transaction_place(trace_id: TraceId) -> u64 {
+pub fn transaction_position(trace_id: TraceId) -> u64 {
     trace_hash(trace_id.low64())
 }
 
@@ -293,7 +293,7 @@ impl Transactions {
     }
 
     /// Drops the names of kinds without transactions.
-    pub fn forget_names(&mut self) {
+    pub fn drop_unused_names(&mut self) {
         let (names, mut groups) = (self.groups.names(), GroupTable::default());
         for part in self.pool.traces.values_mut().flatten() {
             if let Some(key) = names.raw(part.entry.kind) {
@@ -311,7 +311,7 @@ impl Transactions {
         let mut counts: HashMap<GroupNumber, u64> = HashMap::new();
         self.pool.entries().for_each(|of| *counts.entry(of.kind).or_default() += 1);
         counts.retain(|kind, _| {
-            names.raw(*kind).is_some_and(|key| bounds.asks(KindKey::decode(key)))
+            names.raw(*kind).is_some_and(|key| bounds.includes(KindKey::decode(key)))
         });
         let kind_count = counts.len() as u64;
         let mut totals = QueryTotals::between(bounds.times());
@@ -338,7 +338,7 @@ impl Transactions {
     }
 
     /// Drops the transactions that did not begin in a wanted range.
-    pub fn retain_begun(&mut self, is_in: impl Fn(UnixNanos) -> bool) {
+    pub fn retain_started_in(&mut self, is_in: impl Fn(UnixNanos) -> bool) {
         self.pool.traces.retain(|_, parts| {
             parts.retain(|part| is_in(part.entry.call.exemplar.start_unix_nano));
             !parts.is_empty()
@@ -356,7 +356,7 @@ impl Transactions {
         }
     }
 
-    /// Returns the sample of each wanted kind, ordered by [`transaction_place`].
+    /// Returns the sample of each wanted kind, ordered by [`transaction_position`].
     #[must_use]
     pub fn sample(&self, wanted: &[SampleSpec]) -> Vec<Vec<TraceId>> {
         let names = self.groups.names();
@@ -388,7 +388,7 @@ impl Samples {
         });
         let exemplar = entry.call.exemplar;
         for number in numbers.iter().filter(|of| wanted[**of].least <= exemplar.duration_nano) {
-            let place = transaction_place(exemplar.trace_id);
+            let place = transaction_position(exemplar.trace_id);
             self.of[*number].push((place, exemplar.trace_id));
         }
     }

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::HashMap};
 use super::KindKey;
 use crate::{
     Calls,
-    rollup::{cells::GroupNames, file_aggregate::GroupNumber, query_totals::QueryTotals},
+    rollup::{file_aggregate::GroupNumber, query_totals::QueryTotals, rollup_encoding::GroupNames},
 };
 
 /// Transactions aggregated by kind and time range.

@@ -6,8 +6,8 @@ use std::ops::Range;
 use crate::{
     index_bytes::{Fetch, Reader as Bytes, push_varint},
     rollup::{
-        cells::{Directory, push_uncounted_rows, seal, take_uncounted_rows, unsealed},
         file_aggregate::GroupNumber,
+        rollup_encoding::{Directory, push_uncounted_rows, seal, take_uncounted_rows, unsealed},
     },
 };
 
@@ -19,13 +19,13 @@ const CRC_BYTES: u64 = 4;
 const MINUTE_BITS: u32 = 6;
 const BUCKET_BITS: u32 = 12;
 const FAILED_BITS: u32 = 1;
-/// Kind of a trace that no cell counts.
+/// Kind of a trace that no rollup bucket counts.
 const NO_KIND: u64 = 0;
 
 /// Summary of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Summary {
-    /// Number of the trace's kind. `None` when the cells omit the trace.
+    /// Number of the trace's kind. `None` when the rollup buckets omit the trace.
     pub(crate) kind: Option<GroupNumber>,
     /// Minute of the hour in which the entry span began.
     pub(crate) minute: u8,
@@ -49,10 +49,10 @@ pub(crate) struct SummaryLocation {
 pub(crate) struct KindSection {
     /// Hour in which all counted traces began. Hours are counted from 1970.
     pub(crate) hour: u64,
-    /// Rows that the cells omit, as ascending and disjoint ranges.
+    /// Rows that the rollup buckets omit, as ascending and disjoint ranges.
     pub(crate) left_out: Vec<Range<u64>>,
     place: SummaryLocation,
-    /// Locations of the cells.
+    /// Locations of the rollup buckets.
     pub(crate) cells: Directory,
 }
 
@@ -64,12 +64,12 @@ pub(crate) struct Summaries {
 }
 
 /// Returns the section of a file without such rollups.
-pub(crate) fn nothing(offset: u64) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn empty_section(offset: u64) -> (Vec<u8>, Vec<u8>) {
     let place = SummaryLocation { offset, count: 0, bits: 0 };
     (encoded(0, &[], &place, &offset.to_le_bytes()), Vec::new())
 }
 
-/// Returns the section. `cells` is the encoded directory of the cells.
+/// Returns the section. `cells` is the encoded directory of the rollup buckets.
 pub(crate) fn encoded(
     hour: u64,
     rows: &[Range<u64>],

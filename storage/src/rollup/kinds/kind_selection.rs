@@ -70,7 +70,7 @@ impl<'a> KindTotals<'a> {
 
     /// Returns the number of a kind. In a counting pass, this is its hash.
     pub(crate) fn number(&mut self, key: KindKey<'_>) -> GroupNumber {
-        if !self.bounds.asks(key) {
+        if !self.bounds.includes(key) {
             return UNASKED;
         }
         match self.apart {

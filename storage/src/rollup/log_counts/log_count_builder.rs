@@ -20,7 +20,7 @@ use crate::rollup::limit;
 /// Columns that the builder reads.
 const COLUMNS: [&str; 5] =
     ["time_unix_nanos", "severity_number", "content_hash", "service", "text"];
-/// Maximum number of cells. A file with more has no counts.
+/// Maximum number of buckets. A file with more has no counts.
 const CELLS_MAX: usize = 1 << 17;
 /// Maximum bytes of the names of all groups. A file with more has no counts.
 const GROUP_BYTES_MAX: usize = 1 << 20;
@@ -51,8 +51,8 @@ pub(crate) struct LogCountBuilder {
 
 impl LogCountBuilder {
     /// Returns a builder without counts.
-    pub(crate) fn nothing() -> Self {
-        Self { is_full: true, forms: LogFormBuilder::nothing(), ..Self::default() }
+    pub(crate) fn disabled() -> Self {
+        Self { is_full: true, forms: LogFormBuilder::disabled(), ..Self::default() }
     }
 
     /// Returns true if the builder reads this column.
@@ -81,7 +81,7 @@ impl LogCountBuilder {
                 continue;
             }
             if self.seen.len() > SEEN_MAX {
-                *self = Self::nothing();
+                *self = Self::disabled();
                 return Ok(());
             }
             let severity_number = severities.int(row).unwrap_or_default();
@@ -129,7 +129,7 @@ impl LogCountBuilder {
             .filter(|number| (*number as usize) < limit(CELLS_MAX))
             .filter(|_| self.group_bytes <= GROUP_BYTES_MAX);
         let Some(number) = number else {
-            *self = Self::nothing();
+            *self = Self::disabled();
             return None;
         };
         self.groups.push(group.clone());
@@ -148,7 +148,7 @@ impl LogCountBuilder {
         }
         *self.cells.entry((minute, group)).or_default() += 1;
         if self.cells.len() > limit(CELLS_MAX) {
-            *self = Self::nothing();
+            *self = Self::disabled();
         }
     }
 
@@ -165,7 +165,7 @@ impl LogCountBuilder {
     /// follow.
     pub(crate) fn finish(mut self, offset: u64) -> [(Vec<u8>, Vec<u8>); 2] {
         if self.is_full {
-            return [log_count_section::nothing(), log_form_section::nothing()];
+            return [log_count_section::empty_section(), log_form_section::empty_section()];
         }
         self.close_minute();
         let mut cells: Vec<_> = self.cells.into_iter().collect();

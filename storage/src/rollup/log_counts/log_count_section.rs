@@ -3,7 +3,7 @@
 use super::{GroupCount, MINUTE, MinuteTimes, SeverityGroup};
 use crate::{
     index_bytes::{Fetch, Reader as Bytes, push_varint},
-    rollup::cells::{seal, unsealed},
+    rollup::rollup_encoding::{seal, unsealed},
 };
 
 /// Part of the section that stays in memory.
@@ -15,7 +15,7 @@ pub(crate) enum LogCountSection {
     Counted(CountPages),
 }
 
-/// Location of the counts: the page of the minutes, followed by the page of their cells.
+/// Location of the counts: the page of the minutes, followed by the page of their buckets.
 #[derive(Debug)]
 pub(crate) struct CountPages {
     offset: u64,
@@ -23,19 +23,19 @@ pub(crate) struct CountPages {
     cells_bytes: u64,
 }
 
-/// Groups of a file, and the cells of each minute in the order of the minutes.
-pub(crate) struct CellPage {
+/// Groups of a file, and the buckets of each minute in the order of the minutes.
+pub(crate) struct LogCountBuckets {
     pub(crate) groups: Vec<SeverityGroup>,
     pub(crate) minutes: Vec<Vec<GroupCount>>,
 }
 
 /// Returns the section of a file without counts.
-pub(crate) fn nothing() -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn empty_section() -> (Vec<u8>, Vec<u8>) {
     (Vec::new(), Vec::new())
 }
 
-/// Returns the section and its pages, which start at this offset. Minutes are ascending. Cells are
-/// ascending by minute and group.
+/// Returns the section and its pages, which start at this offset. Minutes are ascending. Buckets
+/// are ascending by minute and group.
 pub(crate) fn encode(
     groups: &[SeverityGroup],
     minutes: &[MinuteTimes],
@@ -130,8 +130,8 @@ impl CountPages {
         Some(minutes)
     }
 
-    /// Reads the cells of all minutes. `None` when they cannot be read.
-    pub(crate) fn cells(&self, fetch: &mut Fetch<'_>) -> Option<CellPage> {
+    /// Reads the buckets of all minutes. `None` when they cannot be read.
+    pub(crate) fn cells(&self, fetch: &mut Fetch<'_>) -> Option<LogCountBuckets> {
         let offset = self.offset.checked_add(self.minutes_bytes)?;
         let page = fetch(offset..offset.checked_add(self.cells_bytes)?)?;
         let mut bytes = Bytes::new(unsealed(&page)?);
@@ -147,6 +147,6 @@ impl CountPages {
             }
             minutes.push(cells);
         }
-        Some(CellPage { groups, minutes })
+        Some(LogCountBuckets { groups, minutes })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ahash::RandomState;
 
 use super::{
-    FormCell, MINUTE, SeverityGroup, log_form_section,
+    FormBucket, MINUTE, SeverityGroup, log_form_section,
     log_form_section::{FormSums, MessageGroup},
     message_form::FormWriter,
 };
@@ -15,7 +15,7 @@ use crate::rollup::limit;
 const FORMS_MAX: usize = 4_096;
 /// Maximum bytes of all forms. A file with more has no counts by form.
 const FORM_BYTES_MAX: usize = 1 << 19;
-/// Maximum number of cells. A file with more has no counts by form.
+/// Maximum number of buckets. A file with more has no counts by form.
 const CELLS_MAX: usize = 1 << 18;
 
 /// Takes the records of one data file, each once, and counts them by form.
@@ -25,7 +25,7 @@ pub(crate) struct LogFormBuilder {
     /// Numbers of the groups by the number of their severity group and by form.
     numbers: Vec<HashMap<String, u32, RandomState>>,
     form_bytes: usize,
-    cells: HashMap<(u64, u32), FormCell, RandomState>,
+    cells: HashMap<(u64, u32), FormBucket, RandomState>,
     records: u64,
     writer: FormWriter,
     is_full: bool,
@@ -33,7 +33,7 @@ pub(crate) struct LogFormBuilder {
 
 impl LogFormBuilder {
     /// Returns a builder without counts.
-    pub(crate) fn nothing() -> Self {
+    pub(crate) fn disabled() -> Self {
         Self { is_full: true, ..Self::default() }
     }
 
@@ -43,14 +43,14 @@ impl LogFormBuilder {
             return;
         }
         let Some(group) = self.group(severity_group, text) else {
-            *self = Self::nothing();
+            *self = Self::disabled();
             return;
         };
         self.records += 1;
-        let cell = self.cells.entry((time / MINUTE, group)).or_insert(FormCell::at(time));
+        let cell = self.cells.entry((time / MINUTE, group)).or_insert(FormBucket::at(time));
         cell.add(time, hash);
         if self.cells.len() > CELLS_MAX {
-            *self = Self::nothing();
+            *self = Self::disabled();
         }
     }
 
@@ -78,7 +78,7 @@ impl LogFormBuilder {
     /// Returns the bytes of the section and of its page, which starts at this offset of the file.
     pub(crate) fn finish(self, severities: &[SeverityGroup], offset: u64) -> (Vec<u8>, Vec<u8>) {
         if self.is_full {
-            return log_form_section::nothing();
+            return log_form_section::empty_section();
         }
         let mut cells: Vec<_> = self.cells.into_iter().collect();
         cells.sort_unstable_by_key(|(at, _)| *at);

@@ -1,14 +1,14 @@
 //! Encoding of a file's counts by the form of messages, described in `docs/formats/index.md`.
 
 use super::{
-    FormCell, MINUTE, MinuteTimes, SeverityGroup,
+    FormBucket, MINUTE, MinuteTimes, SeverityGroup,
     log_count_section::{push_groups, read_groups},
 };
 use crate::{
     index_bytes::{Fetch, Reader as Bytes, push_varint},
     rollup::{
-        cells::{seal, unsealed},
         limit,
+        rollup_encoding::{seal, unsealed},
     },
 };
 
@@ -45,19 +45,19 @@ pub(crate) struct MessageGroup {
 pub(crate) struct FormSums<'a> {
     pub(crate) severities: &'a [SeverityGroup],
     pub(crate) groups: &'a [MessageGroup],
-    /// Cells by minute and number of the group, ascending.
-    pub(crate) cells: &'a [((u64, u32), FormCell)],
+    /// Buckets by minute and number of the group, ascending.
+    pub(crate) cells: &'a [((u64, u32), FormBucket)],
 }
 
-/// Groups of a file, and the cells of each minute in the order of the minutes.
-pub(crate) struct FormCells {
+/// Groups of a file, and the buckets of each minute in the order of the minutes.
+pub(crate) struct FormBuckets {
     pub(crate) severities: Vec<SeverityGroup>,
     pub(crate) groups: Vec<MessageGroup>,
-    pub(crate) minutes: Vec<Vec<(usize, FormCell)>>,
+    pub(crate) minutes: Vec<Vec<(usize, FormBucket)>>,
 }
 
 /// Returns the section of a file without counts.
-pub(crate) fn nothing() -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn empty_section() -> (Vec<u8>, Vec<u8>) {
     (Vec::new(), Vec::new())
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn encode(sums: &FormSums<'_>, records: u64, offset: u64) -> (Vec<u8>
     seal(&mut page, 0);
     let bytes = page.len() as u64;
     if bytes > (limit(PAGE_BYTES_MIN) as u64).max(records.saturating_mul(RECORD_BYTES)) {
-        return nothing();
+        return empty_section();
     }
     let mut section = Vec::new();
     push_varint(&mut section, offset);
@@ -107,9 +107,9 @@ impl LogFormSection {
 }
 
 impl FormPage {
-    /// Reads the cells of these minutes, which must be all minutes of the file. `None` when they
+    /// Reads the buckets of these minutes, which must be all minutes of the file. `None` when they
     /// cannot be read.
-    pub(crate) fn cells(&self, of: &[MinuteTimes], fetch: &mut Fetch<'_>) -> Option<FormCells> {
+    pub(crate) fn cells(&self, of: &[MinuteTimes], fetch: &mut Fetch<'_>) -> Option<FormBuckets> {
         let page = fetch(self.offset..self.offset.checked_add(self.bytes)?)?;
         let mut bytes = Bytes::new(unsealed(&page)?);
         let severities = read_groups(&mut bytes)?;
@@ -134,11 +134,11 @@ impl FormPage {
                     return None;
                 }
                 let last_hash = bytes.u64()?;
-                cells.push((group, FormCell { count, first, last, last_hash }));
+                cells.push((group, FormBucket { count, first, last, last_hash }));
                 next = group as u64 + 1;
             }
             minutes.push(cells);
         }
-        bytes.is_empty().then_some(FormCells { severities, groups, minutes })
+        bytes.is_empty().then_some(FormBuckets { severities, groups, minutes })
     }
 }

@@ -206,7 +206,7 @@ impl<'a> MessageRest<'a> {
     }
 
     /// Takes plain words, which the form has unchanged, with one space between them. They end
-    /// before the first word with a byte of [`unplain`]. The result may be empty.
+    /// before the first word with a byte of [`non_plain_bits`]. The result may be empty.
     fn take_plain_words(&mut self) -> &'a str {
         if self.is_long {
             return "";
@@ -216,7 +216,7 @@ impl<'a> MessageRest<'a> {
         loop {
             let eight = eight_bytes(bytes, at);
             let of_spaces = self::spaces(eight);
-            let other = unplain(eight) | of_spaces & (of_spaces << 8 | space_before);
+            let other = non_plain_bits(eight) | of_spaces & (of_spaces << 8 | space_before);
             if other == 0 {
                 spaces += sum(of_spaces);
                 space_before = of_spaces >> 56;
@@ -273,7 +273,7 @@ fn spaces(eight: u64) -> u64 {
 
 /// Returns the highest bit of each byte that no plain word has: a digit, a control character, a
 /// byte outside of ASCII, or the star of a wildcard.
-fn unplain(eight: u64) -> u64 {
+fn non_plain_bits(eight: u64) -> u64 {
     let low = eight & !HIGHEST;
     let digits = at_least(low, b'0') & !at_least(low, b'9' + 1);
     let stars = at_least(low, b'*') & !at_least(low, b'*' + 1);

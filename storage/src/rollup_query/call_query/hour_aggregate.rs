@@ -15,11 +15,12 @@ use crate::{
     StorageError,
     index::Indexes,
     rollup::{
-        Call, Calls, Cell, HOUR, LEVELS, cell,
-        cells::{GroupNames, GroupTable, each_cell, push_cell},
+        Call, Calls, HOUR, LEVELS, RollupBucket,
         file_aggregate::GroupNumber,
         hours::Sums,
-        repeats::Repeat,
+        pair_cache::Repeat,
+        rollup_bucket,
+        rollup_encoding::{GroupNames, GroupTable, each_rollup_bucket, push_rollup_bucket},
     },
     table_file::DataFile,
 };
@@ -68,13 +69,13 @@ impl<'a> DistinctRollup<'a> {
         Ok(Some(Self { rolled, names, repeats }))
     }
 
-    /// Passes the cells of a time bucket to `visit`, by group. `start` is the start of the bucket.
-    /// `None` when the cells are damaged.
+    /// Passes the rollup buckets of a time bucket to `visit`, by group. `start` is the start of the
+    /// bucket. `None` when the rollup buckets are damaged.
     pub(super) fn cells(
         &self,
         level: usize,
         start: u64,
-        mut visit: impl FnMut(GroupNumber, &Cell<'_>) -> Option<()>,
+        mut visit: impl FnMut(GroupNumber, &RollupBucket<'_>) -> Option<()>,
     ) -> Option<()> {
         let period = start..start.saturating_add(LEVELS[level]);
         let (rollup, repeats) = (&self.rolled.rollup, &self.repeats);
@@ -88,7 +89,7 @@ impl<'a> DistinctRollup<'a> {
             if calls.count == 0 {
                 return Some(());
             }
-            visit(group, &Cell::of_calls(&calls, cell.start()))
+            visit(group, &RollupBucket::of_calls(&calls, cell.start()))
         })
     }
 }
@@ -125,7 +126,7 @@ pub(super) fn joined(hours: &[Arc<Sums>]) -> Option<Sums> {
     for (place, sums) in hours.iter().enumerate() {
         let numbers = numbers(&sums.names, &mut groups);
         for (start, page) in &sums.pages {
-            each_cell(page, UnixNanos(*start), |group, cell| {
+            each_rollup_bucket(page, UnixNanos(*start), |group, cell| {
                 all.push(*numbers.get(group as usize)?, place, &cell);
                 Some(())
             })?;
@@ -184,35 +185,35 @@ pub(super) fn made(
     Ok(AggregateResult::Sums(Sums { names: groups.names(), pages }))
 }
 
-/// Encoded cells of all files of a time bucket. Cells are decoded one group at a time, because
-/// decoded cells take many times as much memory.
+/// Encoded rollup buckets of all files of a time bucket. Rollup buckets are decoded one group at a
+/// time, because decoded rollup buckets take many times as much memory.
 #[derive(Debug, Default)]
 struct Period {
-    cells: Vec<SourceCell>,
+    cells: Vec<SourceBucket>,
     bytes: Vec<u8>,
 }
 
-/// Cell of one source.
+/// Rollup bucket of one source.
 #[derive(Debug)]
-struct SourceCell {
+struct SourceBucket {
     group: GroupNumber,
     /// Index of the file in the hour, or of the hour among several.
     place: usize,
-    /// Start of the cell's time bucket.
+    /// Start of the rollup bucket's time bucket.
     start: UnixNanos,
-    /// Range of the cell's bytes.
+    /// Range of the rollup bucket's bytes.
     bytes: Range<usize>,
 }
 
-/// Index of the source with a damaged cell.
+/// Index of the source with a damaged rollup bucket.
 struct DamagedSource(usize);
 
 impl Period {
-    fn push(&mut self, group: GroupNumber, place: usize, cell: &Cell<'_>) {
+    fn push(&mut self, group: GroupNumber, place: usize, cell: &RollupBucket<'_>) {
         let start = self.bytes.len();
         cell.push_to(&mut self.bytes);
         let bytes = start..self.bytes.len();
-        self.cells.push(SourceCell { group, place, start: cell.start(), bytes });
+        self.cells.push(SourceBucket { group, place, start: cell.start(), bytes });
     }
 
     /// Returns the aggregates by group, encoded like a page of a file. `start` is the start of the
@@ -222,13 +223,13 @@ impl Period {
         self.cells.sort_unstable_by_key(|cell| (cell.group, cell.place));
         for of_group in self.cells.chunk_by(|one, next| one.group == next.group) {
             let mut calls = Calls::default();
-            for SourceCell { place, start, bytes, .. } in of_group {
-                let cell = Cell::decode(&self.bytes[bytes.clone()], *start);
+            for SourceBucket { place, start, bytes, .. } in of_group {
+                let cell = RollupBucket::decode(&self.bytes[bytes.clone()], *start);
                 let added = cell.and_then(|cell| cell.add_to(&mut calls));
                 added.ok_or(DamagedSource(*place))?;
             }
-            let cell = cell::encoded(&calls, start);
-            push_cell(&mut page, of_group[0].group, &cell);
+            let cell = rollup_bucket::encoded(&calls, start);
+            push_rollup_bucket(&mut page, of_group[0].group, &cell);
         }
         Ok(page.into())
     }

@@ -20,13 +20,13 @@ use super::{
     tiles,
 };
 use crate::{
-    Detail, ScanStats, SpanFilter, SpanRows, StorageError, TimeRange,
+    Projection, ScanStats, SpanFilter, SpanRows, StorageError, TimeRange,
     filter::Matcher,
     rollup::{
         Call, CallKey, DeduplicationSet,
-        cells::{GroupNames, each_cell},
         file_aggregate::GroupNumber,
         hours::{HourLookup, Sums},
+        rollup_encoding::{GroupNames, each_rollup_bucket},
     },
     rollup_query::repeats,
     snapshot::{SPANS, TableView},
@@ -182,7 +182,7 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
         };
         let mut flow = ControlFlow::Continue(());
         let stats =
-            view.scan(&snapshot.indexes, matcher, Detail::Facts, progress, &mut |batch| {
+            view.scan(&snapshot.indexes, matcher, Projection::Facts, progress, &mut |batch| {
                 let rows = SpanRows::from_batch(batch)?;
                 let mut known: Option<(CallKey<'_>, u32)> = None;
                 for row in 0..rows.len() {
@@ -326,9 +326,9 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
                 return;
             }
             let accumulator = &mut self.accumulator;
-            let whole = each_cell(page, UnixNanos(*start), |number, cell| {
+            let whole = each_rollup_bucket(page, UnixNanos(*start), |number, cell| {
                 match *groups.get(number as usize)? {
-                    Some(group) => accumulator.cell(group, &cell),
+                    Some(group) => accumulator.add_bucket(group, &cell),
                     None => Some(()),
                 }
             });
@@ -358,7 +358,7 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
             let accumulator = &mut self.accumulator;
             let whole =
                 once.cells(level, start, |number, cell| match *groups.get(number as usize)? {
-                    Some(group) => accumulator.cell(group, cell),
+                    Some(group) => accumulator.add_bucket(group, cell),
                     None => Some(()),
                 });
             if whole.is_none() {

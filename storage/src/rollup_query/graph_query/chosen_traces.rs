@@ -19,10 +19,10 @@ use super::{
     rows,
 };
 use crate::{
-    Detail, RowsNeeded, Scan, ScanStats, Snapshot, SpanFilter, StorageError, TimeRange,
+    Projection, RowsNeeded, Scan, ScanStats, Snapshot, SpanFilter, StorageError, TimeRange,
     filter::Matcher,
     index::{IndexLookup, Indexes},
-    rollup::{query_totals::QueryTotals, splits::RowRanges},
+    rollup::{pair_cache::RowRanges, query_totals::QueryTotals},
     rollup_query::CancellationCheck,
     snapshot::{SPANS, TableView},
     table_file::DataFile,
@@ -106,7 +106,7 @@ impl Snapshot {
         let scan = view.scan(
             &self.indexes,
             Matcher::spans(&filter),
-            Detail::Attributes,
+            Projection::Attributes,
             self.progress(choice.looked_at_max, SPANS),
             &mut |batch| {
                 pool.add(batch, &visible, &mut words)?;
@@ -147,7 +147,7 @@ impl Snapshot {
         let mut latest: HashMap<TraceId, UnixNanos, RandomState> = HashMap::default();
         let mut since = None;
         let mut cut = false;
-        let scan = Scan { detail: Detail::Ids, rows_max: choice.looked_at_max };
+        let scan = Scan { detail: Projection::Ids, rows_max: choice.looked_at_max };
         let mut stats = self.scan_newest_spans(&choice.filter, scan, 0, &mut |rows, _| {
             for row in 0..rows.len() {
                 let start = rows.start(row);

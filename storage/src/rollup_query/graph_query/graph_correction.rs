@@ -9,7 +9,7 @@ use super::{
 use crate::{
     StorageError,
     index::Indexes,
-    rollup::{cells::GroupNames, query_totals::QueryTotals, splits::RowRanges},
+    rollup::{pair_cache::RowRanges, query_totals::QueryTotals, rollup_encoding::GroupNames},
     rollup_query::{
         CancellationCheck, counted_calls::CountedCalls, split_corrections::PairCorrection,
     },

@@ -172,7 +172,7 @@ impl TracePool {
 
     /// Returns the last halves of the ids of the traces that can have a part in a file of this
     /// hour.
-    pub(crate) fn near(&self, hour: i64) -> Vec<u64> {
+    pub(crate) fn low64s_near(&self, hour: i64) -> Vec<u64> {
         let hour = u64::try_from(hour).unwrap_or_default().saturating_mul(HOUR);
         let near = hour.saturating_sub(HOUR)..hour.saturating_add(2 * HOUR);
         let is_near = |span: &GraphSpan| near.contains(&span.facts.start.0);

@@ -15,12 +15,12 @@ use crate::{
     data_file::columns,
     index::RolledUp,
     rollup::{
-        cells::{Directory, GroupNames},
         file_aggregate::GroupNumber,
         graph::GraphKey,
+        pair_cache::RowRanges,
         query_totals::QueryTotals,
         retraction::Remainder,
-        splits::RowRanges,
+        rollup_encoding::{Directory, GroupNames},
     },
     rollup_query::{
         call_query::{common, of_hour},
@@ -103,7 +103,7 @@ impl<'a> GraphRollupFile<'a> {
         self.rollup.graph().cells.for_query(self.only_counts)
     }
 
-    /// Returns the rows that no cell counts.
+    /// Returns the rows that no rollup bucket counts.
     pub(crate) fn left_out(&self) -> &RowRanges {
         &self.rollup.graph().left_out
     }

@@ -31,7 +31,7 @@ use crate::{
             peer_keys::{KeySource, PeerKeySources, PeerKeys, TELLING_MAX},
             peers::KEYS,
         },
-        splits::RowRanges,
+        pair_cache::RowRanges,
     },
     rollup_query::CancellationCheck,
     table_file::DataFile,
@@ -63,7 +63,7 @@ impl PeerKeySources {
             let column = whole.iter().find(|(of, _)| of == key).map(|(_, column)| column);
             let source = match column.and_then(|column| keys.place(column)) {
                 Some(place) => KeySource::Column(place),
-                None if indexes.lacks_key(scan, file, key) => KeySource::Nowhere,
+                None if indexes.excludes_key(scan, file, key) => KeySource::Nowhere,
                 None => KeySource::Map,
             };
             keys.sources.insert(key, source);

@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     ScanStats, Snapshot, SpanFilter, TimeRange,
-    rollup::{cells::COUNTS_BELOW, graph::GraphKey, latency::EXACT_MAX, query_totals::QueryTotals},
+    rollup::{
+        graph::GraphKey, latency::EXACT_MAX, query_totals::QueryTotals,
+        rollup_encoding::COUNTS_BELOW,
+    },
     rollup_query::tests::{
         BEGIN, CallFacts, HOUR, MINUTE, SECOND, Sent, chunk, damage_index, dealt, join, join_some,
         rebuild_index, sending, snapshot, snapshot_joined, with_part_of_limits,
@@ -432,7 +435,7 @@ fn all_rows_are_read_on_request_when_no_bucket_fits() {
 
 #[test]
 fn traces_that_two_files_have_settled_are_not_read_as_rows() {
-    // The counts reach histogram buckets, and also leave few durations in each cell.
+    // The counts reach histogram buckets, and also leave few durations in each rollup bucket.
     let count = by_effort(600_u64, 1_500);
     assert!(count > EXACT_MAX as u64);
     for step in [1_000, SECOND] {
@@ -648,7 +651,8 @@ fn a_call_of_which_both_sides_are_in_different_places_counts_once() {
 
 #[test]
 fn what_stood_for_calls_that_are_taken_away_stands_no_longer() {
-    // Open calls, and one call that is served in another file. That call is an extreme of its cell.
+    // Open calls, and one call that is served in another file. That call is an extreme of its
+    // rollup bucket.
     for others in [1, 3, 512, 513] {
         for (length, at) in [(0, 1), (90_000, 2), (5, 100 * MINUTE / 2)] {
             let late = call(9_999, BEGIN + at, length);

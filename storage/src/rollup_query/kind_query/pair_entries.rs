@@ -9,13 +9,13 @@ use crate::{
     SpanRows, StorageError,
     data_file::columns,
     rollup::{
-        cells::{GroupNames, GroupTable},
         kinds::{
             build::COLUMNS,
             entry_spans::{EntrySpan, entry},
         },
+        pair_cache::RowRanges,
         retraction::RetractedCall,
-        splits::RowRanges,
+        rollup_encoding::{GroupNames, GroupTable},
     },
     rollup_query::{CancellationCheck, split_corrections::PairCorrection},
     table_file::DataFile,

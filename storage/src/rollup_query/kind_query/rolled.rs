@@ -12,15 +12,15 @@ use crate::{
     index::{HashedRun, Indexes, RUNS_PAGE, RolledUp},
     rollup::{
         HOUR, LEVELS,
-        cells::GroupNames,
         file_aggregate::GroupNumber,
         kinds::{
             KindKey, KindSection,
             kind_section::{HOUR_MINUTES, Summary},
             kind_selection::KindTotals,
         },
+        pair_cache::RowRanges,
         retraction::Remainder,
-        splits::RowRanges,
+        rollup_encoding::GroupNames,
     },
     rollup_query::{
         QueryFailure,
@@ -121,11 +121,11 @@ impl<'a> KindRollupFile<'a> {
     }
 
     /// Returns true if transactions of the file can be in the answer.
-    pub(crate) fn is_asked(&self) -> bool {
+    pub(crate) fn may_contribute(&self) -> bool {
         !self.whole_minutes.is_empty() || !self.cut.is_empty()
     }
 
-    /// Returns the rows that no cell counts.
+    /// Returns the rows that no rollup bucket counts.
     pub(crate) fn left_out(&self) -> &RowRanges {
         &self.section().left_out
     }
@@ -268,7 +268,7 @@ pub(crate) fn find_split_entries(
     files: &mut [KindRollupFile<'_>],
     pairs: &Pairs,
 ) -> Result<(), QueryFailure> {
-    let is_asked = |used: &&UsedPair| used.files.iter().any(|file| files[*file].is_asked());
+    let is_asked = |used: &&UsedPair| used.files.iter().any(|file| files[*file].may_contribute());
     let asked: Vec<&UsedPair> = pairs.used.iter().filter(is_asked).collect();
     for used in asked {
         let settled = used.resolved_traces(files).ok_or_else(|| used.damaged(indexes, files))?;

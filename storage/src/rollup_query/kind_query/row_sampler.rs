@@ -9,7 +9,7 @@ use super::{KindQuery, rolled::KindRollupFile, sample::SampleReader};
 use crate::{
     Call,
     data_file::columns,
-    rollup::{kinds::entry_spans::Rank, splits::RowRanges},
+    rollup::{kinds::entry_spans::Rank, pair_cache::RowRanges},
     rollup_query::QueryFailure,
 };
 

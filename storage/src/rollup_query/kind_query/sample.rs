@@ -18,8 +18,8 @@ use crate::{
     index::HashedRun,
     rollup::{
         file_aggregate::GroupNumber,
-        kinds::{BucketMatch, KindKey, SampleSpec, entry_spans::Samples, transaction_place},
-        splits::RowRanges,
+        kinds::{BucketMatch, KindKey, SampleSpec, entry_spans::Samples, transaction_position},
+        pair_cache::RowRanges,
     },
 };
 
@@ -180,7 +180,7 @@ impl Sampling<'_, '_> {
             let Some(wanted) = by_kind.get(&kind).copied().filter(|of| left[*of].is_some()) else {
                 return Some(());
             };
-            let takes = self.wanted[wanted].takes(summary.bucket);
+            let takes = self.wanted[wanted].match_bucket(summary.bucket);
             if takes == BucketMatch::None {
                 return Some(());
             }
@@ -250,7 +250,7 @@ impl Sampling<'_, '_> {
         let known = candidates.iter().map(|(wanted, of)| {
             let found = of.some.iter().map(|of| self.found.get(&(of.file, of.number)));
             let ids = found.flatten().flatten();
-            (*wanted, ids.map(|id| (transaction_place(*id), *id)).collect())
+            (*wanted, ids.map(|id| (transaction_position(*id), *id)).collect())
         });
         Ok(known.collect())
     }

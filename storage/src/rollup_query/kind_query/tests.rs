@@ -101,7 +101,7 @@ fn obvious_of(chunk: &Chunk, (bounds, least, count): &Asked) -> Answer {
     for row in (0..rows.len()).rev().filter(|row| visible.contains(&rows.start(*row))) {
         transactions.add(&rows, row);
     }
-    transactions.retain_begun(|time| counted.contains(&time));
+    transactions.retain_started_in(|time| counted.contains(&time));
     let mut kinds: BTreeMap<(u32, String, String), Calls> = BTreeMap::new();
     transactions.each(|key, call| {
         let start = call.exemplar.start_unix_nano.0;
@@ -195,20 +195,20 @@ proptest! {
 /// Checks that listed kinds are exact, that all others are counted, and that none of the others
 /// exceeds its upper bound. Returns the number of listed kinds.
 fn assert_honest(answer: &KindAnswer, (kinds, all_samples): &Answer) -> usize {
-    let (told, samples) = said(answer);
+    let (listed, samples) = said(answer);
     let count = |said: &CallFacts| said.counts.0;
     let mut others: BTreeMap<(String, String), u64> = BTreeMap::new();
     let names: BTreeSet<(String, String)> =
-        told.keys().map(|(_, service, operation)| (service.clone(), operation.clone())).collect();
+        listed.keys().map(|(_, service, operation)| (service.clone(), operation.clone())).collect();
     for ((stretch, service, operation), said) in kinds {
         let name = (service.clone(), operation.clone());
         if names.contains(&name) {
-            assert_eq!(told.get(&(*stretch, name.0, name.1)), Some(said));
+            assert_eq!(listed.get(&(*stretch, name.0, name.1)), Some(said));
         } else {
             *others.entry(name).or_default() += count(said);
         }
     }
-    assert!(told.keys().all(|key| kinds.contains_key(key)));
+    assert!(listed.keys().all(|key| kinds.contains_key(key)));
     assert_eq!(answer.calls.kind_count(), names.len() as u64);
     let crate::OtherKinds { count: others_count, count_max } = answer.calls.others();
     assert_eq!(others_count, others.values().sum::<u64>());
@@ -276,8 +276,8 @@ fn the_most_frequent_kinds_are_found_among_ever_new_ones_wherever_they_are() {
         let snapshot = snapshot(&folder, &parts);
         for (question, expected) in &expected {
             let answer = asked_within(&snapshot, question, u64::MAX, 256 << 10).unwrap();
-            let told = assert_honest(&answer, expected);
-            assert!((FREQUENT..NEW / 4).contains(&told), "{told}");
+            let listed_count = assert_honest(&answer, expected);
+            assert!((FREQUENT..NEW / 4).contains(&listed_count), "{listed_count}");
             let listed = answer.calls.listed(FREQUENT);
             assert!(listed.iter().all(|kind| kind.count == MORE as u64), "{listed:?}");
             assert!(listed.iter().all(|kind| kind.key.operation.starts_with("frequent")));

@@ -9,17 +9,17 @@ use super::CountQuery;
 use crate::{
     LogFilter, Snapshot, TimeRange,
     index::Indexes,
-    rollup::log_counts::{LogCountCell, SeverityGroup, log_count_section::CellPage},
+    rollup::log_counts::{LogCountBucket, SeverityGroup, log_count_section::LogCountBuckets},
 };
 
-/// Maximum number of cells of an answer. With more, rows are counted.
+/// Maximum number of buckets of an answer. With more, rows are counted.
 const CELLS_MAX: usize = 1 << 20;
 
 /// Log records by step, service and severity, each counted once.
 #[derive(Debug, Default)]
 pub struct CountedLogs {
     /// The counts, by step, service and severity, ascending.
-    pub cells: Vec<LogCountCell>,
+    pub cells: Vec<LogCountBucket>,
     /// Time ranges whose records are not in the counts. The caller counts their rows.
     pub uncounted: Vec<TimeRange>,
 }
@@ -57,8 +57,13 @@ impl Snapshot {
 }
 
 impl SeverityTotals {
-    /// Adds the cells of the minutes that have a step. Returns false when there are too many.
-    fn add(&mut self, page: CellPage, steps: &[Option<UnixNanos>], filter: &LogFilter) -> bool {
+    /// Adds the buckets of the minutes that have a step. Returns false when there are too many.
+    fn add(
+        &mut self,
+        page: LogCountBuckets,
+        steps: &[Option<UnixNanos>],
+        filter: &LogFilter,
+    ) -> bool {
         let of_page: Vec<Option<usize>> = page
             .groups
             .into_iter()
@@ -83,17 +88,17 @@ impl SeverityTotals {
         self.counts.len() <= CELLS_MAX
     }
 
-    fn cells(self) -> Vec<LogCountCell> {
+    fn cells(self) -> Vec<LogCountBucket> {
         let Self { groups, counts, .. } = self;
         let names: Vec<Arc<str>> =
             groups.iter().map(|group| Arc::from(group.service.as_str())).collect();
-        let cell = |((step, group), count): ((UnixNanos, usize), u64)| LogCountCell {
+        let cell = |((step, group), count): ((UnixNanos, usize), u64)| LogCountBucket {
             step,
             service: Arc::clone(&names[group]),
             severity_number: groups[group].severity_number,
             count,
         };
-        let mut cells: Vec<LogCountCell> = counts.into_iter().map(cell).collect();
+        let mut cells: Vec<LogCountBucket> = counts.into_iter().map(cell).collect();
         cells.sort_unstable();
         cells
     }

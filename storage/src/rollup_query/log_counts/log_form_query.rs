@@ -10,7 +10,7 @@ use crate::{
     index::{Indexes, RolledUp},
     rollup::log_counts::{
         form_table::{FormBounds, FormSummary, FormTable},
-        log_form_section::FormCells,
+        log_form_section::FormBuckets,
     },
     table_file::DataFile,
 };
@@ -57,10 +57,10 @@ fn with_forms(indexes: &Indexes, scan: u64, file: &Arc<DataFile>) -> Option<Roll
     indexes.log_forms(scan, file).filter(|index| index.log_forms().is_some())
 }
 
-/// Adds the cells of the minutes that have a step. Each form of the file is looked up once.
+/// Adds the buckets of the minutes that have a step. Each form of the file is looked up once.
 fn add_cells(
     forms: &mut FormTable,
-    cells: &FormCells,
+    cells: &FormBuckets,
     steps: &[Option<UnixNanos>],
     filter: &LogFilter,
 ) {

@@ -27,7 +27,7 @@ use tidings_disk::{
 
 use super::CountedLogs;
 use crate::{
-    Detail, LogFilter, LogRows, Scan, Snapshot, TimeRange,
+    LogFilter, LogRows, Projection, Scan, Snapshot, TimeRange,
     data_file::encode_logs,
     index::{Indexes, tests::stored},
     memory::Chunk,
@@ -108,7 +108,7 @@ fn step_of(time: UnixNanos, step: u64) -> UnixNanos {
 /// Counts the matching rows, each once.
 fn of_rows(snapshot: &Snapshot, filter: &LogFilter, step: u64) -> Counts {
     let (mut counts, mut seen) = (Counts::new(), HashSet::new());
-    let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+    let scan = Scan { detail: Projection::Facts, rows_max: u64::MAX };
     let visit = &mut |rows: &LogRows| {
         for row in 0..rows.len() {
             let time = rows.time(row);
@@ -130,7 +130,7 @@ fn of_counts(snapshot: &Snapshot, filter: &LogFilter, step: u64) -> (Counts, Cou
     let mut counts = Counts::new();
     for cell in &counted.cells {
         let key = (cell.step, cell.service.as_ref().to_owned(), cell.severity_number);
-        assert_eq!(counts.insert(key, cell.count), None, "a cell is there twice");
+        assert_eq!(counts.insert(key, cell.count), None, "a bucket is there twice");
     }
     for pair in counted.uncounted.windows(2) {
         assert!(pair[0].end.unwrap() <= pair[1].start.unwrap(), "{pair:?}");

@@ -12,10 +12,10 @@ use super::name_hash;
 use crate::{
     index::{Indexes, RolledUp},
     rollup::{
-        cells::{Directory, RawKey},
         file_aggregate::GroupNumber,
+        pair_cache::RowRanges,
+        rollup_encoding::{Directory, RawKey},
         split_corrections::{CorrectionRole, Pair, ResolvedTraces},
-        splits::RowRanges,
     },
     rollup_query::{
         CancellationCheck, QueryFailure, file_buckets::PairRetractions, repeats::low64s,
@@ -102,7 +102,7 @@ impl Pairs {
     }
 
     /// Returns true if the split traces of these files are known and need no comparison.
-    pub(crate) fn knows(&self, one: usize, other: usize) -> bool {
+    pub(crate) fn has_compared(&self, one: usize, other: usize) -> bool {
         self.compared.contains(&(one.min(other), one.max(other)))
     }
 
@@ -129,10 +129,11 @@ impl Pairs {
             if go_on().is_break() {
                 return Err(QueryFailure::Never);
             }
-            let apart = used.section(files).apart(&mut |range| used.rollup(files).page(range));
-            let apart = apart.ok_or_else(|| used.damaged(indexes, files))?;
-            if !apart.is_empty() {
-                used.join(indexes, files, &apart);
+            let unresolved =
+                used.section(files).unresolved(&mut |range| used.rollup(files).page(range));
+            let unresolved = unresolved.ok_or_else(|| used.damaged(indexes, files))?;
+            if !unresolved.is_empty() {
+                used.join(indexes, files, &unresolved);
             }
         }
         // Number of joined rows of each file at its last check, and their traces.
@@ -224,7 +225,7 @@ impl Pairs {
 
     /// Returns the retractions that the pairs of this file have for its counts. `groups` are those
     /// of all pairs, and `cells` selects the directory of a pair.
-    pub(crate) fn less<'a, R: RollupFile>(
+    pub(crate) fn retractions<'a, R: RollupFile>(
         &self,
         number: usize,
         files: &'a [R],

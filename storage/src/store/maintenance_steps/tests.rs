@@ -25,8 +25,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{MaintenanceState, MergePace, leave};
 use crate::{
-    AttributeFilter, Clock, Detail, Erasure, Retention, RetentionCondition, RetentionRule, Scan,
-    Snapshot, SpanFilter, StorageError, Store, StoreSettings, SystemClock, TelemetryBatch,
+    AttributeFilter, Clock, Erasure, Projection, Retention, RetentionCondition, RetentionRule,
+    Scan, Snapshot, SpanFilter, StorageError, Store, StoreSettings, SystemClock, TelemetryBatch,
     store::tests::{contents, logs, open, open_with, settings, traces},
     table_change::CommitReason,
     table_file::DataFile,
@@ -120,7 +120,7 @@ async fn flushed(store: &Store, numbers: std::ops::Range<u64>) {
 
 fn names(snapshot: &Snapshot) -> BTreeMap<String, u64> {
     let mut found = BTreeMap::new();
-    let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+    let scan = Scan { detail: Projection::Facts, rows_max: u64::MAX };
     let counted = snapshot.scan_spans(&SpanFilter::default(), scan, &mut |rows| {
         for row in 0..rows.len() {
             *found.entry(rows.name(row).to_owned()).or_default() += 1;

@@ -10,8 +10,9 @@ use tidings_disk::{
 use tidings_proto::{Signal, TraceId};
 
 use crate::{
-    AttributeFilter, Clock, Detail, Erasure, ErrorKind, LogFilter, PIN_NOTE_CHARS_MAX, PINS_MAX,
-    Pin, Retention, Scan, Snapshot, SpanFilter, StorageError, Store, StoreSettings, TelemetryBatch,
+    AttributeFilter, Clock, Erasure, ErrorKind, LogFilter, PIN_NOTE_CHARS_MAX, PINS_MAX, Pin,
+    Projection, Retention, Scan, Snapshot, SpanFilter, StorageError, Store, StoreSettings,
+    TelemetryBatch,
     maintenance::{MergePace, RetentionStep, due},
     store::{
         maintenance_steps::tests::{DAY, MovedClock, files, keep_up, noted, open_at},
@@ -20,7 +21,7 @@ use crate::{
     },
 };
 
-const ALL: Scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+const ALL: Scan = Scan { detail: Projection::Facts, rows_max: u64::MAX };
 
 /// Returns the trace id of the rows that [`noted`] and [`said`] make for this number.
 fn id(number: u64) -> TraceId {
@@ -156,7 +157,7 @@ async fn a_pin_that_comes_while_its_trace_is_being_removed_wins() {
     let tables = [(Signal::Spans, files)];
     let retention = &inner.shared.settings.retention;
     let now = inner.shared.clock.now();
-    let mut room = inner.room().await.unwrap();
+    let mut room = inner.disk_space().await.unwrap();
     let due = due(retention, &tables, now, true, &|_| Some(Vec::new()), &mut room);
     let RetentionStep::Retire(retired) = due else { panic!() };
     let known = inner.pinned().unwrap();

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    Clock, Detail, Scan, ScanStats, SpanFilter, Store, SystemClock,
+    Clock, Projection, Scan, ScanStats, SpanFilter, Store, SystemClock,
     store::tests::{open, traces},
 };
 
@@ -23,7 +23,7 @@ async fn find(store: &Store, trace: u64) -> ScanStats {
     let snapshot = store.snapshot();
     let scan = move || {
         let filter = SpanFilter { trace_id_low64: Some(trace), ..SpanFilter::default() };
-        let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
+        let scan = Scan { detail: Projection::Full, rows_max: u64::MAX };
         let mut found = 0;
         let stats = snapshot.scan_spans(&filter, scan, &mut |rows| {
             found += rows.len();

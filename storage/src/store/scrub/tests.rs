@@ -14,7 +14,7 @@ use tidings_disk::{RealDisk, paths::index_path};
 
 use super::ScrubPosition;
 use crate::{
-    CheckSummary, Clock, Detail, ErrorKind, Finding, Scan, SpanFilter, Store, StoreSettings,
+    CheckSummary, Clock, ErrorKind, Finding, Projection, Scan, SpanFilter, Store, StoreSettings,
     SystemClock, check,
     maintenance::MergePace,
     store::tests::{contents, logs, settings, traces},
@@ -112,7 +112,7 @@ async fn damage_that_a_question_meets_is_an_alarm_at_once() {
         let root = tempfile::tempdir().unwrap();
         let store = filled(root.path()).await;
         let ask = || {
-            let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
+            let scan = Scan { detail: Projection::Full, rows_max: u64::MAX };
             store
                 .snapshot()
                 .scan_spans(&SpanFilter::default(), scan, &mut |_| ControlFlow::Continue(()))

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 
 use tidings_proto::otlp::Value;
 
-use crate::{Detail, LogFilter, Scan, Snapshot, SpanFilter, Store};
+use crate::{LogFilter, Projection, Scan, Snapshot, SpanFilter, Store};
 
 /// Number of occurrences of each name in the store: spans' names and log records' bodies.
 pub(in crate::store) type Contents = BTreeMap<String, u64>;
@@ -17,7 +17,7 @@ pub(in crate::store) fn read(store: &Store) -> Result<Contents, String> {
 /// Reads the contents of a snapshot.
 pub(in crate::store) fn contents(snapshot: &Snapshot) -> Result<Contents, String> {
     let mut found = Contents::new();
-    let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
+    let scan = Scan { detail: Projection::Full, rows_max: u64::MAX };
     let spans = snapshot.scan_spans(&SpanFilter::default(), scan, &mut |rows| {
         for row in 0..rows.len() {
             *found.entry(rows.name(row).to_owned()).or_default() += 1;

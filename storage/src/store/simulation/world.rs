@@ -75,7 +75,7 @@ impl World {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let root = tempfile::tempdir().unwrap();
         let gate = Arc::new(Gate::default());
-        let disk = FaultyDisk::behind(root.path(), Arc::clone(&gate));
+        let disk = FaultyDisk::with_gate(root.path(), Arc::clone(&gate));
         if let Some(bug) = bug {
             disk.plant(bug);
         }

@@ -16,11 +16,11 @@ use crate::{
     store::simulation::{Ledger, StillClock, read},
 };
 
-/// Timeout of a story. Only a hang takes longer.
+/// Timeout of a scenario. Only a hang takes longer.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Number of threads that run stories.
+/// Number of threads that run scenarios.
 const THREADS: u64 = 2;
-/// Upper bound of the number of operations in a story.
+/// Upper bound of the number of operations in a scenario.
 const OPERATIONS_MAX: u64 = 2000;
 
 async fn open(disk: &FaultyDisk, root: &Path) -> Result<Store, StorageError> {
@@ -48,7 +48,7 @@ async fn send(store: &Store, ledger: &mut Ledger, number: u64) {
 }
 
 /// Opens, writes, flushes, merges, writes a checkpoint, is killed, opens again, closes.
-async fn story(root: &Path, disk: &FaultyDisk, ledger: &mut Ledger) {
+async fn scenario(root: &Path, disk: &FaultyDisk, ledger: &mut Ledger) {
     let Ok(store) = open(disk, root).await else { return };
     ledger.resolve(read(&store).unwrap()).unwrap();
     for number in 1..=4 {
@@ -71,13 +71,13 @@ async fn story(root: &Path, disk: &FaultyDisk, ledger: &mut Ledger) {
     ledger.check(&read(&store).unwrap()).unwrap();
 }
 
-/// Runs the story with the n-th operation failing. Returns true if a fault occurred.
+/// Runs the scenario with the n-th operation failing. Returns true if a fault occurred.
 async fn fails(nth: u64, fault: FaultRepeat, trouble: DiskFault) -> bool {
     let root = tempfile::tempdir().unwrap();
     let disk = FaultyDisk::new(root.path());
     let mut ledger = Ledger::default();
     disk.fail_with(nth, fault, trouble);
-    story(root.path(), &disk, &mut ledger).await;
+    scenario(root.path(), &disk, &mut ledger).await;
     let failed = disk.heal() > 0;
     if nth.is_multiple_of(2) {
         disk.restart();
@@ -147,7 +147,7 @@ fn every_operation_may_fail_in_every_way() {
         .into_iter()
         .flat_map(|trouble| [(FaultRepeat::Once, trouble), (FaultRepeat::Persistent, trouble)])
         .collect();
-    // Number of runs without a fault after which the story is taken to be over.
+    // Number of runs without a fault after which the scenario is taken to be over.
     let over = by_effort(3, ways.len());
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
@@ -159,7 +159,7 @@ fn every_operation_may_fail_in_every_way() {
                 let step = if all { THREADS } else { THREADS * distance };
                 let mut nth = 1 + thread * step / THREADS;
                 while untouched < over {
-                    assert!(nth < OPERATIONS_MAX, "the story does not end");
+                    assert!(nth < OPERATIONS_MAX, "the scenario does not end");
                     let turn = usize::try_from(nth / step).unwrap() % ways.len();
                     let these = if all { &ways[..] } else { &ways[turn..=turn] };
                     for (fault, trouble) in these {

@@ -26,12 +26,12 @@ use tidings_proto::{
 
 use super::{Store, StoreSettings, TelemetryBatch};
 use crate::{
-    AttributeFilter, Detail, LogFilter, Retention, Scan, SpanFilter, check,
+    AttributeFilter, LogFilter, Projection, Retention, Scan, SpanFilter, check,
     store::simulation::StillClock,
 };
 
 const NOW: u64 = 1_790_000_000_000_000_000;
-const FULL: Scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
+const FULL: Scan = Scan { detail: Projection::Full, rows_max: u64::MAX };
 
 async fn open(root: &Path) -> Store {
     let settings = StoreSettings {

@@ -25,13 +25,13 @@ use tokio::task::JoinHandle;
 
 use super::{logs, settings as local_settings, traces};
 use crate::{
-    Clock, Detail, ErrorKind, ObjectStoreSettings, Scan, SpanFilter, SpanRows, StorageError, Store,
-    StoreSettings, SystemClock, TablesAt, TelemetryBatch,
+    Clock, ErrorKind, ObjectStoreSettings, Projection, Scan, SpanFilter, SpanRows, StorageError,
+    Store, StoreSettings, SystemClock, TablesAt, TelemetryBatch,
     maintenance::MergePace,
     store::simulation::{Ledger, StillClock, read},
     table_store::{
         tests::remote,
-        unreliable::{Flaw, RequestFault, UnreliableStore},
+        unreliable::{RequestFault, StoreDefect, UnreliableStore},
     },
 };
 
@@ -106,9 +106,10 @@ async fn what_is_in_an_object_store_is_there_after_a_kill_and_a_lost_disk() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_cannot_keep_tables_is_refused() {
-    for (flaw, words) in
-        [(Flaw::IgnoresConditions, "no atomic create"), (Flaw::ListsNothing, "does not list")]
-    {
+    for (flaw, words) in [
+        (StoreDefect::IgnoresConditions, "no atomic create"),
+        (StoreDefect::ListsNothing, "does not list"),
+    ] {
         let root = tempfile::tempdir().unwrap();
         let refused = refusal(open(root.path(), &UnreliableStore::with(flaw)).await);
         assert!(refused.contains(words) && refused.contains(AT), "{refused}");
@@ -174,7 +175,7 @@ async fn an_outage_costs_no_acknowledged_data_and_ends_by_itself() {
     assert!(store.usage().unflushed_age.is_some());
     // The store stays ready, with a warning, as long as there is room.
     store.ready().unwrap();
-    assert!(store.trouble().unwrap().contains("SlowDown"));
+    assert!(store.flush_failure().unwrap().contains("SlowDown"));
     let (mut number, mut refused) = (3, 0);
     while refused < 5 {
         let name = format!("s{number}");
@@ -193,7 +194,7 @@ async fn an_outage_costs_no_acknowledged_data_and_ends_by_itself() {
 
     assert!(objects.heal() > 0);
     let deadline = SystemClock.instant() + PATIENCE;
-    while let Some(trouble) = store.trouble() {
+    while let Some(trouble) = store.flush_failure() {
         assert!(SystemClock.instant() < deadline, "{trouble}");
         SystemClock.sleep(Duration::from_millis(5)).await;
     }
@@ -218,7 +219,7 @@ async fn send(store: &Store, ledger: &mut Ledger, number: u64) {
 
 /// Opens, writes, flushes, merges, writes a checkpoint, is killed, opens again, closes. A read
 /// during a fault must give a correct result or an error.
-async fn story(root: &Path, objects: &UnreliableStore, ledger: &mut Ledger) {
+async fn scenario(root: &Path, objects: &UnreliableStore, ledger: &mut Ledger) {
     let store = open(root, objects).await;
     // Opening waits for a store that does not answer, but not while it reads the tables.
     let Ok(store) = store else { return };
@@ -245,24 +246,24 @@ async fn story(root: &Path, objects: &UnreliableStore, ledger: &mut Ledger) {
     let _ = store.close().await;
 }
 
-/// Runs the story with the n-th request failing. Returns true if a fault occurred.
+/// Runs the scenario with the n-th request failing. Returns true if a fault occurred.
 async fn fails(nth: u64, trouble: RequestFault) -> bool {
     let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
     let mut ledger = Ledger::default();
     objects.fail(nth, trouble);
-    let told = story(root.path(), &objects, &mut ledger);
+    let run = scenario(root.path(), &objects, &mut ledger);
     if trouble == RequestFault::Down {
         // Opening waits for the store to return. The timeout ends that wait.
-        let _ = tokio::time::timeout(Duration::from_millis(300), told).await;
+        let _ = tokio::time::timeout(Duration::from_millis(300), run).await;
     } else {
-        told.await;
+        run.await;
     }
     let failed = objects.heal() > 0;
     let deadline = SystemClock.instant() + PATIENCE;
     let store = loop {
         match open(root.path(), &objects).await {
             Ok(store) => break store,
-            // The story was cut off, and its background work ends soon.
+            // The scenario was cut off, and its background work ends soon.
             Err(error) => assert!(SystemClock.instant() < deadline, "{error}"),
         }
         SystemClock.sleep(Duration::from_millis(5)).await;
@@ -280,7 +281,7 @@ fn every_request_may_fail_in_every_way() {
     // run tests every way on every request.
     const THREADS: u64 = 2;
     let (all, distance) = (is_exhaustive(), by_effort(32, 8));
-    // Number of runs without a fault after which the story is taken to be over.
+    // Number of runs without a fault after which the scenario is taken to be over.
     let over = by_effort(2, RequestFault::ALL.len());
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
@@ -307,7 +308,7 @@ fn every_request_may_fail_in_every_way() {
                     }
                     nth += step;
                 }
-                assert!(reached > 100, "the story has few requests: {reached}");
+                assert!(reached > 100, "the scenario has few requests: {reached}");
             });
         }
     });
@@ -348,7 +349,7 @@ async fn finding_a_trace_fetches_a_part_of_its_file() {
     let before = objects.bytes_read();
     let ids = TraceId::from_bytes(101_u128.to_be_bytes()).map(|id| vec![id]);
     let filter = SpanFilter { trace_ids: ids, ..SpanFilter::default() };
-    let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
+    let scan = Scan { detail: Projection::Full, rows_max: u64::MAX };
     let mut found = 0;
     let mut count = |rows: &SpanRows| {
         found += rows.len();

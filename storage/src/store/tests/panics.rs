@@ -91,7 +91,7 @@ async fn a_panic_in_the_log_writer_or_a_flush_loses_nothing_and_ends_the_process
         if !reached {
             break;
         }
-        assert!(nth < 500, "the story does not end");
+        assert!(nth < 500, "the scenario does not end");
     }
     assert!(failures.contains("log writer"), "{failures:?}");
     assert!(failures.contains("flush"), "{failures:?}");

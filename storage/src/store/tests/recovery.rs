@@ -218,27 +218,27 @@ fn records(segment: &Path) -> Vec<(u64, Range<u64>)> {
 const LAST_SEGMENT: usize = usize::MAX;
 
 /// Damages blocks of a segment, and expects that only the batches in them are lost.
-async fn check_spoilt_blocks(number: usize, first: u64, count: u64) {
+async fn check_unreadable_blocks(number: usize, first: u64, count: u64) {
     let context = format!("segment {number}, {count} blocks from {first}");
     let root = tempfile::tempdir().unwrap();
     let disk = FaultyDisk::new(root.path());
     let segments = logged(&disk, root.path()).await;
-    let spoilt = segments.get(number).or(segments.last()).unwrap();
+    let unreadable = segments.get(number).or(segments.last()).unwrap();
     let block = BLOCK as u64;
     let (begin, end) = (first * block, (first + count) * block);
     let is_header = first == 0 && count == 2;
     let is_met =
         |(_, bytes): &(u64, Range<u64>)| is_header || bytes.start < end && begin < bytes.end;
-    let in_segment = records(spoilt);
+    let in_segment = records(unreadable);
     assert!(in_segment.len() > 2, "{context}: {in_segment:?}");
     let lost: Vec<u64> =
         in_segment.into_iter().filter(is_met).map(|(sequence, _)| sequence).collect();
     assert_eq!(lost.is_empty(), end <= 2 * block && !is_header, "{context}");
 
-    disk.spoil(spoilt, begin + 7..end - 7);
+    disk.make_unreadable(unreadable, begin + 7..end - 7);
     let shared: SharedDisk = Arc::new(disk.clone());
     let said = refusal(Arc::clone(&shared), root.path()).await;
-    assert!(said.contains(&*spoilt.to_string_lossy()), "{said}");
+    assert!(said.contains(&*unreadable.to_string_lossy()), "{said}");
     assert!(said.contains(&format!("at byte {begin}")), "{said}");
 
     let (store, recovery) = open_with(shared, recovering(root.path())).await.unwrap();
@@ -249,8 +249,8 @@ async fn check_spoilt_blocks(number: usize, first: u64, count: u64) {
     // Without a header, the end of the previous segment is unknown.
     let set_aside = if is_header && number > 0 { 2 } else { 1 };
     assert_eq!(recovery.quarantined.len(), set_aside, "{context}: {:?}", recovery.quarantined);
-    let aside = root.path().join("quarantine").join(spoilt.file_name().unwrap());
-    assert!(aside.exists() && !spoilt.exists(), "{context}");
+    let aside = root.path().join("quarantine").join(unreadable.file_name().unwrap());
+    assert!(aside.exists() && !unreadable.exists(), "{context}");
     store.append(traces(41, 1)).await.unwrap();
     store.abandon().await;
     // The next start needs no permission, and all readable batches are durable.
@@ -271,12 +271,12 @@ async fn an_unreadable_block_costs_what_is_in_it_and_keeps_the_log_shut_until_to
     for (at, (first, count)) in cases.into_iter().enumerate() {
         for number in [0, 1] {
             if !is_quick || at % 2 == number || (first, count) == (0, 2) {
-                check_spoilt_blocks(number, first, count).await;
+                check_unreadable_blocks(number, first, count).await;
             }
         }
     }
     // The damage is in the open segment.
-    check_spoilt_blocks(LAST_SEGMENT, 2, 1).await;
+    check_unreadable_blocks(LAST_SEGMENT, 2, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,9 +22,9 @@ use tidings_proto::{
 
 use super::{SCAN, resource, settings};
 use crate::{
-    Call, CallAccumulator, CallAccumulatorFactory, CallBounds, CallKey, Cell, Clock, Detail,
-    Erasure, LogFilter, Retention, RetentionCondition, RetentionRule, Scan, Snapshot, SpanFilter,
-    Store, StoreSettings, TelemetryBatch, TimeRange, check,
+    Call, CallAccumulator, CallAccumulatorFactory, CallBounds, CallKey, Clock, Erasure, LogFilter,
+    Projection, Retention, RetentionCondition, RetentionRule, RollupBucket, Scan, Snapshot,
+    SpanFilter, Store, StoreSettings, TelemetryBatch, TimeRange, check,
     store::maintenance_steps::tests::{DAY, MovedClock, files, keep_up, open_at},
 };
 
@@ -158,8 +158,9 @@ impl CallAccumulator for Counted {
         *self.of.entry(start - start % self.step).or_default() += 1;
     }
 
-    fn cell(&mut self, _: u32, cell: &Cell<'_>) -> Option<()> {
-        *self.of.entry(cell.start().0 - cell.start().0 % self.step).or_default() += cell.count();
+    fn add_bucket(&mut self, _: u32, bucket: &RollupBucket<'_>) -> Option<()> {
+        *self.of.entry(bucket.start().0 - bucket.start().0 % self.step).or_default() +=
+            bucket.count();
         Some(())
     }
 }
@@ -206,7 +207,7 @@ impl Model {
         });
         assert!(scanned.unwrap().complete);
         assert_eq!(found, names(&self.spans, range));
-        let full = Scan { detail: Detail::Full, ..SCAN };
+        let full = Scan { detail: Projection::Full, ..SCAN };
         let (of_logs, mut found) =
             (LogFilter { time: start, ..LogFilter::default() }, BTreeMap::new());
         let scanned = snapshot.scan_logs(&of_logs, full, &mut |rows| {

@@ -91,7 +91,7 @@ impl Blocks {
             }
             drop(turn);
             let fetched = cache.open(&self.path, |to| self.objects.fetch(&self.path, to))?;
-            cache.forget_blocks(&self.path);
+            cache.evict_blocks(&self.path);
             whole = Some(fetched);
         }
         let _ = whole.map(|whole| self.whole.set(whole));

@@ -22,7 +22,7 @@ use tidings_proto::{
 use super::real;
 use crate::{
     Replay, Sealed, SegmentCheck, WalRecord,
-    reader::{SegmentPiece, SegmentReader},
+    reader::{SegmentPart, SegmentReader},
     record::{MARKER, RECORDS_START, SegmentHeader},
 };
 
@@ -118,11 +118,11 @@ fn a_payload_of_imitated_markers_is_read_once() {
         let header = SegmentHeader { first: 1, prior_end: 0, salt: SALT, covered: [0; 2] };
         let mut reader = SegmentReader::new(Box::new(file), &header).unwrap();
         let (offset, bytes) = (RECORDS_START, (imitations * MARKER.len()) as u64);
-        let piece = reader.next_piece().unwrap();
+        let piece = reader.next_part().unwrap();
         if behind.is_empty() {
-            assert_eq!(piece, Some(SegmentPiece::Tail { offset, bytes }));
+            assert_eq!(piece, Some(SegmentPart::Tail { offset, bytes }));
         } else {
-            assert_eq!(piece, Some(SegmentPiece::Damaged { offset, bytes }));
+            assert_eq!(piece, Some(SegmentPart::Damaged { offset, bytes }));
         }
         // The segment has 4 MiB, and a read takes 256 KiB.
         assert!(reads.load(Ordering::Relaxed) < 20, "{} reads", reads.load(Ordering::Relaxed));

@@ -6,7 +6,7 @@ use tidings_proto::otlp::{AnyValue, Event, KeyValue, Value};
 use super::{
     super::{MergeLimits, Portion, read_ahead::ReadAheadRuns, sizes, source, trace_runs},
     Arc, DataFile, HOUR, Merge, NOW, RecordBatch, Signal, Span, TempDir, encode_spans, keep, spans,
-    told,
+    written_rows,
 };
 
 const KIB: usize = 1 << 10;
@@ -110,10 +110,11 @@ fn what_waits_is_bounded_and_short_traces_stay_whole() {
         assert!(bytes(&batch) <= 3 << 20, "{} bytes are given", bytes(&batch));
         batches.push(batch);
     }
-    let found = told(&batches);
+    let found = written_rows(&batches);
     assert_eq!(found.len(), 199 * 8 + 480);
     assert!(found.is_sorted_by_key(|row| (row.0.clone(), row.1)));
-    let trace_at = |batch: &RecordBatch, row: usize| told(&[batch.slice(row, 1)]).remove(0).0;
+    let trace_at =
+        |batch: &RecordBatch, row: usize| written_rows(&[batch.slice(row, 1)]).remove(0).0;
     let last_of = |batch: &RecordBatch| trace_at(batch, batch.num_rows() - 1);
     let cut: Vec<_> = batches
         .windows(2)
@@ -137,7 +138,7 @@ fn runs_move_as_far_as_there_is_memory_for_what_they_take() {
     let runs = |moved_bytes: usize| {
         let limits = MergeLimits { moved_bytes, decoded_bytes: 512 * KIB, ..MergeLimits::LARGEST };
         let mut merge = Merge::open(Signal::Spans, &inputs, None, limits).unwrap();
-        let found = told(&std::iter::from_fn(|| merge.next().unwrap()).collect::<Vec<_>>());
+        let found = written_rows(&std::iter::from_fn(|| merge.next().unwrap()).collect::<Vec<_>>());
         assert_eq!(found.len(), 4 * 205);
         let runs = found.chunk_by(|one, other| one.0 == other.0);
         runs.filter(|run| run[0].0[1] == 7).count()
@@ -173,8 +174,8 @@ fn moved(inputs: &[Arc<DataFile>], bytes_max: usize) -> (Vec<RecordBatch>, usize
     let rounds = moved.rounds();
     while let Some((batch, begins)) = moved.next().unwrap() {
         most = most.max(moved.bytes());
-        let told = told(std::slice::from_ref(&batch));
-        for (begin, row) in begins.unwrap().into_iter().zip(told) {
+        let rows = written_rows(std::slice::from_ref(&batch));
+        for (begin, row) in begins.unwrap().into_iter().zip(rows) {
             let key = (begin, row.0, row.1);
             assert!(last <= key, "{last:?}, then {key:?}");
             last = key;
@@ -196,7 +197,7 @@ fn as_many_runs_move_as_there_are_a_part_of_them_at_a_time() {
         assert!((100 * KIB..=600 * KIB).contains(&most), "{most} bytes at once");
         let limits = MergeLimits { moved_bytes: 600 * KIB, ..MergeLimits::LARGEST };
         let mut merge = Merge::open(Signal::Spans, &inputs, None, limits).unwrap();
-        let found = told(&std::iter::from_fn(|| merge.next().unwrap()).collect::<Vec<_>>());
+        let found = written_rows(&std::iter::from_fn(|| merge.next().unwrap()).collect::<Vec<_>>());
         assert_eq!(found.len(), 900);
         let runs = || found.chunk_by(|one, other| one.0 == other.0);
         assert_eq!(runs().count(), 300, "{begins} times at which traces begin");
@@ -229,7 +230,7 @@ fn what_has_no_round_stays_where_it_is() {
     assert!(rounds == 32 && (32..600).contains(&rows), "{rows} rows in {rounds} rounds");
     let limits = MergeLimits { moved_bytes: 40 * KIB, ..MergeLimits::LARGEST };
     let mut merge = Merge::open(Signal::Spans, &inputs, None, limits).unwrap();
-    let found = told(&std::iter::from_fn(|| merge.next().unwrap()).collect::<Vec<_>>());
+    let found = written_rows(&std::iter::from_fn(|| merge.next().unwrap()).collect::<Vec<_>>());
     assert_eq!(found.len(), 900);
     let runs = found.chunk_by(|one, other| one.0 == other.0).count();
     assert!((301..=900).contains(&runs), "{runs} runs");

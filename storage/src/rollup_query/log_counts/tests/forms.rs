@@ -17,8 +17,8 @@ use tidings_proto::{DurationNanos, UnixNanos, otlp::Severity};
 
 use super::{SentRecord, filter, flushes, parts, record, snapshot, step_of};
 use crate::{
-    Detail, FormBounds, FormRecords, FormSummary, FormWriter, LogFilter, LogRows, Scan, Snapshot,
-    TimeRange,
+    FormBounds, FormRecords, FormSummary, FormWriter, LogFilter, LogRows, Projection, Scan,
+    Snapshot, TimeRange,
     index::is_outdated,
     rollup_query::tests::{BEGIN, HOUR, MINUTE, SECOND, with_part_of_limits},
 };
@@ -41,7 +41,7 @@ fn add(forms: &mut Forms, key: (String, String), more: FormRecords) {
 /// Adds the matching rows, each once.
 fn add_rows(forms: &mut Forms, snapshot: &Snapshot, filter: &LogFilter, step: u64) {
     let (mut seen, mut writer) = (HashSet::new(), FormWriter::default());
-    let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+    let scan = Scan { detail: Projection::Facts, rows_max: u64::MAX };
     let visit = &mut |rows: &LogRows| {
         for row in 0..rows.len() {
             let key = (rows.time(row), rows.content_hash(row));

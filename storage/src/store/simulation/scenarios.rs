@@ -1,4 +1,4 @@
-//! Stories: sequences of appends, flushes during merges, retention, pins, erasure, clock jumps,
+//! Scenarios: sequences of appends, flushes during merges, retention, pins, erasure, clock jumps,
 //! disk faults, kills and power cuts. After each step the contents are compared with the expected
 //! ones.
 //!
@@ -6,7 +6,7 @@
 //! executes them late, is slow or is unreachable for a while. Another program commits to the tables
 //! in it. Kills and power cuts do not affect it.
 //!
-//! A history (`world`) chooses each operation on the disk. A story chooses whole steps, and so
+//! A history (`world`) chooses each operation on the disk. A scenario chooses whole steps, and so
 //! reaches states that take many of them. It controls the time. The seed alone determines the next
 //! step and its faults. It does not determine how a concurrent flush and merge interleave.
 
@@ -34,7 +34,7 @@ use super::{Contents, ledger::contents, read};
 use crate::{
     Clock, Erasure, ObjectStoreSettings, Retention, Snapshot, Store, StoreSettings, SystemClock,
     TablesAt, TelemetryBatch,
-    maintenance::{MergePace, strays},
+    maintenance::{MergePace, orphan_files},
     store::{
         StoreInner,
         tests::{logs, settings, traces},
@@ -55,15 +55,15 @@ const TRACES: u64 = 12;
 /// Maximum bytes of object copies. It is so small that most objects are fetched again.
 const COPIES_BYTES: u64 = 60_000;
 
-/// A clock that only the story moves.
+/// A clock that only the scenario moves.
 #[derive(Debug)]
-struct StoryClock {
+struct ScenarioClock {
     first: Instant,
     passed: AtomicU64,
     jumped: AtomicI64,
 }
 
-impl StoryClock {
+impl ScenarioClock {
     fn new() -> Arc<Self> {
         let (first, passed) = (SystemClock.instant(), AtomicU64::new(0));
         Arc::new(Self { first, passed, jumped: AtomicI64::new(0) })
@@ -79,7 +79,7 @@ impl StoryClock {
     }
 }
 
-impl Clock for StoryClock {
+impl Clock for ScenarioClock {
     fn now(&self) -> UnixNanos {
         UnixNanos(self.truth().saturating_add_signed(self.jumped.load(Ordering::Relaxed)))
     }
@@ -116,9 +116,9 @@ struct Batch {
     lapsed: bool,
 }
 
-struct Story {
+struct Scenario {
     dice: Dice,
-    clock: Arc<StoryClock>,
+    clock: Arc<ScenarioClock>,
     disk: FaultyDisk,
     /// The bucket, if the tables are in one.
     objects: Option<UnreliableStore>,
@@ -140,7 +140,7 @@ fn trace_id(trace: u64) -> TraceId {
     TraceId::from_bytes(u128::from(trace + 1).to_be_bytes()).unwrap()
 }
 
-impl Story {
+impl Scenario {
     fn new(seed: u64, mistake: Option<Mistake>, objects: Option<UnreliableStore>) -> Self {
         let root = tempfile::tempdir().unwrap();
         let disk = FaultyDisk::new(root.path());
@@ -157,7 +157,7 @@ impl Story {
         };
         Self {
             dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-            clock: StoryClock::new(),
+            clock: ScenarioClock::new(),
             disk,
             objects,
             settings,
@@ -483,10 +483,10 @@ impl Story {
         let known = inner.shared.state.known_files();
         for signal in [Signal::Spans, Signal::Logs] {
             let folder = inner.tables_at.folder(signal.table());
-            let found = strays(inner.tables_at.as_ref(), &folder, &known);
+            let found = orphan_files(inner.tables_at.as_ref(), &folder, &known);
             let found = found.map_err(|error| error.to_string())?;
-            if let Some(stray) = found.first() {
-                return Err(format!("{} is no table's and stays", stray.path.display()));
+            if let Some(orphan) = found.first() {
+                return Err(format!("{} is no table's and stays", orphan.path.display()));
             }
         }
         self.check(store)
@@ -498,21 +498,24 @@ async fn run_maintenance(inner: &StoreInner) -> Result<(), crate::StorageError> 
     Ok(())
 }
 
-/// Runs one story. Returns its steps, or the fault at its end.
-pub(super) fn tell(seed: u64, mistake: Option<Mistake>) -> Result<Vec<String>, String> {
-    tell_of(Story::new(seed, mistake, None))
+/// Runs one scenario. Returns its steps, or the fault at its end.
+pub(super) fn run_scenario(seed: u64, mistake: Option<Mistake>) -> Result<Vec<String>, String> {
+    run_to_end(Scenario::new(seed, mistake, None))
 }
 
-/// Runs one story with the tables in a bucket.
-pub(super) fn tell_remote(seed: u64, mistake: Option<Mistake>) -> Result<Vec<String>, String> {
-    tell_of(Story::new(seed, mistake, Some(UnreliableStore::new())))
+/// Runs one scenario with the tables in a bucket.
+pub(super) fn run_remote_scenario(
+    seed: u64,
+    mistake: Option<Mistake>,
+) -> Result<Vec<String>, String> {
+    run_to_end(Scenario::new(seed, mistake, Some(UnreliableStore::new())))
 }
 
-fn tell_of(mut story: Story) -> Result<Vec<String>, String> {
+fn run_to_end(mut scenario: Scenario) -> Result<Vec<String>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let told = runtime.block_on(story.run());
-    let steps = std::mem::take(&mut story.steps);
-    match told {
+    let outcome = runtime.block_on(scenario.run());
+    let steps = std::mem::take(&mut scenario.steps);
+    match outcome {
         Ok(()) => Ok(steps),
         Err(wrong) => Err(super::with_steps(&steps, &wrong)),
     }
@@ -529,13 +532,13 @@ static SOUND_REMOTE: SoundSeeds = [const { OnceLock::new() }; SEEDS_MAX];
 fn find(
     mistake: Mistake,
     sound: &SoundSeeds,
-    tell: fn(u64, Option<Mistake>) -> Result<Vec<String>, String>,
+    run_scenario: fn(u64, Option<Mistake>) -> Result<Vec<String>, String>,
 ) {
     let first = first_seed(mistake);
     let found = (0..SEEDS_MAX).map(|number| (first + number) % SEEDS_MAX).find(|place| {
         let seed = u64::try_from(*place).unwrap();
-        let passes = || tell(seed, None).is_ok();
-        tell(seed, Some(mistake)).is_err() && *sound[*place].get_or_init(passes)
+        let passes = || run_scenario(seed, None).is_ok();
+        run_scenario(seed, Some(mistake)).is_err() && *sound[*place].get_or_init(passes)
     });
     assert!(found.is_some(), "it was not found in {SEEDS_MAX} seeds");
     // It belongs into `first_seed` if it comes long after the first.
@@ -547,24 +550,25 @@ fn find(
 fn first_seed(mistake: Mistake) -> usize {
     match mistake {
         Mistake::AcknowledgeRefused | Mistake::BelieveUpload | Mistake::PublishRefused => 1,
+        Mistake::KeepOneMerged => 3,
         Mistake::ForgetLandedCommit => 41,
         _ => 0,
     }
 }
 
 macro_rules! mistakes {
-    ($tell:ident, $sound:ident: $($name:ident: $mistake:ident,)*) => {
+    ($run_scenario:ident, $sound:ident: $($name:ident: $mistake:ident,)*) => {
         $(
             #[test]
             fn $name() {
-                find(Mistake::$mistake, &$sound, $tell);
+                find(Mistake::$mistake, &$sound, $run_scenario);
             }
         )*
     };
 }
 
 mistakes! {
-    tell, SOUND:
+    run_scenario, SOUND:
     positions_that_are_ignored_are_found: IgnorePosition,
     a_position_that_covers_too_much_is_found: CoverTooMuch,
     a_log_that_is_cut_before_the_commit_is_found: CutLogBeforeCommit,
@@ -582,7 +586,7 @@ mistakes! {
 }
 
 mistakes! {
-    tell_remote, SOUND_REMOTE:
+    run_remote_scenario, SOUND_REMOTE:
     a_taken_version_that_is_believed_is_found: BelieveConflict,
     an_upload_that_failed_and_is_believed_is_found: BelieveUpload,
     objects_that_are_deleted_before_the_commit_are_found: DeleteBeforeCommit,

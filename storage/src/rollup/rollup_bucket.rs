@@ -1,7 +1,8 @@
-//! Encoding of a cell: the calls of a group in one time bucket, as described in
+//! Encoding of a rollup bucket: the calls of a group in one time bucket, as described in
 //! `docs/formats/index.md`.
 //!
-//! A [`Cell`] decodes only the fields that a query reads, because most queries need few of them.
+//! A [`RollupBucket`] decodes only the fields that a query reads, because most queries need few of
+//! them.
 
 use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos, api::Exemplar};
 
@@ -22,15 +23,15 @@ const FAILED_IS_SLOWEST: u8 = 8;
 
 /// Calls of a group that began in one time bucket.
 #[derive(Debug, Clone, Copy)]
-pub struct Cell<'a> {
+pub struct RollupBucket<'a> {
     start: UnixNanos,
     count: u64,
     errors: u64,
-    calls: CellContent<'a>,
+    calls: BucketContent<'a>,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum CellContent<'a> {
+enum BucketContent<'a> {
     /// Flags, and the undecoded bytes after the counts.
     Encoded {
         flags: u8,
@@ -66,18 +67,24 @@ impl Durations {
     }
 }
 
-impl<'a> Cell<'a> {
-    /// Decodes a cell of the time bucket that begins at `start`. `None` when the bytes are damaged.
+impl<'a> RollupBucket<'a> {
+    /// Decodes a rollup bucket of the time bucket that begins at `start`. `None` when the bytes are
+    /// damaged.
     pub(crate) fn decode(bytes: &'a [u8], start: UnixNanos) -> Option<Self> {
         let mut rest = Bytes::new(bytes);
         let [flags] = *rest.take(1)? else { return None };
         let (count, errors) = (rest.varint()?, rest.varint()?);
-        Some(Self { start, count, errors, calls: CellContent::Encoded { flags, rest } })
+        Some(Self { start, count, errors, calls: BucketContent::Encoded { flags, rest } })
     }
 
-    /// Returns a cell of these calls, in the time bucket that begins at `start`.
+    /// Returns a rollup bucket of these calls, in the time bucket that begins at `start`.
     pub(crate) fn of_calls(calls: &'a Calls, start: UnixNanos) -> Self {
-        Self { start, count: calls.count, errors: calls.errors, calls: CellContent::Decoded(calls) }
+        Self {
+            start,
+            count: calls.count,
+            errors: calls.errors,
+            calls: BucketContent::Decoded(calls),
+        }
     }
 
     /// Returns the start of the time bucket.
@@ -98,13 +105,13 @@ impl<'a> Cell<'a> {
         self.errors
     }
 
-    /// Adds the calls to an aggregate. `None` when the cell is damaged; some may have been added
-    /// then.
+    /// Adds the calls to an aggregate. `None` when the rollup bucket is damaged; some may have been
+    /// added then.
     #[must_use]
     pub fn add_to(&self, calls: &mut Calls) -> Option<()> {
         let (flags, mut rest) = match self.calls {
-            CellContent::Encoded { flags, rest } => (flags, rest),
-            CellContent::Decoded(more) => {
+            BucketContent::Encoded { flags, rest } => (flags, rest),
+            BucketContent::Decoded(more) => {
                 calls.merge(more);
                 return Some(());
             }
@@ -132,20 +139,20 @@ impl<'a> Cell<'a> {
         Some(())
     }
 
-    /// Appends the encoded cell.
+    /// Appends the encoded rollup bucket.
     pub(crate) fn push_to(&self, bytes: &mut Vec<u8>) {
         match self.calls {
-            CellContent::Encoded { flags, rest } => {
+            BucketContent::Encoded { flags, rest } => {
                 bytes.push(flags);
                 push_varint(bytes, self.count);
                 push_varint(bytes, self.errors);
                 bytes.extend(rest.rest());
             }
-            CellContent::Decoded(calls) => bytes.extend(encoded(calls, self.start)),
+            BucketContent::Decoded(calls) => bytes.extend(encoded(calls, self.start)),
         }
     }
 
-    /// Returns the calls. `None` when the cell is damaged.
+    /// Returns the calls. `None` when the rollup bucket is damaged.
     pub(crate) fn decoded(&self) -> Option<Calls> {
         let mut calls = Calls::default();
         self.add_to(&mut calls)?;
@@ -153,22 +160,22 @@ impl<'a> Cell<'a> {
     }
 
     /// Passes each duration and its number of calls to `visit`. All durations of a histogram bucket
-    /// are passed as its upper bound. `None` when the cell is damaged; some may have been passed
-    /// then.
+    /// are passed as its upper bound. `None` when the rollup bucket is damaged; some may have been
+    /// passed then.
     #[must_use]
     pub fn spread(&self, mut visit: impl FnMut(DurationNanos, u64)) -> Option<()> {
         match self.calls {
-            CellContent::Decoded(calls) => {
+            BucketContent::Decoded(calls) => {
                 calls.latency.spread().for_each(|(of, count)| visit(of, count))
             }
-            CellContent::Encoded { flags, mut rest } if flags & BUCKETS == 0 => {
+            BucketContent::Encoded { flags, mut rest } if flags & BUCKETS == 0 => {
                 let mut duration = 0_u64;
                 for _ in 0..rest.varint()? {
                     duration = duration.checked_add(rest.long_varint()?)?;
                     visit(DurationNanos(duration), 1);
                 }
             }
-            CellContent::Encoded { mut rest, .. } => {
+            BucketContent::Encoded { mut rest, .. } => {
                 each_bucket(&mut rest, |bucket, count, _| {
                     visit(DurationNanos(upper_bound(bucket)), count);
                     Some(())
@@ -178,13 +185,13 @@ impl<'a> Cell<'a> {
         Some(())
     }
 
-    /// Returns the durations of its calls over the fixed histogram bounds; `None` when the cell is
-    /// damaged.
+    /// Returns the durations of its calls over the fixed histogram bounds; `None` when the rollup
+    /// bucket is damaged.
     #[must_use]
     pub fn durations(&self) -> Option<Durations> {
         let (flags, mut rest) = match self.calls {
-            CellContent::Encoded { flags, rest } => (flags, rest),
-            CellContent::Decoded(calls) => return Some(Durations::from_latency(&calls.latency)),
+            BucketContent::Encoded { flags, rest } => (flags, rest),
+            BucketContent::Decoded(calls) => return Some(Durations::from_latency(&calls.latency)),
         };
         if flags & BUCKETS > 0 {
             let mut latency = Latency::default();
@@ -246,7 +253,7 @@ fn each_bucket(
     Some(())
 }
 
-/// Encodes the cell of these calls in the time bucket that begins at `start`.
+/// Encodes the rollup bucket of these calls in the time bucket that begins at `start`.
 pub(crate) fn encoded(calls: &Calls, start: UnixNanos) -> Vec<u8> {
     let latency = &calls.latency;
     let failed_is_slowest = calls.failed.is_some() && calls.failed == calls.slowest;
@@ -303,7 +310,7 @@ fn push_buckets(cell: &mut Vec<u8>, latency: &Latency, divided: &BucketCounts) {
 }
 
 /// Returns the time from which the starts of exemplars count: the start of the longest bucket
-/// around this one. Cells of the same calls therefore have the same bytes at every level.
+/// around this one. Rollup buckets of the same calls therefore have the same bytes at every level.
 fn exemplar_base(start: UnixNanos) -> u64 {
     let longest = LEVELS[LEVELS.len() - 1];
     start.0 / longest * longest

@@ -21,9 +21,9 @@ const TRIES: u32 = 5;
 
 /// A store that retries incomplete lists.
 #[derive(Debug, Clone)]
-pub(super) struct WholeLists(pub(super) Arc<dyn ObjectStore>);
+pub(super) struct ListRetries(pub(super) Arc<dyn ObjectStore>);
 
-impl fmt::Display for WholeLists {
+impl fmt::Display for ListRetries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -41,7 +41,7 @@ async fn whole<T, F: Future<Output = Result<T>>>(ask: impl Fn() -> F) -> Result<
 }
 
 #[async_trait]
-impl ObjectStore for WholeLists {
+impl ObjectStore for ListRetries {
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let (store, prefix) = (Arc::clone(&self.0), prefix.cloned());
         let listed = async move { whole(|| store.list(prefix.as_ref()).try_collect()).await };

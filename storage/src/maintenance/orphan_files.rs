@@ -1,13 +1,13 @@
-//! Strays: files in a table's folder that the table does not reference.
+//! Orphan files: files in a table's folder that the table does not reference.
 //!
-//! A stray was removed by a commit, or written for a commit that was never made, or is being
-//! written by another program. Only strays of the first kind can be deleted soon, and only if this
+//! An orphan was removed by a commit, or written for a commit that was never made, or is being
+//! written by another program. Only orphans of the first kind can be deleted soon, and only if this
 //! store wrote them.
 //!
-//! Listing folders in an object store takes time, and flushes continue meanwhile, so a stray may be
-//! a file that a commit has just added. The caller therefore checks again while no flush is running
-//! ([`Stray::belongs_to_any`]). Other strays can never be added later, because file names are
-//! unique.
+//! Listing folders in an object store takes time, and flushes continue meanwhile, so an orphan may
+//! be a file that a commit has just added. The caller therefore checks again while no flush is
+//! running ([`OrphanFile::belongs_to_any`]). Other orphans can never be added later, because file
+//! names are unique.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -29,7 +29,7 @@ const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// A file that the table does not reference.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Stray {
+pub(crate) struct OrphanFile {
     pub(crate) path: PathBuf,
     /// The data file itself, or the one that this file is the index of.
     pub(crate) data_file: PathBuf,
@@ -41,19 +41,19 @@ pub(crate) struct Stray {
 ///
 /// # Errors
 /// When a folder cannot be listed.
-pub(crate) fn strays(
+pub(crate) fn orphan_files(
     tables: &dyn TableStore,
     table: &Path,
     known: &HashSet<PathBuf>,
-) -> Result<Vec<Stray>, StorageError> {
+) -> Result<Vec<OrphanFile>, StorageError> {
     let known_indexes: HashSet<PathBuf> = known.iter().map(|path| index_path(path)).collect();
-    let mut strays = Vec::new();
+    let mut orphan_files = Vec::new();
     for folder in partitions(tables, table)? {
         find(
             tables,
             &folder,
             |path| (!known.contains(path)).then(|| path.to_owned()),
-            &mut strays,
+            &mut orphan_files,
         )?;
     }
     let indexes = table.join("_index");
@@ -64,16 +64,16 @@ pub(crate) fn strays(
             data_file.add_extension("parquet");
             (!known_indexes.contains(path)).then_some(data_file)
         };
-        find(tables, &folder, of_index, &mut strays)?;
+        find(tables, &folder, of_index, &mut orphan_files)?;
     }
-    Ok(strays)
+    Ok(orphan_files)
 }
 
 fn find(
     tables: &dyn TableStore,
     folder: &Path,
     data_file: impl Fn(&Path) -> Option<PathBuf>,
-    strays: &mut Vec<Stray>,
+    orphan_files: &mut Vec<OrphanFile>,
 ) -> Result<(), StorageError> {
     let entries = tables.list(folder).map_err(failed("list", folder))?;
     for entry in entries.into_iter().filter(|entry| entry.is_file && is_ours(&entry.name)) {
@@ -81,7 +81,7 @@ fn find(
         if let Some(data_file) = data_file(&path)
             && let Ok(written) = tables.written(&path)
         {
-            strays.push(Stray { path, data_file, written });
+            orphan_files.push(OrphanFile { path, data_file, written });
         }
     }
     Ok(())
@@ -108,14 +108,14 @@ fn is_digits(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-impl Stray {
-    /// Returns true if the stray is one of these data files, or the index of one.
+impl OrphanFile {
+    /// Returns true if the orphan is one of these data files, or the index of one.
     pub(crate) fn belongs_to_any(&self, known: &HashSet<PathBuf>) -> bool {
         known.contains(&self.data_file)
             && (self.path == self.data_file || self.path == index_path(&self.data_file))
     }
 
-    /// Returns true if the stray may be deleted: long enough after the commit that removed it, or a
+    /// Returns true if the orphan may be deleted: long enough after the commit that removed it, or a
     /// day after an orphan was written.
     pub(crate) fn is_waste(
         &self,
@@ -137,7 +137,7 @@ mod tests {
     use super::is_ours;
 
     #[test]
-    fn only_what_this_program_writes_is_ever_a_stray() {
+    fn only_files_of_this_program_are_orphans() {
         let ours = crate::tables::file_path(7, "merged", 3);
         let ours = ours.rsplit('/').next().unwrap();
         let stem = ours.strip_suffix(".parquet").unwrap();

@@ -3,7 +3,7 @@
 //! The section in the index's head locates the pages: one with the groups, and for each level one
 //! for each time bucket with calls. Each page has its own checksum. Buckets of two levels share a
 //! page when the longer one contains only one shorter bucket with calls and both have the same
-//! cells. A level that is too large can be kept without durations and exemplars.
+//! rollup buckets. A level that is too large can be kept without durations and exemplars.
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
@@ -14,8 +14,9 @@ use tidings_proto::{
 };
 
 use super::{
-    CallKey, Calls, Cell, LEVELS, cell,
-    file_aggregate::{CellKey, GroupNumber},
+    CallKey, Calls, LEVELS, RollupBucket,
+    file_aggregate::{BucketKey, GroupNumber},
+    rollup_bucket,
 };
 use crate::index_bytes::{Fetch, Reader as Bytes, push_varint};
 
@@ -23,12 +24,13 @@ const CRC_BYTES: usize = 4;
 /// Size up to which each level is kept. A level above it is kept within [`LevelLimits`], in
 /// proportion to the rows of the file.
 const BYTES_MIN: usize = 64 << 10;
-/// Bytes for each row that the level with the longest buckets may take. No cell of one call exceeds
-/// it, so a file always has this level. Without it, each query would read the file's rows.
+/// Bytes for each row that the level with the longest buckets may take. No rollup bucket of one
+/// call exceeds it, so a file always has this level. Without it, each query would read the file's
+/// rows.
 const COARSEST_BYTES_OF_ROW: usize = 96;
-/// Bytes for each row that a level whose cells only count calls may take.
+/// Bytes for each row that a level whose rollup buckets only count calls may take.
 const COUNTS_BYTES_OF_ROW: usize = 1;
-/// Number that is added to that of a level whose cells only count calls.
+/// Number that is added to that of a level whose rollup buckets only count calls.
 const COUNTS: usize = 16;
 /// Maximum size of a page. A level with a larger page is omitted.
 const PAGE_BYTES_MAX: usize = 8 << 20;
@@ -182,7 +184,7 @@ impl Encoded {
     }
 
     /// Adds a level. If it is too large, adds only its counts, or nothing.
-    pub(crate) fn push_level(&mut self, level: usize, cells: &[(CellKey, Calls)]) {
+    pub(crate) fn push_level(&mut self, level: usize, cells: &[(BucketKey, Calls)]) {
         let Some(bytes_max) = self.level_bytes_max.map(|bytes_max| bytes_max[level]) else {
             return;
         };
@@ -192,7 +194,11 @@ impl Encoded {
             let Some(((period, _), _)) = page.first() else { continue };
             let (start, begin) = (pages.len(), period.saturating_mul(LEVELS[level]));
             for ((_, group), calls) in page {
-                push_cell(&mut pages, *group, &cell::encoded(calls, UnixNanos(begin)));
+                push_rollup_bucket(
+                    &mut pages,
+                    *group,
+                    &rollup_bucket::encoded(calls, UnixNanos(begin)),
+                );
             }
             seal(&mut pages, start);
             let bytes = pages.len() - start;
@@ -221,8 +227,8 @@ impl Encoded {
         self.shorter = periods;
     }
 
-    /// Adds a level whose cells only count calls, unless it is too large.
-    fn push_counts(&mut self, level: usize, cells: &[(CellKey, Calls)]) {
+    /// Adds a level whose rollup buckets only count calls, unless it is too large.
+    fn push_counts(&mut self, level: usize, cells: &[(BucketKey, Calls)]) {
         if self.is_counted.is_empty() {
             return;
         }
@@ -232,8 +238,8 @@ impl Encoded {
             let Some(((period, _), _)) = page.first() else { continue };
             let (start, begin) = (pages.len(), period.saturating_mul(LEVELS[level]));
             for ((_, group), calls) in page.iter().filter(|((_, group), _)| is_counted(*group)) {
-                let cell = cell::encoded(&calls.only_counts(), UnixNanos(begin));
-                push_cell(&mut pages, *group, &cell);
+                let cell = rollup_bucket::encoded(&calls.only_counts(), UnixNanos(begin));
+                push_rollup_bucket(&mut pages, *group, &cell);
             }
             seal(&mut pages, start);
             directory.extend(period.to_le_bytes());
@@ -274,25 +280,25 @@ fn length(length: usize) -> [u8; 4] {
     u32::try_from(length).expect("invariant: pages are small").to_le_bytes()
 }
 
-/// Appends a cell to a page.
-pub(crate) fn push_cell(page: &mut Vec<u8>, group: GroupNumber, cell: &[u8]) {
+/// Appends a rollup bucket to a page.
+pub(crate) fn push_rollup_bucket(page: &mut Vec<u8>, group: GroupNumber, cell: &[u8]) {
     push_varint(page, u64::from(group));
     push_varint(page, cell.len() as u64);
     page.extend(cell);
 }
 
-/// Passes the cells of a page to `visit`. [`push_cell`] wrote them, and `start` is the start of the
-/// time bucket. `None` when they are damaged.
-pub(crate) fn each_cell(
+/// Passes the rollup buckets of a page to `visit`. [`push_rollup_bucket`] wrote them, and `start`
+/// is the start of the time bucket. `None` when they are damaged.
+pub(crate) fn each_rollup_bucket(
     page: &[u8],
     start: UnixNanos,
-    mut visit: impl FnMut(GroupNumber, Cell<'_>) -> Option<()>,
+    mut visit: impl FnMut(GroupNumber, RollupBucket<'_>) -> Option<()>,
 ) -> Option<()> {
     let mut page = Bytes::new(page);
     while !page.is_empty() {
         let group = GroupNumber::try_from(page.varint()?).ok()?;
         let length = usize::try_from(page.varint()?).ok()?;
-        visit(group, Cell::decode(page.take(length)?, start)?)?;
+        visit(group, RollupBucket::decode(page.take(length)?, start)?)?;
     }
     Some(())
 }
@@ -423,24 +429,24 @@ impl Directory {
         GroupNames::decode(&page)
     }
 
-    /// Passes the cells of a time bucket to `visit`, by group. A bucket without calls has none.
-    /// `None` when the page is missing or damaged.
+    /// Passes the rollup buckets of a time bucket to `visit`, by group. A bucket without calls has
+    /// none. `None` when the page is missing or damaged.
     pub(crate) fn cells(
         &self,
         level: usize,
         start: u64,
         fetch: &mut Fetch<'_>,
-        visit: impl FnMut(GroupNumber, Cell<'_>) -> Option<()>,
+        visit: impl FnMut(GroupNumber, RollupBucket<'_>) -> Option<()>,
     ) -> Option<()> {
         let of_level = self.levels[level].as_ref()?;
         let Ok(at) = of_level.periods.binary_search(&(start / LEVELS[level])) else {
             return Some(());
         };
         let page = fetch(of_level.pages[at].clone())?;
-        each_cell(unsealed(&page)?, UnixNanos(start), visit)
+        each_rollup_bucket(unsealed(&page)?, UnixNanos(start), visit)
     }
 
-    /// Like [`Self::cells`], with the number of calls of each cell only.
+    /// Like [`Self::cells`], with the number of calls of each rollup bucket only.
     pub(crate) fn counts(
         &self,
         level: usize,

@@ -2,8 +2,8 @@
 //!
 //! A rewrite writes about as much as it reads, and the replaced files stay for a while. It begins
 //! only if enough space stays free afterwards, and aborts when free space falls to its limit
-//! ([`keeps_free`]). Work that does not fit waits, and smaller work continues meanwhile. Steps that
-//! only remove files need no space. Does not own measuring the disk: see `table_store`.
+//! ([`reserved_bytes`]). Work that does not fit waits, and smaller work continues meanwhile. Steps
+//! that only remove files need no space. Does not own measuring the disk: see `table_store`.
 
 use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc};
 
@@ -16,7 +16,7 @@ use crate::{table_change::CommitReason, table_file::DataFile};
 /// Retention frees space, and a disk that senders filled is at the reserve. It may use half of
 /// that, and leaves the other half to flushes. Erasing has to finish, and deletes each replaced
 /// file at once, so it may use all space.
-pub(crate) fn keeps_free(why: CommitReason, reserve: u64) -> u64 {
+pub(crate) fn reserved_bytes(why: CommitReason, reserve: u64) -> u64 {
     match why {
         CommitReason::Compaction => reserve.saturating_mul(2),
         CommitReason::Retention => reserve / 2,
@@ -26,7 +26,7 @@ pub(crate) fn keeps_free(why: CommitReason, reserve: u64) -> u64 {
 
 /// Rewrites that wait until the disk has more room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WaitingForRoom {
+pub struct DeferredRewrites {
     /// Number of data files that are to be merged, or rewritten by retention.
     pub files: u64,
     /// Their bytes.
@@ -35,7 +35,7 @@ pub struct WaitingForRoom {
     pub free: u64,
 }
 
-impl fmt::Display for WaitingForRoom {
+impl fmt::Display for DeferredRewrites {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { files, bytes, free } = self;
         write!(
@@ -76,7 +76,7 @@ impl DiskSpace {
         // Indexes need up to half as much again. Those of ten million realistic spans take a
         // quarter.
         let needed = bytes.saturating_add(bytes / 2);
-        needed.saturating_add(keeps_free(why, self.reserve)) <= self.free
+        needed.saturating_add(reserved_bytes(why, self.reserve)) <= self.free
     }
 
     /// Records that these files wait for space.
@@ -86,15 +86,15 @@ impl DiskSpace {
 
     /// Records that the disk was full before these files were rewritten. They wait, and later
     /// rewrites may have at most half of their bytes, so that the attempts end.
-    pub(crate) fn run_out(&mut self, files: &[Arc<DataFile>]) {
+    pub(crate) fn defer_after_full_disk(&mut self, files: &[Arc<DataFile>]) {
         self.begun_max = files.iter().map(|file| file.bytes).sum::<u64>() / 2;
         self.wait(files);
     }
 
     /// Returns the work that waits for space, if there is any.
-    pub(crate) fn waiting(&self) -> Option<WaitingForRoom> {
+    pub(crate) fn waiting(&self) -> Option<DeferredRewrites> {
         let (files, bytes) = (self.waiting.len() as u64, self.waiting.values().sum());
-        (files > 0).then_some(WaitingForRoom { files, bytes, free: self.free })
+        (files > 0).then_some(DeferredRewrites { files, bytes, free: self.free })
     }
 }
 
@@ -123,7 +123,7 @@ mod tests {
     fn what_is_more_than_half_of_what_found_the_disk_full_is_not_begun() {
         let (path, start) = (PathBuf::from("/t/hour=1/a.parquet"), UnixNanos(0));
         let mut room = DiskSpace::new(u64::MAX, 0, false);
-        room.run_out(&[Arc::new(DataFile::new(path, 1, 1, 100, start, start))]);
+        room.defer_after_full_disk(&[Arc::new(DataFile::new(path, 1, 1, 100, start, start))]);
         assert!(
             room.holds(CommitReason::Retention, 50) && !room.holds(CommitReason::Retention, 51)
         );
