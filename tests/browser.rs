@@ -328,7 +328,7 @@ fn the_lines_around_a_record_are_drawn_below_it() {
     browser.screenshot("logs-around-dark");
     click_text(&mut browser, "50");
     browser.wait_for(&format!("{lines}.length === 30"));
-    browser.wait_for_text("It said nothing before");
+    browser.wait_for_text("No earlier lines");
     browser.wait_for("location.search.includes('around=50')");
     let address = browser.evaluate("location.href");
     browser.prefer("light");

@@ -158,7 +158,7 @@ fn spans_are_listed_with_attributes_as_columns_and_values_that_filter() {
         "[...document.querySelectorAll('table[aria-label=Spans] .attribute-value')].every(e => e.innerText === 'northpay')",
     );
     assert_eq!(count(explore.page.browser, "table[aria-label=Spans] [aria-label=failed]"), 50);
-    explore.page.press_button("Take the column payment.acquirer away");
+    explore.page.press_button("Remove the column payment.acquirer");
     explore.page.wait_for_address_without("col=");
     explore.page.press_button("POST /pay");
     explore.page.wait_for_address("?span=");

@@ -1,12 +1,16 @@
 //! Texts of pages stay in their boxes and apart from each other, on a phone and on two desktops.
 //!
-//! Owns the choice of pages and widths, and the test of the script that measures. Owns neither the
-//! pass over the pages (`pages.rs`) nor that script (`page_objects/text_layout.rs`).
+//! Owns the choice of pages and widths, the test of the script that measures, and the test of texts
+//! with a second line. Owns neither the pass over the pages (`pages.rs`) nor that script
+//! (`page_objects/text_layout.rs`).
 
 use serde_json::json;
 
-use super::{page_objects::misplaced_texts, pages::Case};
-use crate::harness::{Server, browser::Browser};
+use super::{
+    page_objects::{Page, misplaced_texts},
+    pages::Case,
+};
+use crate::harness::{Server, browser::Browser, shared_incident::incident};
 
 /// Pages whose texts are measured: those of `pages.rs`, and two that [`with_tabs`] adds.
 const PAGES: [&str; 16] = [
@@ -113,4 +117,17 @@ fn misplaced_texts_are_found_and_texts_that_may_be_cut_are_not() {
     for (line, parts) in found.iter().zip(wanted) {
         assert!(parts.iter().all(|part| line.contains(part)), "{parts:?} in {line}");
     }
+}
+
+#[test]
+fn a_message_that_does_not_fit_into_a_line_has_a_second_one() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
+    let mut page = Page::open(&mut browser, &server, "/errors");
+    page.wait_for_rows("Exceptions");
+    page.wait_for(
+        "(all => all.length > 0 && all.every(e => e.scrollHeight <= e.clientHeight)) \
+         ([...document.querySelectorAll('.errors-words')] \
+         .filter(e => e.textContent === 'card declined: do not honor (05)'))",
+    );
 }

@@ -158,7 +158,7 @@ fn a_record_is_filtered_by_its_sender_and_without_a_value() {
     // The column, the values of the field list and the filter all use an attribute of the resource.
     press_tool(&mut browser, "resource.host.name", "Column");
     browser.wait_for("document.querySelector('.log-cell')?.innerText === 'node-2'");
-    press_tool(&mut browser, "resource.host.name", "+ its values");
+    press_tool(&mut browser, "resource.host.name", "List its values");
     browser.wait_for(
         "document.querySelectorAll('[aria-label=\"resource.host.name\"] .facet-value').length === 2",
     );

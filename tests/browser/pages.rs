@@ -156,7 +156,7 @@ fn opened(server: &Server) -> [Case; 5] {
             "shortcuts",
             "/services",
             ROWS,
-            "document.querySelector('.nav button[aria-label=\"Show what keys do\"]').click()",
+            "document.querySelector('.nav button[aria-label=\"Show the shortcuts\"]').click()",
             "document.querySelector('.sheet[aria-label=Shortcuts]')",
         ),
         case(

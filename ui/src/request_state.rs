@@ -18,8 +18,6 @@ pub struct RequestState<T: Send + Sync + 'static> {
     value: RwSignal<Option<Arc<T>>>,
     error: RwSignal<Option<ApiError>>,
     pending: RwSignal<bool>,
-    /// The last request that was sent. `None` while none is wanted.
-    sent: RwSignal<Option<Request<T>>>,
     revision: RwSignal<u32>,
     /// Received bytes of a large answer.
     received: RwSignal<usize>,
@@ -89,7 +87,6 @@ impl<T: DeserializeOwned + Send + Sync + 'static> RequestState<T> {
             value: RwSignal::new(None),
             error: RwSignal::new(None),
             pending: RwSignal::new(false),
-            sent: RwSignal::new(None),
             revision: RwSignal::new(0),
             received: RwSignal::new(0),
             reading,
@@ -107,11 +104,8 @@ impl<T: DeserializeOwned + Send + Sync + 'static> RequestState<T> {
             abort();
             match request() {
                 Some(request) => state.send(request, running),
-                None => {
-                    // The answer of an aborted request never arrives.
-                    state.sent.set(None);
-                    state.pending.set(false);
-                }
+                // The answer of an aborted request never arrives.
+                None => state.pending.set(false),
             }
         });
         on_cleanup(abort);
@@ -127,7 +121,6 @@ impl<T: DeserializeOwned + Send + Sync + 'static> RequestState<T> {
         let signal = controller.as_ref().map(AbortController::signal);
         let timer = self.start_deadline(controller.clone());
         running.set_value(controller);
-        self.sent.set(Some(request.clone()));
         self.pending.set(true);
         self.received.set(0);
         spawn_local(async move {
@@ -215,29 +208,6 @@ impl<T: Send + Sync + 'static> RequestState<T> {
     #[must_use]
     pub fn received(self) -> usize {
         self.received.get()
-    }
-
-    /// Reports whether this request is the last one that was sent, and has not failed.
-    pub(crate) fn has_sent(self, request: &Request<T>) -> bool
-    where
-        T: PartialEq,
-    {
-        self.sent.with(|sent| sent.as_ref() == Some(request)) && self.error.with(Option::is_none)
-    }
-
-    /// Returns the answer to this request. `None` unless it is the last one that was sent.
-    pub(crate) fn answer_to(self, request: &Request<T>) -> Option<Arc<T>>
-    where
-        T: PartialEq,
-    {
-        let is_answered = self.has_sent(request) && !self.pending.get();
-        self.value.get().filter(|_| is_answered)
-    }
-
-    /// Accepts the answer of another state that sent the same request.
-    pub(crate) fn accept(self, answer: Arc<T>) {
-        self.error.set(None);
-        self.value.set(Some(answer));
     }
 
     /// Reports whether there is neither an answer nor an error yet.

@@ -194,12 +194,12 @@ fn bind_keys(
         let go = go.clone();
         move || go(address, History::Push)
     };
-    keys.bind("/", "Paste or type an id", group, || crate::browser::focus(omni::FIELD_ID));
+    keys.bind("/", "Focus the search box", group, || crate::browser::focus(omni::FIELD_ID));
     for (path, item) in pages.iter().filter_map(|page| Some((page.path, page.item()?))) {
         keys.bind(item.keys, item.key_label, group, to(path));
     }
     keys.bind(",", "Show the settings", group, move || settings_open.update(|open| *open = !*open));
-    keys.bind("?", "Show this sheet", group, move || sheet_open.update(|open| *open = !*open));
+    keys.bind("?", "Show the shortcuts", group, move || sheet_open.update(|open| *open = !*open));
 }
 
 #[component]
@@ -213,7 +213,7 @@ fn Breadcrumb(crumbs: RwSignal<Vec<Crumb>>) -> impl IntoView {
         view! { {separator} {step} }
     };
     view! {
-        <nav class="crumbs" aria-label="Where you are">
+        <nav class="crumbs" aria-label="Breadcrumb">
             {move || crumbs.get().into_iter().enumerate().map(step).collect_view()}
         </nav>
     }

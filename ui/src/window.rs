@@ -176,44 +176,6 @@ impl LiveWindow {
         self.watch(RequestState::new(move || request(self.slow.get())))
     }
 
-    /// Same as [`Self::request_slowly`], but takes the answer of `other` where that has just sent the
-    /// same request.
-    #[must_use]
-    pub fn request_slowly_beside<T>(
-        self,
-        other: RequestState<T>,
-        request: impl Fn(Window) -> Option<Request<T>> + Send + Sync + 'static,
-    ) -> RequestState<T>
-    where
-        T: DeserializeOwned + PartialEq + Send + Sync + 'static,
-    {
-        // The window is compared, too, because everything stored has one address at all times.
-        let asked = Memo::new(move |_| {
-            let window = self.slow.get();
-            Some((window, request(window)?))
-        });
-        let is_shared = Memo::new(move |_| {
-            asked.with(|asked| asked.as_ref().is_some_and(|(_, asked)| other.has_sent(asked)))
-        });
-        let taken = StoredValue::new(None::<(Window, Request<T>)>);
-        let is_taken = move |asked: &(Window, Request<T>)| {
-            taken.with_value(|taken| taken.as_ref() == Some(asked))
-        };
-        let state = RequestState::new(move || {
-            let asked = asked.get()?;
-            (!is_shared.get() && !is_taken(&asked)).then_some(asked.1)
-        });
-        // Only the first answer counts, because `other` may repeat its request in the same window.
-        Effect::new(move |_| {
-            let Some(asked) = asked.get().filter(|asked| !is_taken(asked)) else { return };
-            if let Some(answer) = other.answer_to(&asked.1) {
-                taken.set_value(Some(asked));
-                state.accept(answer);
-            }
-        });
-        self.watch(state)
-    }
-
     /// Keeps the window from advancing while this answer is loading.
     fn watch<T: DeserializeOwned + Send + Sync + 'static>(
         self,

@@ -74,7 +74,7 @@ fn a_box_of_a_service_is_dropped_or_leads_to_its_spans() {
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let mut page = Page::open(&mut browser, &server, "/services/payment?live=off");
     draw_box(&mut page);
-    page.press_button("Drop the box");
+    page.press_button("Remove the box");
     page.wait_for_address_without("box=");
     page.wait_for("!document.querySelector('.heat-box, .box-bar')");
     draw_box(&mut page);
@@ -128,6 +128,6 @@ fn an_operation_says_in_words_that_more_failures_may_be_chance() {
     let mut page = Page::open(&mut browser, &server, "/services/till?range=15m&live=off");
     page.wait_for(
         "(e => e?.innerText.trim() === 'may be chance' && e.offsetHeight > 0) \
-         (document.querySelector('.operations td:nth-child(4):not(.is-worse) > .was'))",
+         (document.querySelector('.operations .operations-failed:not(.is-worse) > .was'))",
     );
 }

@@ -131,7 +131,7 @@ fn the_other_trace_stands_behind_this_one_as_ghost_bars() {
     compare.page.wait_for("document.querySelectorAll('.lane-ghost').length > 5");
     compare.page.wait_for("document.querySelectorAll('.lane .lane-bar').length > 5");
     // Every bar begins at the left when the starts are lined up.
-    compare.page.choose("Where bars begin", "Starts lined up");
+    compare.page.choose("Where bars begin", "Aligned starts");
     compare.page.wait_for(
         "[...document.querySelectorAll('.lane .lane-bar')].every(e => parseFloat(e.style.left) === 0)",
     );

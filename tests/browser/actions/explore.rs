@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use prost::Message;
 use tidings_proto::otlp::{KeyValue, Span};
 
+use super::incident;
 use crate::{
     browser::page_objects::ExplorePage,
     harness::{
@@ -138,6 +139,17 @@ fn the_bar_of_a_trace_is_as_long_as_its_share_of_the_longest_on_screen() {
         let wanted = (column * (durations[&id] / longest).min(1.0)).max(3.0);
         assert!((bar - wanted).abs() < 0.5, "{id}: {bar} of {column}, not {wanted}");
     }
+}
+
+#[test]
+fn the_bar_of_a_trace_is_dotted_where_a_service_waits_for_a_peer() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut explore = ExplorePage::open(&mut browser, &server, "live=off&range=1h");
+    explore.page.wait_for(
+        "document.querySelector('table[aria-label=Traces] .strip-waiting')\
+         ?.title.includes('waiting for')",
+    );
 }
 
 #[test]

@@ -28,13 +28,13 @@ fn the_map_is_narrowed_to_what_is_around_a_service_and_widened_by_calls() {
     map.page.wait_until_settled();
     let all = map.nodes().len();
     map.pick("fraud");
-    map.page.press_button("Only what is around it");
+    map.page.press_button("Focus on it");
     map.page.wait_for_address("focus=");
     map.page.wait_for_text("Whole map");
     map.wait_for_nodes(&format!("< {all}"));
     let near = map.nodes();
     assert!(near.len() < all && near.iter().any(|name| name == "fraud"), "{near:?} of {all}");
-    map.page.choose("How far around", "2 calls");
+    map.page.choose("Distance", "2 calls");
     map.page.wait_for_address("depth=2");
     map.wait_for_nodes(&format!("> {}", near.len()));
     map.page.press_button("Whole map");
@@ -52,7 +52,7 @@ fn an_edge_is_opened_from_the_list_and_from_the_picture() {
     map.wait_for_panel("payment → northpay");
     map.page.wait_for_address("caller=");
     map.page.press_button("Close");
-    map.page.wait_for("!document.querySelector('[aria-label=\"What is picked\"]')");
+    map.page.wait_for("!document.querySelector('[aria-label=\"Selection\"]')");
     map.click_edge("payment", "fraud");
     map.wait_for_panel("payment → fraud");
     map.page.press_button("Its calls");
@@ -158,6 +158,7 @@ fn the_first_view_has_all_cards_and_the_page_says_which_time_they_are_of() {
     map.page.browser.screenshot("map-1440");
     assert_eq!(map.card_faults(), json!([]));
     map.page.wait_for_text(", against ");
+    map.explain_numbers();
     map.page.wait_for_text("A single duration is the p95.");
     map.page
         .wait_for_text("The box of the first sentence has its values before and since the change.");
@@ -226,7 +227,9 @@ fn a_service_that_only_feels_a_change_has_the_words_of_its_row_on_services() {
             json!(words)
         ));
     }
-    map.page.wait_for_text("affected by a change elsewhere");
+    map.page.wait_for(
+        "document.querySelector('.map-legend .is-felt')?.title === 'Affected by a change elsewhere'",
+    );
     // The caller that the headline names is amber, too.
     map.page.wait_for(&format!(
         "(card => card?.textContent.includes('→ northpay') \
@@ -267,6 +270,7 @@ fn a_changed_service_has_the_p95_of_its_row_on_services() {
     let mut map = MapPage::open(&mut browser, &server);
     let label = r#"document.querySelector('.network-node[aria-label^="checkout:"]')?.ariaLabel"#;
     map.page.wait_for(&format!("{label}?.includes('p95 {p95} since ')"));
+    map.explain_numbers();
     map.page.wait_for_text("Numbers of changed and affected boxes are since the change");
     map.pick("checkout");
     map.page.wait_for_text("Its numbers are those since ");
@@ -334,10 +338,10 @@ fn many_destinations_are_one_node_until_each_is_asked_for() {
     map.pick_described("29 kafka destinations");
     map.page.wait_for_address("node=messaging*:kafka");
     map.page.browser.screenshot("map-folded");
-    map.page.press_button("Each by itself");
+    map.page.press_button("Separate nodes");
     map.page.wait_for_address("each=1");
     map.wait_for_nodes("> 30");
-    map.page.press_button("Each by itself");
+    map.page.press_button("Separate nodes");
     map.page.wait_for_address_without("each=");
     map.wait_for_nodes(&format!("=== {}", all.len()));
     // A destination that is chosen in the list becomes the focus, beside the services that send to
@@ -450,7 +454,7 @@ fn keys_go_from_node_to_node_of_the_map() {
     map.page
         .wait_for(&format!("({focused}).startsWith('network-node-') && ({focused}) !== {first}"));
     map.page.browser.press("Enter");
-    map.page.wait_for("document.querySelector('[aria-label=\"What is picked\"]')");
+    map.page.wait_for("document.querySelector('[aria-label=\"Selection\"]')");
 }
 
 #[test]

@@ -364,15 +364,20 @@ fn rows_of_services_come_where_they_are_waited_for() {
              (document.querySelector('.services-list tr:has(.badge-feels) .change-cell > .mono'))",
         );
         page.wait_for_text("failures and durations of changed rows since the change");
+        page.wait_for(
+            "[...document.querySelectorAll('.services-list tr[id]')].every(row => \
+             row.cells[4].title.includes('this is ' + (row.querySelector('.change-cell > .badge') \
+             ?.textContent.match(/ (since|in) ([0-9]|this range)/)?.[1] ?? '')))",
+        );
         // A p95 that became worse stands above the one before. On a phone there is no room.
         if width >= 1280 {
             page.wait_for(
                 "(e => e && e.innerText.startsWith('was ') && e.offsetHeight > 0) \
-                 (document.querySelector('.services-list td:nth-child(8).is-worse > .was'))",
+                 (document.querySelector('.services-list .p95-cell.is-worse > .was'))",
             );
             // Calls of a changed service are those since its change, as on its page.
             page.wait_for(
-                "[...document.querySelectorAll('.services-list td:nth-child(3):has(.was)')] \
+                "[...document.querySelectorAll('.services-list td.rate-cell:has(.was)')] \
                  .some(e => /^it was .+; this is since .+, and .+ in the whole range$/.test(e.title))",
             );
         }
@@ -602,7 +607,7 @@ fn exceptions_are_narrowed_to_a_service_and_lead_to_the_affected_transactions() 
     // Log records stand in the room that a short stack leaves below it.
     page.wait_for(
         "(([stack, logs]) => stack && logs && logs.left === stack.left && logs.top >= stack.bottom) \
-         (['.errors-stack', '[aria-label=\"Around it in the logs\"]'].map(part => \
+         (['.errors-stack', '[aria-label=\"Log records around it\"]'].map(part => \
          document.querySelector(`.errors-main > ${part}`)?.getBoundingClientRect()))",
     );
     // All examples are of one type, so only the table of types names it.
@@ -670,7 +675,7 @@ fn a_type_is_compared_since_a_moment_with_the_time_before() {
         server.http,
         path.replace("range=1h", "range=all&basis=since")
     ));
-    page.wait_for_text("choose a time to divide");
+    page.wait_for_text("choose a shorter range");
 }
 
 #[test]
@@ -683,7 +688,8 @@ fn a_transaction_is_looked_up_and_read_hop_by_hop() {
     page.browser.press("Enter");
     page.wait_for_address(&format!("/tx/{id}"));
     page.wait_for_rows("Hops");
-    page.wait_for_text("Of elapsed: before it");
+    page.wait_for_text("Elapsed: self time");
+    page.wait_for_text("Elapsed: waiting to start");
     page.click("document.querySelector('table[aria-label=Traces] tbody a')");
     page.wait_for_address(&format!("/trace/{id}"));
 }
@@ -693,7 +699,7 @@ fn system_says_that_all_is_stored_and_counts_what_came() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let mut page = Page::open(&mut browser, &server, "/system");
-    page.wait_for_text("Everything that came is stored.");
+    page.wait_for_text("Everything received is stored.");
     page.wait_for_rows("Receivers");
     let (_, status) = server.get("/api/v1/status");
     let received = status["spans"]["received"].as_u64().unwrap();

@@ -101,6 +101,25 @@ fn a_result_with_numbers_is_drawn_as_a_chart() {
 }
 
 #[test]
+fn the_last_step_of_a_chart_is_drawn_as_one_that_is_not_over() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut sql = SqlPage::open(&mut browser, &server);
+    let ground = "document.querySelector('[aria-label=Chart] .line-ground')";
+    let hour = |ago: u32, calls: u32| {
+        format!(
+            "SELECT date_trunc('hour', now()) - INTERVAL '{ago} hours' AS step, {calls} AS calls"
+        )
+    };
+    sql.run(&[hour(0, 1), hour(1, 5), hour(2, 4)].join(" UNION ALL "));
+    sql.page.wait_for(&format!("{ground}?.title === 'The last hour is not over'"));
+    sql.page.wait_for("document.querySelector('[aria-label=Chart] .line-unfinished')");
+    sql.page.wait_for_text("The last hour is not over.");
+    sql.run(&[hour(1, 5), hour(2, 4), hour(3, 4)].join(" UNION ALL "));
+    sql.page.wait_for(&format!("document.querySelector('[aria-label=Chart] .line') && !{ground}"));
+}
+
+#[test]
 fn lines_of_a_chart_are_hidden_by_its_legend_and_all_are_drawn_on_request() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
@@ -214,7 +233,7 @@ fn a_query_is_kept_run_again_and_forgotten() {
     sql.wait_for_rows(&["other"]);
     sql.page.press_button("mine");
     sql.wait_for_rows(&["kept"]);
-    sql.page.press_button("Forget mine");
+    sql.page.press_button("Delete mine");
     sql.page.wait_for_text("None yet. They stay in this browser.");
 }
 

@@ -165,7 +165,7 @@ fn a_frame_of_the_flame_graph_leads_to_its_span() {
     trace.page.wait_for(&format!("!{whole}"));
     trace.page.browser.press("z");
     trace.page.wait_for(whole);
-    trace.page.choose("What frames are as wide as", "Own time");
+    trace.page.choose("What frames are as wide as", "Self time");
     trace.page.wait_for_address("width=own");
     trace.page.press_button("In the waterfall");
     trace.wait_for_span("Payment.Authorize");
@@ -313,7 +313,7 @@ fn a_service_of_the_traces_graph_leads_to_its_spans() {
     let mut trace = TracePage::open(&mut browser, &server, &id);
     trace.tab("Graph");
     trace.page.wait_for_text("Dashed boxes send no spans");
-    // A dashed box has no own time, so it has no room for a bar of it.
+    // A dashed box has no self time, so it has no room for a bar of it.
     trace.page.wait_for(
         "(boxes => boxes.length > 0 \
            && boxes.every(e => !e.querySelector('.network-track').checkVisibility())) \
@@ -321,13 +321,13 @@ fn a_service_of_the_traces_graph_leads_to_its_spans() {
     );
     trace.page.click("[...document.querySelectorAll('[aria-label=\"Graph of the trace\"] [role=button]')].find(e => e.ariaLabel.startsWith('payment:'))?.querySelector('rect')");
     trace.page.wait_for(
-        "document.querySelector('[aria-label=\"What is picked\"]')?.innerText.includes('own time')",
+        "document.querySelector('[aria-label=\"Selection\"]')?.innerText.includes('self time')",
     );
     trace.page.wait_for_address("node=service:payment");
     trace.page.wait_for_address("tab=graph");
     trace.page.open_again();
     trace.page.wait_for(
-        "/payment[^]*own time/.test(document.querySelector('[aria-label=\"What is picked\"]')?.innerText)",
+        "/payment[^]*self time/.test(document.querySelector('[aria-label=\"Selection\"]')?.innerText)",
     );
     trace.page.press_button("Show its spans");
     trace.page.wait_for("document.querySelector('#trace-find')?.value === 'payment'");

@@ -102,7 +102,7 @@ fn the_legend_names_the_marks_of_a_trace_and_lines_of_the_axis_reach_the_bars() 
     let (path, gap) = ("critical path in its calls", "waiting to start");
     trace.wait_for_mark(gap, true);
     let marks = [
-        "own time",
+        "self time",
         "waiting for calls",
         "critical path",
         path,
@@ -135,7 +135,7 @@ fn a_phone_names_the_service_of_each_span_above_its_operation() {
     let Some(mut browser) = Browser::start(&server, 390, 844) else { return };
     send_faulty(&server);
     let mut trace = TracePage::open(&mut browser, &server, &format!("{FAULTY:032x}"));
-    trace.wait_for_mark("own time", true);
+    trace.wait_for_mark("self time", true);
     let lines = "[...document.querySelectorAll('.wf-scroll .wf-line')]";
     // Services are in view above their operations, and both are in their line.
     trace.page.wait_for(&format!(

@@ -123,7 +123,7 @@ fn facts_call_trees_and_calls_of_a_type_compare_with_one_baseline() {
     // The mean above a tree is that of its root.
     page.wait_for(
         "(words => words('.pair-mean') \
-           === `mean ${words('[aria-label^=\"Call tree: Before\"] .frame-number')} to the answer`) \
+           === `mean ${words('[aria-label^=\"Call tree: Before\"] .frame-number')} of the root span`) \
          (selector => document.querySelector(selector)?.innerText.trim().replace(/\\s+/g, ' '))",
     );
     // Failures are counted in the time of the facts.

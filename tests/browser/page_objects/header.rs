@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::Page;
 
 /// The button that opens the menu of ranges. Its words are the present range.
-const RANGE: &str = "document.querySelector('.header [title=\"Which time is looked at\"]')";
+const RANGE: &str = "document.querySelector('.header [title=\"Time range\"]')";
 const LIVE: &str = "document.querySelector('.header .live')";
 
 /// The search box as assistive technology gets it. `controls` is the role of the controlled list,

@@ -55,7 +55,7 @@ impl<'a> MapPage<'a> {
     /// stands for.
     pub(in crate::browser) fn pick_of_list(&mut self, name: &str) {
         self.page.click(&format!(
-            "[...document.querySelectorAll('[aria-label=\"What is picked\"] li button')] \
+            "[...document.querySelectorAll('[aria-label=\"Selection\"] li button')] \
              .find(e => e.innerText.trim().startsWith({}))",
             json!(name)
         ));
@@ -86,9 +86,15 @@ impl<'a> MapPage<'a> {
     /// Waits until the panel describes the node or edge of this name.
     pub(in crate::browser) fn wait_for_panel(&mut self, name: &str) {
         self.page.wait_for(&format!(
-            "document.querySelector('[aria-label=\"What is picked\"] h2')?.innerText.includes({})",
+            "document.querySelector('[aria-label=\"Selection\"] h2')?.innerText.includes({})",
             json!(name)
         ));
+    }
+
+    /// Opens the explanation of the numbers below the map.
+    pub(in crate::browser) fn explain_numbers(&mut self) {
+        self.page.press_button("What the numbers are");
+        self.page.wait_for("document.querySelector('.map-explain[aria-expanded=true]')");
     }
 
     /// Drags over the middle third of the chart of requests.

@@ -6,7 +6,7 @@ use tidings_proto::{
     api::{
         ChangeReport, Comparison, ExceptionList, ExceptionTransactions, Explanation, FoundNameList,
         Heatmap, LogHistogram, LogPatternList, LogStats, RedResult, ResolveResult, ServiceGraph,
-        TransactionKindList, TransactionView, VersionChangeList,
+        TransactionTypeList, TransactionView, VersionChangeList,
     },
 };
 
@@ -123,14 +123,14 @@ pub fn heatmap(analysis: &Analysis) -> Request<Heatmap> {
 
 /// Returns the request for transaction types.
 #[must_use]
-pub fn transaction_types(analysis: &Analysis) -> Request<TransactionKindList> {
+pub fn transaction_types(analysis: &Analysis) -> Request<TransactionTypeList> {
     Request::get("/transactions", analysis.clone().with("withoutBreakdown", true).query())
 }
 
 /// Returns the request for transaction types with the parts of their time, for which the server
 /// reads traces.
 #[must_use]
-pub fn transaction_type_breakdowns(analysis: &Analysis) -> Request<TransactionKindList> {
+pub fn transaction_type_breakdowns(analysis: &Analysis) -> Request<TransactionTypeList> {
     Request::get("/transactions", analysis.query())
 }
 

@@ -23,6 +23,15 @@ pub struct LineSeries {
     pub service: Option<String>,
 }
 
+/// A last step that is not over: the values of all series at the end of the axis are still to grow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnfinishedStep {
+    /// The position of the step before it.
+    pub after: f64,
+    /// Its title: `The last minute is not over`.
+    pub title: String,
+}
+
 /// Lines with their axes.
 #[component]
 pub fn LineChart(
@@ -36,6 +45,9 @@ pub fn LineChart(
     /// Names of the series that are not drawn. With it, the legend switches lines off and on.
     #[prop(optional)]
     hidden: Option<RwSignal<Vec<String>>>,
+    /// The last step where it is not over. Lines to it are dashed and its ground is hatched.
+    #[prop(default = None)]
+    unfinished: Option<UnfinishedStep>,
     /// Set to false where the page has a legend of its own.
     #[prop(default = true)]
     has_legend: bool,
@@ -49,7 +61,7 @@ pub fn LineChart(
         let is_shown =
             |one: &LineSeries| hidden.is_none_or(|all| all.with(|all| !all.contains(&one.name)));
         let shown = series.iter().enumerate().filter(|(_, one)| is_shown(one));
-        plot(&shown.collect::<Vec<_>>(), &label)
+        plot(&shown.collect::<Vec<_>>(), &label, unfinished.as_ref())
     };
     view! {
         {legend}
@@ -61,7 +73,11 @@ pub fn LineChart(
 }
 
 /// The vertical axis and the lines. Each series has its index in the legend.
-fn plot(series: &[(usize, &LineSeries)], label: &str) -> impl IntoView + use<> {
+fn plot(
+    series: &[(usize, &LineSeries)],
+    label: &str,
+    unfinished: Option<&UnfinishedStep>,
+) -> impl IntoView + use<> {
     let values = series.iter().flat_map(|(_, one)| one.points.iter().map(|(_, value)| *value));
     let values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
     let highest = values.iter().copied().fold(0.0, f64::max);
@@ -72,8 +88,16 @@ fn plot(series: &[(usize, &LineSeries)], label: &str) -> impl IntoView + use<> {
     let end = |ticks: &[f64]| ticks.last().copied().unwrap_or(0.0);
     let (bottom, top) = (-end(&ticks_down), end(&ticks_up));
     let lines = series.iter().map(|(index, one)| {
-        let path = line(one, bottom, top);
-        view! { <path class=class_of(one, *index) style=("--hue", hue_of(one)) d=path /> }
+        let [whole, open] = split_unfinished(&one.points, unfinished);
+        let class = class_of(one, *index);
+        let to_open = (!open.is_empty()).then(|| {
+            let class = format!("{class} line-unfinished");
+            view! { <path class=class style=("--hue", hue_of(one)) d=line(open, bottom, top) /> }
+        });
+        view! {
+            <path class=class style=("--hue", hue_of(one)) d=line(whole, bottom, top) />
+            {to_open}
+        }
     });
     let height = if top > bottom { top - bottom } else { 1.0 };
     let down = ticks_down.iter().skip(1).map(|value| -value);
@@ -92,6 +116,10 @@ fn plot(series: &[(usize, &LineSeries)], label: &str) -> impl IntoView + use<> {
             </span>
         }
     });
+    let ground = unfinished.map(|step| {
+        let width = format!("{:.2}%", (1.0 - step.after) * 100.0);
+        view! { <span class="line-ground" title=step.title.clone() style=("width", width)></span> }
+    });
     view! {
         <div class="heat-durations mono" aria-hidden="true">{heights.collect_view()}</div>
         <div class="heat-plot" role="img" aria-label=label.to_owned()>
@@ -99,6 +127,7 @@ fn plot(series: &[(usize, &LineSeries)], label: &str) -> impl IntoView + use<> {
                 {grid.collect_view()}
                 {lines.collect_view()}
             </svg>
+            {ground}
         </div>
     }
 }
@@ -166,10 +195,24 @@ fn hue_of(series: &LineSeries) -> Option<String> {
     series.service.as_deref().map(colour::hue_value)
 }
 
-/// Returns the path of a series in a box of 1,000 by 100.
-fn line(series: &LineSeries, bottom: f64, top: f64) -> String {
+/// Returns the points of whole steps, and the last of them with those of the step that is not over.
+/// The second part is empty where the series has no value there.
+fn split_unfinished<'a>(
+    points: &'a [(f64, f64)],
+    unfinished: Option<&UnfinishedStep>,
+) -> [&'a [(f64, f64)]; 2] {
+    let Some(step) = unfinished else { return [points, &[]] };
+    let whole = points.partition_point(|(across, _)| *across <= step.after);
+    if whole == points.len() {
+        return [points, &[]];
+    }
+    [&points[..whole], &points[whole.saturating_sub(1)..]]
+}
+
+/// Returns the path through points in a box of 1,000 by 100.
+fn line(points: &[(f64, f64)], bottom: f64, top: f64) -> String {
     let height = if top > bottom { top - bottom } else { 1.0 };
-    let points = series.points.iter().map(|(across, value)| {
+    let points = points.iter().map(|(across, value)| {
         let is_drawn = value.is_finite() && across.is_finite();
         is_drawn.then(|| (across * 1_000.0, 100.0 - (value - bottom) / height * 100.0))
     });
@@ -213,10 +256,20 @@ pub(super) fn line_path(runs: &[Vec<(f64, f64)>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{LineSeries, SERIES_MAX, class_of, line};
+    use super::{LineSeries, SERIES_MAX, UnfinishedStep, class_of, line, split_unfinished};
 
     fn drawn(points: &[(f64, f64)], top: f64) -> String {
-        line(&LineSeries { points: points.to_vec(), ..LineSeries::default() }, 0.0, top)
+        line(points, 0.0, top)
+    }
+
+    #[test]
+    fn a_line_to_a_step_that_is_not_over_is_a_part_of_its_own() {
+        let step = UnfinishedStep { after: 0.5, title: String::new() };
+        let points = [(0.0, 1.0), (0.5, 2.0), (1.0, 0.0)];
+        assert_eq!(split_unfinished(&points, Some(&step)), [&points[..2], &points[1..]]);
+        assert_eq!(split_unfinished(&points[..2], Some(&step)), [&points[..2], &points[..0]]);
+        assert_eq!(split_unfinished(&points[2..], Some(&step)), [&points[..0], &points[2..]]);
+        assert_eq!(split_unfinished(&points, None), [&points[..], &points[..0]]);
     }
 
     #[test]

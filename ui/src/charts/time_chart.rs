@@ -26,7 +26,7 @@ use crate::{
 mod drawn_lines;
 mod marker_labels;
 
-use drawn_lines::{SOLID_CALLS_MIN, SeriesPaths, is_label_below, line_paths};
+use drawn_lines::{SOLID_CALLS_MIN, SeriesPaths, label_place, line_paths};
 use marker_labels::marker_labels;
 
 /// Height of the drawing's own coordinates. Its width is 1,000.
@@ -518,15 +518,15 @@ fn value_scale(ticks: &[f64], top: f64, unit: ValueUnit) -> impl IntoView + use<
     scale.collect_view()
 }
 
-/// The level as a dashed line across the plot, with its label at the right edge.
+/// The level as a dashed line across the plot, with its label where the fewest lines pass.
 fn level_line(chart: &TimeChart, top: f64) -> Option<impl IntoView + use<>> {
     let ChartLevel { label, tone, value } = chart.level?;
     let bottom = format!("{:.2}%", value * chart.unit.scale() / top * 100.0);
     let title = format!("{label} {}", chart.unit.text(value));
-    let is_below = is_label_below(chart, label, top, value);
+    let place = format!("chart-level-label {}", label_place(chart, label, top, value));
     Some(view! {
         <span class=format!("chart-level chart-{tone}") style=("bottom", bottom) title=title>
-            <span class="chart-level-label" class:is-below=is_below>{label}</span>
+            <span class=place>{label}</span>
         </span>
     })
 }

@@ -100,7 +100,7 @@ pub fn ShorterRange() -> impl IntoView {
     view! { {link} }
 }
 
-/// A button that looks at all stored time: the same page without a range. Nothing where the page has
+/// A button that shows all stored time: the same page without a range. Nothing where the page has
 /// none.
 #[component]
 pub fn AllTimeButton() -> impl IntoView {
@@ -110,7 +110,7 @@ pub fn AllTimeButton() -> impl IntoView {
     view! {
         <Show when=move || !is_all()>
             <button class="button" type="button" on:click=all_time.clone()>
-                "Look at all time"
+                "Show all time"
             </button>
         </Show>
     }

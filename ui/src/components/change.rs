@@ -23,6 +23,8 @@ const NAME_MAX: usize = 60;
 const AFFECTED: &str = "affected by ";
 /// Words for numbers that are worse than before where chance may explain it.
 pub const MAY_BE_CHANCE: &str = "worse, but may be chance";
+/// Time of a badge beside numbers of the whole range, with a space before it.
+const IN_RANGE: &str = " in this range";
 /// Words in place of the numbers of a change that is not seen in those of its row.
 const WHOLE_TIME: &str = "numbers of the whole range";
 /// Share of the value of a change by which the one in its row may differ.
@@ -194,6 +196,28 @@ fn since(change: &Change, now: UnixNanos) -> String {
         .map_or_else(String::new, |time| format!(" since {}", browser::local_minute(time, now)))
 }
 
+/// Returns the time that a badge names, with a space before it. Beside numbers from `begin` on it
+/// is ` since 14:01`: the begin of the change itself, if known. Beside numbers of the whole range
+/// it is ` in this range`. Calls that came or ended are not measured since a moment.
+fn badge_time(
+    change: &Change,
+    begin: Option<UnixNanos>,
+    minute: impl Fn(UnixNanos) -> String,
+) -> String {
+    let has_no_begin = matches!(change.kind, ChangeKind::New | ChangeKind::Missing);
+    let time = match (change.since_unix_nano, begin) {
+        (None, _) | (_, None) if has_no_begin => return String::new(),
+        (_, None) => return IN_RANGE.to_owned(),
+        (own, Some(begin)) => own.unwrap_or(begin),
+    };
+    format!(" since {}", minute(time))
+}
+
+/// Returns the begin of the numbers of a group; `None` where they are of the whole range.
+fn begin_of(group: &ChangedGroup) -> Option<UnixNanos> {
+    group.since.map(|since| since.start_unix_nano)
+}
+
 /// Returns the change with its moment and the value before:
 /// `3.9× slower since 14:01 (402 ms, it was 103 ms)`.
 #[must_use]
@@ -291,7 +315,8 @@ pub fn change_badge(group: &ChangedGroup, headline: Option<&ChangeSentence>) -> 
         // The page of a transaction type has the badge of its own sentence, and no headline.
         let called = || called_change(group, headline, browser::now());
         let is_caller = operation.is_none() && called().is_some();
-        return view! { <ChangeBadge sentence service operation only_feels is_caller /> }
+        let begin = begin_of(group);
+        return view! { <ChangeBadge sentence service operation begin only_feels is_caller /> }
             .into_any();
     }
     view! { <span class="mute">{unchanged_text(group)}</span> }.into_any()
@@ -325,7 +350,10 @@ pub fn change_cell(
         .filter(|own| is_same_subject(&own.subject, &group.service, group.operation.as_deref()));
     let change = own.map(|own| &own.change).or(group.changes.first());
     let owner = if sentence.is_some() && own.is_none() { "its " } else { "" };
-    with_numbers(change_badge(group, headline), change.and_then(|of| row_numbers(group, of, owner)))
+    let now = browser::now();
+    let minute = |time| browser::local_minute(time, now);
+    let numbers = change.and_then(|of| row_numbers(group, of, owner, minute));
+    with_numbers(change_badge(group, headline), numbers)
 }
 
 /// A badge with words beside it, which have a class.
@@ -336,14 +364,19 @@ fn with_numbers(badge: AnyView, numbers: Option<(&'static str, String)>) -> impl
 
 /// Returns the values before and since a change of a row's group, with the class of the text. The
 /// owner stands before them where the badge is about something else. A change without a begin may be
-/// one of the last part of the window only: the row has the numbers of the whole window, which would
-/// contradict those of the change, and says so.
+/// one of a last part of the window only: its values have the begin of that part, because the row
+/// has the numbers of the whole window. Where that begin is not known and the values would
+/// contradict the row, the words say so.
 fn row_numbers(
     group: &ChangedGroup,
     change: &Change,
     owner: &str,
+    minute: impl Fn(UnixNanos) -> String,
 ) -> Option<(&'static str, String)> {
     let numbers = number_text(change)?;
+    if let Some(begin) = change.tested_since_unix_nano {
+        return Some(("mono mute", format!("{owner}{numbers} from {}", minute(begin))));
+    }
     let is_stated = group.since.is_some()
         || value_in(&group.now, change).is_none_or(|value| {
             (value - change.now).abs() <= ROW_DIFFERENCE_MAX * change.now.abs()
@@ -376,6 +409,8 @@ pub fn ChangeBadge(
     /// The group's own operation, if it is one.
     #[prop(default = None)]
     operation: Option<String>,
+    /// Begin of the numbers beside the badge; `None` where they are of the whole range.
+    begin: Option<UnixNanos>,
     /// Set when the group only feels the change of another.
     #[prop(optional)]
     only_feels: bool,
@@ -385,7 +420,8 @@ pub fn ChangeBadge(
 ) -> impl IntoView {
     let now = browser::now();
     let title = badge_title(&sentence, only_feels, now);
-    let text = badge_text(&sentence, (service.as_str(), operation.as_deref()), only_feels, now);
+    let time = badge_time(&sentence.change, begin, |time| browser::local_minute(time, now));
+    let text = badge_text(&sentence, (service.as_str(), operation.as_deref()), only_feels, &time);
     let class = match badge_tone(&sentence.change, only_feels || is_caller) {
         Tone::Error => "badge badge-cut badge-error",
         Tone::Warning => "badge badge-cut badge-warning",
@@ -414,7 +450,9 @@ pub fn felt_text(
 ) -> Option<String> {
     let (sentence, _) = sentence_of(group, headline).filter(|(_, only_feels)| *only_feels)?;
     let name = (group.service.as_str(), group.operation.as_deref());
-    Some(badge_text(sentence, name, true, now))
+    let minute = |time| browser::local_minute(time, now);
+    let time = badge_time(&sentence.change, begin_of(group), minute);
+    Some(badge_text(sentence, name, true, &time))
 }
 
 /// The changed endpoint that a service calls.
@@ -440,21 +478,22 @@ pub fn called_change(
     let has_cause = with.iter().any(|cause| cause.service == group.service);
     let is_affected = is_caller && !has_cause && !group.uninstrumented && change.is_worse;
     let name = (group.service.as_str(), group.operation.as_deref());
-    is_affected.then(|| CalledChange {
-        name: subject_text(subject),
-        badge: badge_text(sentence, name, false, now),
+    is_affected.then(|| {
+        let minute = |time| browser::local_minute(time, now);
+        let time = badge_time(change, begin_of(group), minute);
+        let badge = badge_text(sentence, name, false, &time);
+        CalledChange { name: subject_text(subject), badge }
     })
 }
 
 /// Returns the words of a badge. They name the subject if it is not the group, and before it the
-/// group's own cause.
+/// group's own cause, and end with the time.
 fn badge_text(
     ChangeSentence { subject, change, with, .. }: &ChangeSentence,
     (service, operation): (&str, Option<&str>),
     only_feels: bool,
-    now: UnixNanos,
+    at: &str,
 ) -> String {
-    let at = since(change, now);
     if is_same_subject(subject, service, operation) {
         return format!("{}{at}", change_text(change));
     }

@@ -15,6 +15,21 @@ use super::{
 };
 use crate::{browser, charts::time_buckets::TimeBuckets, format, format::rates, number_format};
 
+/// Title of a column of calls of transaction types.
+pub const CALLS_OF_TYPES: &str =
+    "Transactions: each is counted once, at the service and operation that it enters by";
+/// Title of a column of calls of services.
+pub const CALLS_OF_SERVICES: &str = "All calls that a service served, also within transactions: \
+     spans of kind server or consumer, or every span of a service that has neither; of a store or \
+     outside system the calls to it";
+
+/// Returns the title of a column of calls of these groups.
+#[must_use]
+pub fn calls_title(groups: &[ChangedGroup]) -> &'static str {
+    let of_services = groups.iter().all(|group| group.operation.is_none());
+    if of_services { CALLS_OF_SERVICES } else { CALLS_OF_TYPES }
+}
+
 /// A series of steps and that of the baseline. `None` is a step without a value.
 struct ComparedSeries {
     now: Vec<Option<f64>>,
@@ -147,7 +162,7 @@ pub fn rate_cells(
     let (now, before) = (number(call_stats(group)), rate_title(group, &number));
     let was = group.operation.is_none().then(|| was_text(group, &number)).flatten();
     view! {
-        <NumberCell now before is_worse=false was />
+        <NumberCell now before is_worse=false was class="rate-cell" />
         <td class=class>
             <Sparkline values=calls.now before=calls.before label=label("Calls", group) />
         </td>
@@ -224,7 +239,7 @@ pub fn p95_cells(
     let p95 = |step: &ChangeStep| (step.count > 0).then_some(step.p95_nano.0 as f64);
     let p95 = series(group, times, |buckets, steps| buckets.gauges(steps, step_start, p95, None));
     view! {
-        {duration_cell(group, 95, "")}
+        {duration_cell(group, 95, "p95-cell")}
         <td class=class>
             <Sparkline values=p95.now before=p95.before tone label=label("p95", group) />
         </td>
@@ -237,8 +252,9 @@ mod tests {
     use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
 
     use super::{
-        Change, ChangeKind, ChangedGroup, GroupStats, call_stats, failed_text, is_worse, rates,
-        row_times, series, step_start, was_text,
+        CALLS_OF_SERVICES, CALLS_OF_TYPES, Change, ChangeKind, ChangedGroup, GroupStats,
+        call_stats, calls_title, failed_text, is_worse, rates, row_times, series, step_start,
+        was_text,
     };
 
     #[test]
@@ -339,6 +355,9 @@ mod tests {
         let (service, kind) = (group(None), group(Some("GET /")));
         assert_eq!([calls(&service), calls(&kind)], ["60.0", "30.0"]);
         assert_eq!(was_text(&service, &number).as_deref(), Some("15.0"));
+        // The headings say what is counted.
+        let title = |group: &ChangedGroup| calls_title(std::slice::from_ref(group));
+        assert_eq!((title(&service), title(&kind)), (CALLS_OF_SERVICES, CALLS_OF_TYPES));
         // The note says so.
         let rest = "failures and durations of changed rows since the change, where its start is \
                     known";

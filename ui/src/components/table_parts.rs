@@ -12,7 +12,7 @@ use crate::{
     url::{History, use_edit_query, use_query},
 };
 
-/// Explanation of the second number of a service's own time.
+/// Explanation of the second number of a service's self time.
 const WAITING: &str = "The part of it in calls to peers that send no spans";
 
 /// Interval at which the reader's presence at a row is checked.
@@ -70,7 +70,7 @@ pub fn use_ranking<T: PartialEq + Send + Sync + 'static>(
     })
 }
 
-/// The part of a service's own time that it waited for peers without spans, if any.
+/// The part of a service's self time that it waited for peers without spans, if any.
 #[must_use]
 pub fn waiting_part(time: &ServiceTime) -> Option<impl IntoView + use<>> {
     (time.waiting_nano.0 > 0).then(|| {
@@ -95,7 +95,11 @@ pub fn SortHead(
     /// A class of the column.
     #[prop(optional)]
     class: &'static str,
+    /// An explanation of the heading.
+    #[prop(optional)]
+    title: &'static str,
 ) -> impl IntoView {
+    let title = (!title.is_empty()).then_some(title);
     let edit = use_edit_query();
     let here = Memo::new(move |_| {
         order.with(|order| (order.column == column).then_some(order.descending))
@@ -117,7 +121,7 @@ pub fn SortHead(
         })
     };
     view! {
-        <th scope="col" class=class class:num=numeric aria-sort=state>
+        <th scope="col" class=class class:num=numeric title=title aria-sort=state>
             <button class="sort-head" type="button" on:click=sort>
                 {label}
                 {icon}

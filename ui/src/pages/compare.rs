@@ -378,7 +378,7 @@ fn comparison_view(
     let keys = call_keys(comparison);
     let choice = use_call_choice(Memo::new(move |_| keys.clone()));
     let truncated = comparison.truncated.then(|| {
-        view! { <PartialNote>"The trees have more than 20,000 places: the rest is left out."</PartialNote> }
+        view! { <PartialNote>"The trees have more than 20,000 different calls: the rest is left out."</PartialNote> }
     });
     let typical =
         sides.with_untracked(|sides| sides.as_ref().is_some_and(|sides| sides.right.is_none()));

@@ -213,8 +213,8 @@ fn Arrivals(status: RequestState<ServerStatus>) -> impl IntoView {
     let counts = move || {
         status.value().map(|status| {
             let refused = match status.spans.rejected.saturating_add(status.logs.rejected) {
-                0 => "none refused".to_owned(),
-                rejected => format!("{} refused one by one", format::count(rejected)),
+                0 => "none rejected".to_owned(),
+                rejected => format!("{} rejected", format::count(rejected)),
             };
             format!(
                 "{} and {} received since the start, {refused}. Tidings {}.",

@@ -303,7 +303,7 @@ pub fn ErrorsPage() -> impl IntoView {
                 draw=draw
             />
             <p class="mute errors-note">
-                "Same type, service, operation and stack is one kind; line numbers and messages aside."
+                "Exceptions of one type, service, operation and stack are one kind, whatever their messages and line numbers."
             </p>
         </div>
     }
@@ -393,7 +393,7 @@ fn missing(list: &ExceptionList) -> Option<String> {
     }
     if list.other_count > 0 {
         let count = format::counted(list.other_count, "exception");
-        words.push(format!("{count} of kinds that are not told apart."));
+        words.push(format!("{count} of kinds that are not listed."));
     }
     // Last: the link that reads the rest stands behind it.
     words.extend(partial_answer_text(&list.searched));
@@ -504,7 +504,7 @@ fn FilterChips(page: ErrorsState) -> impl IntoView {
                         <button
                             class="chip-remove"
                             type="button"
-                            aria-label=format!("Take the filter {key} off")
+                            aria-label=format!("Remove the filter {key}")
                             on:click=move |_| remove.run(key)
                         >
                             "×"
@@ -694,7 +694,7 @@ fn ErrorLine(
                 <span class="errors-second" title=second.clone()>{second.clone()}</span>
             </td>
             <td class="grow mono errors-message" title=number_format::truncate(&group.message, 2_000)>
-                {number_format::truncate(&group.message, 240)}
+                <span class="errors-words">{number_format::truncate(&group.message, 240)}</span>
             </td>
             <td class="errors-where">
                 {place}

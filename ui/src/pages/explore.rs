@@ -297,7 +297,7 @@ fn bind_keys(
             open.run(trace);
         }
     });
-    keys.bind("Escape", "Let go of the trace or the box, or stop the search", group, move || {
+    keys.bind("Escape", "Clear the selection, or stop the search", group, move || {
         let (selected, chosen) = state.with_untracked(|state| (state.selected, state.chosen));
         match (selected, chosen) {
             (Some(_), _) => select(None),
@@ -323,17 +323,16 @@ fn EmptyTraceList(
         };
         let mut unboxed = state.clone();
         unboxed.drop_box();
-        let no_box = state.chosen.map(|_| lifted(unboxed.clone(), "Drop the box"));
+        let no_box = state.chosen.map(|_| lifted(unboxed.clone(), "Remove the box"));
         let is_filtered = !state.filters.is_empty() || state.query.is_some();
         let unfiltered =
             ExploreState { filters: TraceFilters::default(), query: None, ..unboxed.clone() };
-        let no_filters = is_filtered.then(|| lifted(unfiltered, "Take the filters off"));
+        let no_filters = is_filtered.then(|| lifted(unfiltered, "Remove the filters"));
         let unbounded = ExploreState { range: TimeRange::All, ..unboxed };
-        let no_range =
-            (state.range != TimeRange::All).then(|| lifted(unbounded, "Look at all time"));
+        let no_range = (state.range != TimeRange::All).then(|| lifted(unbounded, "Show all time"));
         view! {
             <EmptyState title="No traces match">
-                <p>"No span in this time range is like that."</p>
+                <p>"No span in this time range matches."</p>
                 <div class="state-actions">
                     {no_box} {no_filters} {no_range}
                     <a class="button" href="/connect">"Connect a sender"</a>

@@ -332,16 +332,16 @@ fn EmptyLogList(
         let unfiltered = LogState { range: state.range, ..LogState::default() };
         let no_filters = (state != unfiltered).then(|| {
             let href = unfiltered.write().on("/logs");
-            view! { <a class="button" href=href>"Take the filters off"</a> }
+            view! { <a class="button" href=href>"Remove the filters"</a> }
         });
         let unbounded = LogState { range: TimeRange::All, ..state.clone() };
         let no_range = (state.range != TimeRange::All).then(|| {
             let href = unbounded.write().on("/logs");
-            view! { <a class="button" href=href>"Look at all time"</a> }
+            view! { <a class="button" href=href>"Show all time"</a> }
         });
         view! {
             <EmptyState title="No log records match">
-                <p>"No record in this time range is like that."</p>
+                <p>"No record in this time range matches."</p>
                 <div class="state-actions">
                     {no_filters} {no_range} <a class="button" href="/connect">"Connect a sender"</a>
                 </div>

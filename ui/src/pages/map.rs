@@ -253,21 +253,38 @@ pub fn MapPage() -> impl IntoView {
     }
 }
 
+/// A sign of the legend: its class, its words and its title.
+type LegendKey = (&'static str, &'static str, &'static str);
+
+/// The colour of boxes and lines that became worse.
+const WORSE_KEY: LegendKey =
+    ("is-failed", "worse than before", "Fails more or takes longer than before");
+/// The colour of boxes that only feel a change.
+const AFFECTED_KEY: LegendKey = ("is-felt", "affected", "Affected by a change elsewhere");
+/// The signs that do not depend on changes.
+const LEGEND_KEYS: [LegendKey; 4] = [
+    ("is-message", "messages", "Calls by messages"),
+    ("is-wider", "more calls", "Wider lines are more calls"),
+    ("is-outside", "sends no spans", "Dashed boxes send no spans"),
+    ("is-share", "share failed", "The bar and the number beside it are the share that failed"),
+];
+
+/// The numbers of every map.
+const NUMBERS_LEGEND: &str = "The bar and the number beside it are the share that failed, red with ● where more fail than before. A single duration is the p95.";
 /// The time of the numbers where some are since a change.
-const SINCE_LEGEND: &str = " Numbers of changed and affected boxes are since the change, where its start is known. All others are of the whole range.";
+const SINCE_LEGEND: &str = "Numbers of changed and affected boxes are since the change, where its start is known. All others are of the whole range.";
 /// The arrow on the card of a caller of the changed endpoint.
-const CALLED_LEGEND: &str = " → names the changed box that an affected one calls.";
+const CALLED_LEGEND: &str = "→ names the changed box that an affected one calls.";
 /// The numbers on the card of the culprit.
 const CULPRIT_LEGEND: &str =
-    " The box of the first sentence has its values before and since the change.";
+    "The box of the first sentence has its values before and since the change.";
 
-/// The meaning of the colours, lines and numbers of the picture.
+/// The meaning of the colours and lines of the picture, and on request that of its numbers.
 fn legend(page: MapPageState) -> impl IntoView {
     let has_culprit = Memo::new(move |_| {
         let is_drawn = |node: &NetworkNode| node.is_culprit && !node.right.is_empty();
         page.shown.get().is_some_and(|shown| shown.network.nodes.iter().any(is_drawn))
     });
-    let culprit = move || has_culprit.get().then_some(CULPRIT_LEGEND);
     let has = move |test: fn(&CardChange) -> bool| {
         let shown = page.shown.get();
         shown.is_some_and(|shown| shown.changes.iter().flatten().any(test))
@@ -275,26 +292,41 @@ fn legend(page: MapPageState) -> impl IntoView {
     let has_since = Memo::new(move |_| has(|change| change.time_text().is_some()));
     let has_affected = Memo::new(move |_| has(CardChange::is_affected));
     let has_called = Memo::new(move |_| has(|change| change.called().is_some()));
-    let since = move || has_since.get().then_some(SINCE_LEGEND);
-    let called = move || has_called.get().then_some(CALLED_LEGEND);
-    let affected = move || {
-        has_affected.get().then(|| {
-            view! { <span class="graph-key is-felt">"affected by a change elsewhere"</span> }
-        })
+    let affected = move || has_affected.get().then(|| legend_key(AFFECTED_KEY));
+    let is_open = RwSignal::new(false);
+    let notes = move || {
+        let notes = [
+            Some(NUMBERS_LEGEND),
+            has_since.get().then_some(SINCE_LEGEND),
+            has_called.get().then_some(CALLED_LEGEND),
+            has_culprit.get().then_some(CULPRIT_LEGEND),
+        ];
+        let notes = notes.into_iter().flatten().map(|words| view! { <p>{words}</p> });
+        is_open.get().then(|| view! { <div class="map-notes mute">{notes.collect_view()}</div> })
     };
     view! {
-        <p class="map-legend">
-            <span class="graph-key is-failed">"fails more or takes longer than before"</span>
-            {affected}
-            <span class="graph-key is-message">"messages"</span>
-            <span class="mute">
-                "Wider lines are more calls. Dashed boxes send no spans. The bar and the number beside it are the share that failed, red with ● where more fail than before. A single duration is the p95."
-                {since}
-                {called}
-                {culprit}
-            </span>
-        </p>
+        <div class="map-legend">
+            <ul class="map-keys" aria-label="Legend">
+                {legend_key(WORSE_KEY)}
+                {affected}
+                {LEGEND_KEYS.map(legend_key).collect_view()}
+            </ul>
+            <button
+                class="link map-explain"
+                type="button"
+                aria-expanded=move || is_open.get().to_string()
+                on:click=move |_| is_open.update(|is_open| *is_open = !*is_open)
+            >
+                "What the numbers are"
+            </button>
+            {notes}
+        </div>
     }
+}
+
+/// A sign of the legend with its words.
+fn legend_key((class, words, title): LegendKey) -> impl IntoView {
+    view! { <li class=format!("graph-key {class}") title=title>{words}</li> }
 }
 
 fn bind_keys(
@@ -303,7 +335,7 @@ fn bind_keys(
     held: RwSignal<Option<HeldView>>,
 ) {
     let (keys, group) = (use_shortcuts(), "Map");
-    keys.bind("0", "Show the map as at first", group, move || {
+    keys.bind("0", "Reset the view", group, move || {
         held.set(None);
         view.set(None);
     });
@@ -314,7 +346,7 @@ fn bind_keys(
             page.focus_on(None, 1);
         }
     });
-    keys.bind("f", "Look at what is around the picked node", group, move || {
+    keys.bind("f", "Focus on the selected node", group, move || {
         let focus =
             page.shown.get_untracked().and_then(|graph| match page.picked.get_untracked()? {
                 GraphSelection::Node(node) => {
@@ -427,7 +459,7 @@ fn fold_switch(page: MapPageState) -> Option<impl IntoView> {
                 title="Draw each destination, database and host as a node of its own"
                 on:click=flip
             >
-                "Each by itself"
+                "Separate nodes"
             </button>
         }
     })
@@ -460,7 +492,7 @@ fn focus_tools(page: MapPageState) -> Option<impl IntoView> {
     });
     Some(view! {
         <span class="mute">"Around " <b class="map-focus">{shown}</b> ", up to"</span>
-        <span class="segments" role="group" aria-label="How far around">
+        <span class="segments" role="group" aria-label="Distance">
             {DEPTHS.map(button).collect_view()}
         </span>
         {unknown}

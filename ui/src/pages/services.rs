@@ -341,7 +341,7 @@ fn EmptyServiceList(
                 .into_any()
             } else {
                 view! {
-                    <EmptyState title="No service is like that">
+                    <EmptyState title="No service matches">
                         <p>"The filter by name, or the choice of those that changed, leaves none."</p>
                         <div class="state-actions">
                             <button class="button" type="button" on:click=lift>

@@ -383,7 +383,8 @@ fn result_view(runner: Runner) -> impl IntoView {
         let shown = shown.get();
         let columns = (shown != "table").then(|| default_columns(&result)).flatten();
         let has_chart = columns.is_some();
-        let chart = columns.map(|columns| chart_card(Arc::clone(&result), columns));
+        let chart =
+            columns.map(|columns| chart_card(Arc::clone(&result), columns, runner.answered));
         let table = (shown != "chart" || !has_chart).then(|| {
             view! { <div class="card sql-result">{result_table(Arc::clone(&result), order, sort)}</div> }
         });
@@ -480,7 +481,11 @@ fn export(
 }
 
 /// The chart and the choice of its columns, which are in the address.
-fn chart_card(result: Arc<SqlResult>, usual: ChartColumns) -> impl IntoView {
+fn chart_card(
+    result: Arc<SqlResult>,
+    usual: ChartColumns,
+    answered: RwSignal<Option<(SubmittedQuery, UnixNanos)>>,
+) -> impl IntoView {
     let query = use_query();
     let columns = Memo::new(move |_| {
         query.with(|query| {
@@ -511,17 +516,26 @@ fn chart_card(result: Arc<SqlResult>, usual: ChartColumns) -> impl IntoView {
         let zone = browser::zone_minutes(browser::now());
         let label = format!("{} by {}", columns.y, columns.x);
         let most = if draws_all.get() { LINES_MAX } else { SERIES_MAX };
-        match chart(&result, &columns, most, zone) {
+        let answered = answered.with(|answered| answered.as_ref().map(|(_, time)| time.0));
+        let read = UnixNanos(answered.unwrap_or_default().saturating_sub(result.elapsed_nano.0));
+        match chart(&result, &columns, most, zone, read) {
             Some(chart) => {
+                let unfinished = chart.unfinished;
+                let open = unfinished.as_ref().map(|step| {
+                    view! { <p class="sql-unfinished mute">{format!("{}.", step.title)}</p> }
+                });
                 let by = columns.by.unwrap_or_default();
                 let more = lines_note(chart.series.len(), chart.left_out, &by, draws_all);
                 view! {
-                    <LineChart series=chart.series ticks=chart.ticks label hidden />
+                    <LineChart series=chart.series ticks=chart.ticks label hidden unfinished />
+                    {open}
                     {more}
                 }
                 .into_any()
             }
-            None => view! { <p class="panel-empty">"These columns make no line."</p> }.into_any(),
+            None => {
+                view! { <p class="panel-empty">"These columns make no line chart."</p> }.into_any()
+            }
         }
     };
     let title = move || {

@@ -64,7 +64,7 @@ pub fn SystemPage() -> impl IntoView {
                         note="rates of the last minute"
                         state=server.request_state()
                         is_empty=|status| status.receivers.is_empty()
-                        empty="It listens nowhere for spans: every receiver is off."
+                        empty="Every receiver is off: no spans can arrive."
                         rows=3
                         draw=receivers
                     />
@@ -118,7 +118,7 @@ fn stored_panels(server: ServerWatch) -> impl IntoView {
                 draw=storage
             />
             <Panel
-                title="How far back"
+                title="Retention"
                 note=rate_note
                 state=server.request_state()
                 is_empty=|_| false
@@ -215,21 +215,21 @@ fn sentence_text(status: &ServerStatus) -> String {
     let rejected = status.spans.rejected + status.logs.rejected;
     let refused: u64 = status.receivers.iter().map(|receiver| receiver.refused_requests).sum();
     match (refused, rejected) {
-        (0, 0) => "Everything that came is stored.".to_owned(),
+        (0, 0) => "Everything received is stored.".to_owned(),
         (0, rejected) => {
             format!(
-                "Everything that came is stored but {}, refused one by one.",
+                "Everything received is stored, except {} that were rejected.",
                 format::counted(rejected, "record")
             )
         }
         (refused, 0) => {
             format!(
-                "Everything is stored but {} that were refused.",
+                "Everything is stored, except {} that were refused.",
                 format::counted(refused, "request")
             )
         }
         (refused, rejected) => format!(
-            "Everything is stored but {} that were refused, and {}, refused one by one.",
+            "Everything is stored, except {} that were refused and {} that were rejected.",
             format::counted(refused, "request"),
             format::counted(rejected, "record")
         ),

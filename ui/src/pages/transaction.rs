@@ -110,7 +110,7 @@ fn transaction_view(transaction: &Arc<TransactionView>) -> impl IntoView + use<>
     let incomplete = (!view.complete).then(|| {
         view! {
             <PartialNote>
-                "Not all of it was added up: counts are at least so many. What was left out is listed below."
+                "Not everything was counted: counts are lower bounds. What was left out is listed below."
             </PartialNote>
         }
     });
@@ -235,7 +235,7 @@ fn head(view: &Arc<TransactionView>) -> impl IntoView + use<> {
                 <span class="mute">
                     {format!("Where the time went, of {}", format::duration(DurationNanos(total)))}
                 </span>
-                <TimeStrip parts rest_words="after the answer" />
+                <TimeStrip parts rest_words="after the response" />
             </div>
         }
     });

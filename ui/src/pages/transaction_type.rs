@@ -14,8 +14,8 @@ use leptos_router::hooks::use_params_map;
 use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
     api::{
-        ChangeReport, ChangedGroup, Comparison, TimeWindow, TraceSearchResult, TransactionKind,
-        TransactionKindList, VersionChangeList,
+        ChangeReport, ChangedGroup, Comparison, TimeWindow, TraceSearchResult, TransactionType,
+        TransactionTypeList, VersionChangeList,
     },
 };
 
@@ -26,12 +26,12 @@ use crate::{
         trace_sets,
     },
     charts::time_chart::Marker,
-    components::{EmptyState, ErrorState, segments::use_choice_or},
+    components::{EmptyState, ErrorState, WatchedRequest, segments::use_choice_or},
     format, number_format,
     request_state::RequestState,
     shell::{Crumb, set_crumbs},
     url::{TimeRange, use_query},
-    window::LiveWindow,
+    window::{LiveWindow, Window},
 };
 use moment::SINCE;
 
@@ -106,15 +106,15 @@ pub(crate) struct TypePage {
     /// Moments of changes, and the one that divides the window.
     moments: Memo<Vec<Marker>>,
     moment: Memo<Option<UnixNanos>>,
-    pub(crate) now: RequestState<TransactionKindList>,
+    pub(crate) now: RequestState<TransactionTypeList>,
     /// The type in the window before.
-    pub(crate) before: RequestState<TransactionKindList>,
+    pub(crate) before: RequestState<TransactionTypeList>,
     changed_since: Memo<Option<UnixNanos>>,
     /// Set where the baseline has enough transactions. Otherwise those since a moment are compared
     /// with those until then. `None` while it is not known.
     has_baseline: Memo<Option<bool>>,
     /// The type's measures by which samples are chosen.
-    measured: RequestState<TransactionKindList>,
+    measured: ReadSignal<Option<Arc<TransactionTypeList>>>,
     /// The subject's traces, and the reference traces that they are compared with.
     pub(crate) subject: RequestState<TraceSearchResult>,
     pub(crate) reference: RequestState<TraceSearchResult>,
@@ -163,11 +163,9 @@ impl TypePage {
             None => "slow",
         });
         let (moments, moment) = moments_of((name, window), versions, report, now, is_awaited);
-        // Percentiles of a moving window change with every refresh, so samples by them are
-        // refreshed rarely.
-        let measured = window.request_slowly_beside(now, move |window| kind(window.analysis()));
+        let measured = first_answer(now, window, name);
         let slow_from =
-            Memo::new(move |_| measured.value().and_then(|list| slow_from(list.kinds.first()?)));
+            Memo::new(move |_| measured.get().and_then(|list| slow_from(list.kinds.first()?)));
         let has_baseline = has_baseline(name, report, before, is_awaited);
         let (subject, reference) = samples((name, window), basis, slow_from, moment, has_baseline);
         let compared = window.request_slowly(move |_| {
@@ -203,7 +201,7 @@ impl TypePage {
     }
 
     /// Returns the type in the window.
-    pub(crate) fn kind(self) -> Option<TransactionKind> {
+    pub(crate) fn kind(self) -> Option<TransactionType> {
         self.now.value()?.kinds.first().cloned()
     }
 
@@ -213,18 +211,25 @@ impl TypePage {
     }
 
     /// Returns the type in the window before.
-    pub(crate) fn kind_before(self) -> Option<TransactionKind> {
+    pub(crate) fn kind_before(self) -> Option<TransactionType> {
         self.before.value()?.kinds.first().cloned()
     }
 
     /// Returns the duration from which a transaction is slow.
     pub(crate) fn slow_from(self) -> Option<DurationNanos> {
-        slow_from(self.measured.value()?.kinds.first()?)
+        slow_from(self.measured.get()?.kinds.first()?)
     }
 
     /// Returns the median duration by which samples are chosen.
     pub(crate) fn median(self) -> Option<DurationNanos> {
-        Some(self.measured.value()?.kinds.first()?.duration.p50_nano)
+        Some(self.measured.get()?.kinds.first()?.duration.p50_nano)
+    }
+
+    /// Watches the request of the measures by which samples are chosen, until there are some.
+    pub(crate) fn watched_measures(self) -> WatchedRequest {
+        let measured = self.measured;
+        WatchedRequest::new("The usual durations are not known", self.now)
+            .only_while(move || measured.with(Option::is_none))
     }
 
     /// Returns the words for the subject: `Slowest 1 %`.
@@ -257,6 +262,34 @@ impl TypePage {
             _ => "All",
         }
     }
+}
+
+/// Returns the first answer since the window of expensive requests moved. Percentiles of a moving
+/// window change with every refresh, so samples by them are refreshed rarely. A change of
+/// the type drops the answer, so that no sample is requested by the durations of another type.
+fn first_answer(
+    now: RequestState<TransactionTypeList>,
+    window: LiveWindow,
+    name: Memo<TypeName>,
+) -> ReadSignal<Option<Arc<TransactionTypeList>>> {
+    let first = RwSignal::new(None::<Arc<TransactionTypeList>>);
+    let answered = StoredValue::new(None::<Window>);
+    when_changed(
+        move || name.get(),
+        move || {
+            answered.set_value(None);
+            first.set(None);
+        },
+    );
+    Effect::new(move |_| {
+        let Some(answer) = now.value() else { return };
+        let current = Some(window.slow_signal().get_untracked());
+        if answered.with_value(|answered| *answered != current) {
+            answered.set_value(current);
+            first.set(Some(answer));
+        }
+    });
+    first.read_only()
 }
 
 /// Calls `forget` when the inputs of requests change: an answer for other inputs does not apply.
@@ -303,7 +336,7 @@ fn forget_samples(
 /// calls shows chance. Another type or range begins with the steps that the API chooses.
 fn widen_steps<K: PartialEq + 'static>(
     step: RwSignal<Option<DurationNanos>>,
-    now: RequestState<TransactionKindList>,
+    now: RequestState<TransactionTypeList>,
     (since, is_awaited): (Memo<Option<MeasuredTime>>, Memo<bool>),
     inputs: impl Fn() -> K + 'static,
 ) {
@@ -373,7 +406,7 @@ fn wider_step(
 }
 
 /// Returns the step of the charts.
-fn step_of(now: RequestState<TransactionKindList>) -> DurationNanos {
+fn step_of(now: RequestState<TransactionTypeList>) -> DurationNanos {
     now.value().map(|list| list.window.step_nano).unwrap_or_default()
 }
 
@@ -394,7 +427,7 @@ fn changed_since(
 fn baseline_count(
     name: Memo<TypeName>,
     report: RequestState<ChangeReport>,
-    before: RequestState<TransactionKindList>,
+    before: RequestState<TransactionTypeList>,
 ) -> Option<u64> {
     let group = report.value().and_then(|report| name.with(|name| changed(&report, name)));
     let listed = || {
@@ -409,7 +442,7 @@ fn baseline_count(
 fn has_baseline(
     name: Memo<TypeName>,
     report: RequestState<ChangeReport>,
-    before: RequestState<TransactionKindList>,
+    before: RequestState<TransactionTypeList>,
     is_awaited: Memo<bool>,
 ) -> Memo<Option<bool>> {
     Memo::new(move |_| {
@@ -475,7 +508,7 @@ fn moments_of(
     (name, window): (Memo<TypeName>, LiveWindow),
     versions: RequestState<VersionChangeList>,
     report: RequestState<ChangeReport>,
-    now: RequestState<TransactionKindList>,
+    now: RequestState<TransactionTypeList>,
     is_awaited: Memo<bool>,
 ) -> (Memo<Vec<Marker>>, Memo<Option<UnixNanos>>) {
     let query = use_query();
@@ -500,7 +533,7 @@ fn moments_of(
     (moments, moment)
 }
 
-fn slow_from(kind: &TransactionKind) -> Option<DurationNanos> {
+fn slow_from(kind: &TransactionType) -> Option<DurationNanos> {
     let slow = if kind.count >= COUNT_FOR_PERCENTILE {
         kind.duration.p99_nano
     } else {
@@ -576,7 +609,7 @@ fn OneType(name: Memo<TypeName>) -> impl IntoView {
         })
     };
     let is_empty = Memo::new(move |_| {
-        page.now.value().is_some_and(|list: Arc<TransactionKindList>| list.kinds.is_empty())
+        page.now.value().is_some_and(|list: Arc<TransactionTypeList>| list.kinds.is_empty())
     });
     view! {
         <div class="page">
@@ -608,7 +641,7 @@ fn nothing(page: TypePage) -> impl IntoView {
         <div class="card state" role="status">
             <h2>"No transaction of this type begins in this time"</h2>
             <div class="state-actions">
-                <a class="button" href=explore>"Look at all time"</a>
+                <a class="button" href=explore>"Show all time"</a>
                 <a class="button" href="/transactions">"All transaction types"</a>
             </div>
         </div>

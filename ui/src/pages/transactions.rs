@@ -11,8 +11,8 @@ use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos,
     api::{
-        CallsInStep, ChangeKind, ChangeReport, ChangedGroup, TimeShare, TransactionKind,
-        TransactionKindList,
+        CallsInStep, ChangeKind, ChangeReport, ChangedGroup, TimeShare, TransactionType,
+        TransactionTypeList,
     },
 };
 
@@ -24,7 +24,7 @@ use crate::{
         Panel, ReportSentence, SentencePlaceholder, ServiceDot, SortHead, SortOrder, SparkTone,
         Sparkline, StripPart, TimeStrip, WatchedRequest,
         change::change_cell,
-        group_cells::{is_worse, shown_time},
+        group_cells::{CALLS_OF_TYPES, is_worse, shown_time},
         report::TIMES_OF_TYPES,
         use_ranking, use_sort,
     },
@@ -73,7 +73,7 @@ pub fn TransactionsPage() -> impl IntoView {
         query.with(|query| query.get("service").filter(|name| !name.is_empty()).map(str::to_owned))
     });
     let range = Memo::new(move |_| window.get().range());
-    let draw = move |list: Arc<TransactionKindList>| {
+    let draw = move |list: Arc<TransactionTypeList>| {
         view! { <TypeTable list before time report ranking order range service /> }
     };
     let note = move || {
@@ -145,7 +145,7 @@ fn report_sentence(window: LiveWindow, report: RequestState<ChangeReport>) -> im
 }
 
 /// Returns the words for an incomplete list.
-fn missing(list: &TransactionKindList) -> Option<String> {
+fn missing(list: &TransactionTypeList) -> Option<String> {
     let mut reasons = Vec::new();
     if list.sampled_one_in > 1 {
         reasons.push(format!(
@@ -155,7 +155,7 @@ fn missing(list: &TransactionKindList) -> Option<String> {
     }
     if list.other_count > 0 {
         reasons.push(format!(
-            "{} of types that are too rare to be told apart.",
+            "{} of types that are too rare to be listed.",
             format::counted(list.other_count, "transaction")
         ));
     }
@@ -173,7 +173,7 @@ fn missing(list: &TransactionKindList) -> Option<String> {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct TypeRow {
     /// The type in the window.
-    pub(super) kind: TransactionKind,
+    pub(super) kind: TransactionType,
     pub(super) numbers: ComparedNumbers,
     pub(super) changed: Option<ChangedGroup>,
     /// The parts of its time; `None` until they have loaded.
@@ -194,7 +194,7 @@ impl TypeRow {
 }
 
 /// Returns the name that rows are paired by.
-fn name(kind: &TransactionKind) -> (&str, &str) {
+fn name(kind: &TransactionType) -> (&str, &str) {
     (&kind.service, &kind.operation)
 }
 
@@ -209,17 +209,17 @@ fn groups_by_name(groups: &[ChangedGroup]) -> HashMap<(&str, &str), &ChangedGrou
 /// Returns the rows of both windows, of their comparison and of the parts of the time, paired by
 /// name.
 pub(super) fn join_rows(
-    now: &[TransactionKind],
-    before: &[TransactionKind],
-    time: &[TransactionKind],
+    now: &[TransactionType],
+    before: &[TransactionType],
+    time: &[TransactionType],
     changed: &[ChangedGroup],
 ) -> Vec<TypeRow> {
-    fn by_name(kinds: &[TransactionKind]) -> HashMap<(&str, &str), &TransactionKind> {
+    fn by_name(kinds: &[TransactionType]) -> HashMap<(&str, &str), &TransactionType> {
         kinds.iter().map(|kind| (name(kind), kind)).collect()
     }
     let (earlier, time) = (by_name(before), by_name(time));
     let groups = groups_by_name(changed);
-    let pair = |kind: &TransactionKind| {
+    let pair = |kind: &TransactionType| {
         let changed = groups.get(&name(kind)).copied();
         let reported = changed.and_then(ComparedNumbers::of_report);
         let before = earlier.get(&name(kind)).copied();
@@ -263,9 +263,9 @@ fn sort(rows: &mut [TypeRow], order: &SortOrder, ranked: &[ChangedGroup]) {
 
 #[component]
 fn TypeTable(
-    list: Arc<TransactionKindList>,
-    before: RequestState<TransactionKindList>,
-    time: RequestState<TransactionKindList>,
+    list: Arc<TransactionTypeList>,
+    before: RequestState<TransactionTypeList>,
+    time: RequestState<TransactionTypeList>,
     report: RequestState<ChangeReport>,
     ranking: Memo<Option<Arc<ChangeReport>>>,
     order: Memo<SortOrder>,
@@ -277,7 +277,7 @@ fn TypeTable(
     let rows = move || {
         let none = if is_awaited.get() { "" } else { "–" };
         let (before, of_time, report) = (before.value(), time.value(), report.value());
-        fn kinds(list: &Option<Arc<TransactionKindList>>) -> &[TransactionKind] {
+        fn kinds(list: &Option<Arc<TransactionTypeList>>) -> &[TransactionType] {
             list.as_ref().map_or(&[], |list| &list.kinds)
         }
         fn groups(report: &Option<Arc<ChangeReport>>) -> &[ChangedGroup] {
@@ -303,7 +303,7 @@ fn TypeTable(
                 <tr>
                     <SortHead column="name" label="Transaction" order />
                     <SortHead column="change" label="What changed" order numeric=true />
-                    <SortHead column="rate" label="Calls" order numeric=true />
+                    <SortHead column="rate" label="Calls" order numeric=true title=CALLS_OF_TYPES />
                     <th scope="col" class="num wide">"Calls was"</th>
                     <th scope="col" class="wide"><span class="hidden">"Calls over time"</span></th>
                     <SortHead column="failed" label="Failed" order numeric=true />
@@ -414,7 +414,7 @@ fn TypeLine(
     range: TimeRange,
     most: f64,
     none: &'static str,
-    time: RequestState<TransactionKindList>,
+    time: RequestState<TransactionTypeList>,
     report: Option<Arc<ChangeReport>>,
 ) -> impl IntoView {
     let address = addresses::transaction_type(&row.kind.service, &row.kind.operation, range);
@@ -435,7 +435,7 @@ fn TypeLine(
 /// The parts of the time, or that they are loading, or the reason why they are unknown.
 fn time_cell(
     shares: Option<Vec<TimeShare>>,
-    time: RequestState<TransactionKindList>,
+    time: RequestState<TransactionTypeList>,
 ) -> impl IntoView {
     let part =
         |one: &TimeShare| StripPart::of_operation(&one.service, &one.operation, one.critical_share);

@@ -352,7 +352,7 @@ fn name_options(list: SuggestionList, open: Callback<PageMatch>) -> impl IntoVie
     // The focus stays in the box when an option is pressed, so that the list is there for the click.
     view! {
         <div class="omni-answer" on:mousedown=move |event| event.prevent_default()>
-            <ul id=LIST_ID class="omni-names" role="listbox" aria-label="Names that fit">
+            <ul id=LIST_ID class="omni-names" role="listbox" aria-label="Matching names">
                 {move || list.names.get().into_iter().enumerate().map(option).collect_view()}
             </ul>
         </div>

@@ -169,7 +169,7 @@ pub(super) fn Rail(
             <button
                 class="nav-item"
                 type="button"
-                aria-label="Show what keys do"
+                aria-label="Show the shortcuts"
                 on:click=move |_| {
                     more.set(false);
                     sheet_open.set(true);

@@ -45,7 +45,7 @@ pub fn RangePicker() -> impl IntoView {
                 type="button"
                 aria-haspopup="true"
                 aria-expanded=move || open.get().to_string()
-                title="Which time is looked at"
+                title="Time range"
                 on:click=move |_| open.update(|open| *open = !*open)
             >
                 <span class="range-label" class:is-fixed=move || !range.get().is_open_ended()>

@@ -124,7 +124,7 @@ fn SavedViews() -> impl IntoView {
         browser::address()
     });
     let row = move |SavedText { name, text, .. }: SavedText| {
-        let (label, gone, address) = (format!("Forget {name}"), name.clone(), text.clone());
+        let (label, gone, address) = (format!("Delete {name}"), name.clone(), text.clone());
         view! {
             <li class="saved-view">
                 <A

@@ -25,7 +25,7 @@ pub fn KeySheet(
 
 #[component]
 fn OpenSheet(shortcuts: Vec<Shortcut>, keys: Shortcuts, open: RwSignal<bool>) -> impl IntoView {
-    keys.bind("Escape", "Close the sheet", "Sheet", move || open.set(false));
+    keys.bind("Escape", "Close the shortcuts", "Sheet", move || open.set(false));
     let close = NodeRef::<html::Button>::new();
     Effect::new(move |_| {
         if let Some(close) = close.get() {

@@ -10,9 +10,8 @@ use super::{
     HEIGHT, LABELLED_MAX, NetworkEdge, NetworkGraph,
     layers::{Layout, Route},
 };
+use crate::charts::LETTER_PX;
 
-/// Width of a letter of a label.
-const LETTER: f64 = 6.7;
 /// Height of a line of a label.
 const LINE: f64 = 14.0;
 /// Distance of a label from the start of its stretch, where the caller is.
@@ -137,7 +136,7 @@ impl NetworkEdge {
     /// Returns width and height of its label.
     pub(super) fn label_size(&self) -> (f64, f64) {
         let letters = self.label_lines().map(|line| line.chars().count()).max();
-        let width = letters.unwrap_or_default() as f64 * LETTER + 4.0;
+        let width = letters.unwrap_or_default() as f64 * LETTER_PX + 4.0;
         (width, self.label_lines().count() as f64 * LINE)
     }
 }
@@ -439,7 +438,7 @@ mod tests {
         }
         let beside = |ends: &[(f64, &str)], at: usize| fan(ends).label_positions()[at].unwrap().1;
         assert!(beside(DEMO[0], 1) > 5.0, "below the edge to `orders`");
-        assert!(beside(DEMO[1], 1) > 8.0, "below the edge to `mailer`");
+        assert!(beside(DEMO[1], 1) < -14.0, "above the edge to `mailer`");
         assert!(beside(DEMO[2], 0) < -7.0, "above the edge to `fraud`");
     }
 

@@ -1,4 +1,4 @@
-//! Lines of a chart over time, and the side of its level's label.
+//! Lines of a chart over time, and the place of its level's label.
 //!
 //! A line is solid through the values of whole steps with enough calls. It is dashed and faint to the
 //! values of few calls, and to that of a step of which the window has only a part. Values of whole
@@ -16,6 +16,8 @@ use crate::charts::lines::{line_path, split_at_gaps};
 pub(super) const SOLID_CALLS_MIN: u64 = 10;
 /// Height of a level's label with some room around it. A usual chart is 136 pixels high.
 const LABEL_HEIGHT: f64 = 13.0;
+/// Height of its letters. They are on the side of the label that is away from the level.
+const LETTERS_HEIGHT: f64 = 10.0;
 /// Width of a letter of that label in a narrow chart, whose width has fewer pixels for each unit.
 const LABEL_LETTER: f64 = 1.7 * LABEL_HEIGHT;
 
@@ -127,31 +129,60 @@ fn dot(path: &mut String, (x, y): (f64, f64)) {
     let _ = write!(path, "M{x:.1} {y:.2}h.1");
 }
 
-/// Reports whether the label of a level is below it: where a line of a series passes above it at
-/// the right edge, and the drawing has room below.
-pub(super) fn is_label_below(chart: &TimeChart, label: &str, top: f64, level: f64) -> bool {
+/// Places of a level's label, best first: the class, the part of the free width that is left of it,
+/// and true below the level.
+const LABEL_PLACES: [(&str, f64, bool); 6] = [
+    ("", 1.0, false),
+    ("is-below", 1.0, true),
+    ("is-centre", 0.5, false),
+    ("is-centre is-below", 0.5, true),
+    ("is-left", 0.0, false),
+    ("is-left is-below", 0.0, true),
+];
+
+/// Returns the class of the place of a level's label: the first of those that have room and that
+/// the fewest lines pass through.
+pub(super) fn label_place(chart: &TimeChart, label: &str, top: f64, level: f64) -> &'static str {
     let height = |value: f64| (value * chart.unit.scale() / top).clamp(0.0, 1.0) * VIEW_HEIGHT;
     let level = VIEW_HEIGHT - height(level);
-    let left = VIEW_WIDTH - (label.chars().count() as f64 + 1.0) * LABEL_LETTER;
-    let is_covered = |(from, to): (&(f64, f64), &(f64, f64))| {
-        let (upper, lower) = (from.1.min(to.1), from.1.max(to.1));
-        to.0 >= left && upper < level && lower > level - LABEL_HEIGHT
-    };
-    // The last point of a run stands for itself, too: a run can be a point alone.
-    let passes_above =
-        |run: &Run| run.iter().zip(run.iter().skip(1).chain(run.last())).any(is_covered);
-    let mut runs = chart
+    let width = (label.chars().count() as f64 + 1.0) * LABEL_LETTER;
+    let runs: Vec<Run> = chart
         .series
         .iter()
-        .flat_map(|series| split_at_gaps(places(chart, series, height).into_iter()));
-    level + LABEL_HEIGHT <= VIEW_HEIGHT && runs.any(|run| passes_above(&run))
+        .flat_map(|series| split_at_gaps(places(chart, series, height).into_iter()))
+        .collect();
+    let lines_through = |left: f64, bottom: f64| {
+        let is_covered = |(from, to): (&(f64, f64), &(f64, f64))| {
+            let (upper, lower) = (from.1.min(to.1), from.1.max(to.1));
+            to.0 >= left
+                && from.0 <= left + width
+                && upper < bottom
+                && lower > bottom - LETTERS_HEIGHT
+        };
+        // The last point of a run stands for itself, too: a run can be a point alone.
+        let of_run = |run: &Run| {
+            let lines = run.iter().zip(run.iter().skip(1).chain(run.last()));
+            lines.filter(|&line| is_covered(line)).count()
+        };
+        runs.iter().map(of_run).sum::<usize>()
+    };
+    let has_room = level + LABEL_HEIGHT <= VIEW_HEIGHT;
+    LABEL_PLACES
+        .into_iter()
+        .filter(|&(_, _, is_below)| has_room || !is_below)
+        .min_by_key(|&(_, share, is_below)| {
+            let gap = LABEL_HEIGHT - LETTERS_HEIGHT;
+            let bottom = if is_below { level + LABEL_HEIGHT } else { level - gap };
+            lines_through(share * (VIEW_WIDTH - width), bottom)
+        })
+        .map_or("", |(class, _, _)| class)
 }
 
 #[cfg(test)]
 mod tests {
     use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
 
-    use super::{SeriesPaths, TimeChart, is_label_below, line_paths};
+    use super::{SeriesPaths, TimeChart, label_place, line_paths};
     use crate::charts::time_chart::{ChartShape, ValueUnit};
 
     /// A chart of steps of ten nanoseconds in this window, with a line.
@@ -215,18 +246,23 @@ mod tests {
     }
 
     #[test]
-    fn the_label_of_a_level_is_below_it_only_where_a_line_passes_above() {
-        let is_below = |values: &[f64], level: f64| {
-            is_label_below(&chart(0, 400, values), "was", 100.0, level)
-        };
-        assert!(is_below(&[0.55; 40], 0.5));
-        assert!(!is_below(&[0.45; 40], 0.5));
-        assert!(!is_below(&[0.7; 40], 0.5), "far above the label");
+    fn the_label_of_a_level_is_where_the_fewest_lines_pass() {
+        let place =
+            |values: &[f64], level: f64| label_place(&chart(0, 400, values), "was", 100.0, level);
+        assert_eq!(place(&[0.55; 40], 0.5), "is-below");
+        assert_eq!(place(&[0.45; 40], 0.5), "");
+        assert_eq!(place(&[0.7; 40], 0.5), "", "far above the label");
         let mut values = [0.55; 40];
         values[34..].fill(0.1);
-        assert!(!is_below(&values, 0.5), "the line is above only at the left of the label");
+        assert_eq!(place(&values, 0.5), "", "the line is above only at the left of the label");
         values[39] = 0.55;
-        assert!(is_below(&values, 0.5));
-        assert!(!is_below(&[0.1; 40], 0.05), "no room below");
+        assert_eq!(place(&values, 0.5), "is-centre is-below", "a line passes both at the right");
+        values[10..30].fill(0.48);
+        assert_eq!(place(&values, 0.5), "is-centre");
+        values[10..30].fill(0.5);
+        values[20] = 0.1;
+        values[21] = 0.9;
+        assert_eq!(place(&values, 0.5), "is-left is-below");
+        assert!(!place(&[0.1; 40], 0.05).contains("is-below"), "no room below");
     }
 }

@@ -1,12 +1,12 @@
 use tidings_proto::api::{
-    AttributeName, Cause, CauseKind, Change, ChangeKind, Subject, SubjectKind,
+    AttributeName, Cause, CauseKind, Change, ChangeKind, StatsSince, Subject, SubjectKind,
 };
 
 use super::{
-    ChangeSentence, ChangedGroup, MAY_BE_CHANCE, Tone, badge_text, badge_title, badge_tone,
-    before_title, called_change, cause_text, change_text, change_tone, felt_text, full_text,
-    join_names, number_text, number_title, row_numbers, row_text, sentence_of, subject_text,
-    truncate_name, unchanged_text,
+    ChangeSentence, ChangedGroup, MAY_BE_CHANCE, Tone, badge_text, badge_time, badge_title,
+    badge_tone, before_title, called_change, cause_text, change_text, change_tone, felt_text,
+    full_text, join_names, number_text, number_title, row_numbers, row_text, sentence_of,
+    subject_text, truncate_name, unchanged_text,
 };
 
 fn change(kind: ChangeKind, before: f64, now: f64) -> Change {
@@ -20,6 +20,7 @@ fn change(kind: ChangeKind, before: f64, now: f64) -> Change {
         quantile: None,
         worse_quantiles: Vec::new(),
         since_unix_nano: None,
+        tested_since_unix_nano: None,
         p_value: 0.001,
         text: Some("CardDeclined".to_owned()),
         id: None,
@@ -140,7 +141,7 @@ fn a_service_that_the_headline_names_is_not_as_usual_and_feels_nothing() {
     let role = |group: &ChangedGroup| {
         let (sentence, only_feels) = sentence_of(group, Some(&headline))?;
         let name = (group.service.as_str(), None);
-        Some(badge_text(sentence, name, only_feels, tidings_proto::UnixNanos(1)))
+        Some(badge_text(sentence, name, only_feels, ""))
     };
     let northpay = ChangedGroup { uninstrumented: true, ..service("northpay") };
     let feels = |name: &str| ChangedGroup {
@@ -165,13 +166,43 @@ fn a_service_that_the_headline_names_is_not_as_usual_and_feels_nothing() {
 fn the_numbers_of_a_change_do_not_contradict_those_of_its_row() {
     let p99 = Change { quantile: Some(99), ..change(ChangeKind::Latency, 1.39e9, 4.9e9) };
     let mut group = service("web");
-    let words = |group: &ChangedGroup| row_numbers(group, &p99, "its ").map(|(_, text)| text);
+    let minute = |_: tidings_proto::UnixNanos| "14:22".to_owned();
+    let numbers = |group: &ChangedGroup, change: &Change| {
+        row_numbers(group, change, "its ", minute).map(|(_, text)| text)
+    };
+    let words = |group: &ChangedGroup| numbers(group, &p99);
     group.now.p99_nano = tidings_proto::DurationNanos(1_530_000_000);
     assert_eq!(words(&group).as_deref(), Some("numbers of the whole range"));
     group.now.p99_nano = tidings_proto::DurationNanos(4_800_000_000);
     assert_eq!(words(&group).as_deref(), Some("its p99 1.39 → 4.90 s"));
     let complete = change(ChangeKind::New, 0.0, 2.0);
-    assert_eq!(row_numbers(&group, &complete, ""), None, "the badge has its number");
+    assert_eq!(numbers(&group, &complete), None, "the badge has its number");
+    // Those of a last part of the range have its begin.
+    group.now.p99_nano = tidings_proto::DurationNanos(1_530_000_000);
+    let late = Change { tested_since_unix_nano: Some(tidings_proto::UnixNanos(7)), ..p99.clone() };
+    assert_eq!(numbers(&group, &late).as_deref(), Some("its p99 1.39 → 4.90 s from 14:22"));
+}
+
+#[test]
+fn a_badge_names_the_time_of_the_numbers_beside_it() {
+    let (own, of_row) = (tidings_proto::UnixNanos(7), tidings_proto::UnixNanos(9));
+    let slower = change(ChangeKind::Latency, 103e6, 402e6);
+    let begun = Change { since_unix_nano: Some(own), ..slower.clone() };
+    let new = change(ChangeKind::New, 0.0, 2.0);
+    let time = |change: &Change, begin| badge_time(change, begin, |time| time.0.to_string());
+    assert_eq!(time(&begun, Some(of_row)), " since 7");
+    assert_eq!(time(&slower, Some(of_row)), " since 9", "its subject changed at an unknown time");
+    assert_eq!(time(&begun, None), " in this range", "the row has no begin");
+    assert_eq!(time(&slower, None), " in this range");
+    assert_eq!([None, Some(of_row)].map(|begin| time(&new, begin)), ["", ""]);
+    // The time is that of the numbers of the group.
+    let exception =
+        Change { since_unix_nano: Some(own), ..change(ChangeKind::NewException, 0.0, 3.0) };
+    assert_eq!(time(&exception, super::begin_of(&service("cart"))), " in this range");
+    let stats = service("cart").now;
+    let since = Some(StatsSince { start_unix_nano: of_row, stats });
+    let group = ChangedGroup { since, ..service("cart") };
+    assert_eq!(time(&exception, super::begin_of(&group)), " since 7");
 }
 
 #[test]
@@ -183,7 +214,7 @@ fn the_words_and_the_title_of_a_badge_say_that_a_group_only_feels_a_change() {
         ..service(name)
     };
     let felt = |group: &ChangedGroup| felt_text(group, Some(&headline), now);
-    assert_eq!(felt(&feels("web")).as_deref(), Some("northpay"));
+    assert_eq!(felt(&feels("web")).as_deref(), Some("northpay in this range"));
     assert_eq!(felt(&feels("payment")), None, "the headline names it");
     assert_eq!(felt(&service("cart")), None);
     let titles = [true, false].map(|only_feels| badge_title(&headline, only_feels, now));
@@ -198,7 +229,8 @@ fn a_service_that_calls_the_changed_endpoint_has_its_name_and_the_words_of_the_b
         let called = called_change(group, Some(headline), now)?;
         Some((called.name, called.badge))
     };
-    let expected = Some(("northpay".to_owned(), "northpay 3.9× slower".to_owned()));
+    let badge = "northpay 3.9× slower in this range".to_owned();
+    let expected = Some(("northpay".to_owned(), badge));
     assert_eq!(called(&service("payment"), &headline), expected);
     let northpay = ChangedGroup { uninstrumented: true, ..service("northpay") };
     for group in [northpay, service("mesh"), service("cart")] {

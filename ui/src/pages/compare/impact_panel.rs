@@ -58,8 +58,8 @@ pub(super) fn impact_panel(
         view! { <p class="panel-empty">{words}</p> }
     });
     let of = match comparison.difference_nano.0 {
-        0 => "of ±0".to_owned(),
-        nanos => format!("of {}", format::offset(nanos)),
+        0 => "in all ±0".to_owned(),
+        nanos => format!("in all {}", format::offset(nanos)),
     };
     view! {
         <div class="compare-side">
@@ -192,8 +192,8 @@ fn similar_transactions_panel(comparison: &Arc<Comparison>) -> Option<impl IntoV
             <p class="panel-words">{words}</p>
             {common}
             <div class="panel-links">
-                <a class="button" href=list.clone()>"Open them"</a>
-                <a class="button" href=kind.clone()>"Its type"</a>
+                <a class="button" href=list.clone()>"Similar traces"</a>
+                <a class="button" href=kind.clone()>"Transaction type"</a>
             </div>
         }
     };

@@ -26,7 +26,7 @@ const TYPICAL: &str = "Typical";
 const OTHER: &str = "Other";
 
 const ROWS: &[(&str, &str)] = &[("all", "All"), ("differ", "Differ")];
-const BAR_ORIGINS: &[(&str, &str)] = &[("time", "As it happened"), ("start", "Starts lined up")];
+const BAR_ORIGINS: &[(&str, &str)] = &[("time", "As it happened"), ("start", "Aligned starts")];
 
 /// Returns start and end of the calls in the median trace of a side, in nanoseconds. `None` when
 /// fewer than half of its traces make one.
@@ -168,8 +168,10 @@ fn lane(
         >
             <td class="lane-name" title=title>
                 <span class="lane-words" style=("padding-left", indent)>
-                    <span class="dot" style=("--hue", colour::hue_value(&call.service))></span>
-                    <span class="lane-text" class:is-missing=is_missing>{name}</span>
+                    <span class="lane-call">
+                        <span class="dot" style=("--hue", colour::hue_value(&call.service))></span>
+                        <span class="lane-text" class:is-missing=is_missing>{name}</span>
+                    </span>
                     <span class="num">{times}</span>
                     <span class="mute lane-service">{service}</span>
                 </span>

@@ -181,7 +181,7 @@ fn traces(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> impl I
     let query = query_of(group);
     let only_logs = group.log_count == group.count;
     let kinds = if only_logs {
-        note("It was recorded in the logs alone, which belong to no type.")
+        note("Only log records have it, so its transactions are not known.")
     } else {
         affected_kinds(page, group, range)
     };
@@ -219,7 +219,13 @@ fn traces(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> impl I
                 <span class="panel-tools">
                     {last}
                     <a class="button" href=all.on("/explore")>"All traces"</a>
-                    <a class="button" href=failed.address()>"Failed calls here"</a>
+                    <a
+                        class="button"
+                        href=failed.address()
+                        title="All failed calls of this service and operation"
+                    >
+                        "Failed calls"
+                    </a>
                 </span>
             </div>
             {kinds}
@@ -442,9 +448,9 @@ fn logs(group: &ExceptionGroup) -> Option<impl IntoView + use<>> {
         }
     });
     Some(view! {
-        <section aria-label="Around it in the logs">
+        <section aria-label="Log records around it">
             <div class="errors-head">
-                <h3>"Around it in the logs"</h3>
+                <h3>"Log records around it"</h3>
                 <span class="panel-tools">
                     <a class="button" href=href>"All logs"</a>
                 </span>

@@ -140,7 +140,7 @@ fn compared(page_state: ExplorePageState) -> impl IntoView {
                 comparison
                     .truncated
                     .then(|| {
-                        "The trees have more places than can be told apart: some are left out."
+                        "The trees have too many different calls: some are left out."
                             .to_owned()
                     })
             }

@@ -107,12 +107,12 @@ fn explanation_view(
     });
     let left_out = left_out(&explanation.left_out);
     view! {
-        <p class="explain-note mute">
-            {compared} " "
-            <span class="explain-legend">
+        <p class="explain-note mute">{compared}</p>
+        <p class="explain-note explain-legends mute">
+            <span>
                 <span class="explain-key explain-inside"></span> "inside"
-            </span> " "
-            <span class="explain-legend">
+            </span>
+            <span>
                 <span class="explain-key explain-outside"></span> "outside"
             </span>
         </p>

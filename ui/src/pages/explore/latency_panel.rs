@@ -101,7 +101,7 @@ pub(super) fn latency_panel(
                 state=answer
                 is_empty=|heatmap| heatmap.cells.is_empty()
                 missing=missing
-                empty="No span like that has ended in this time."
+                empty="No matching span ended in this time."
                 rows=5
                 draw=draw
             />

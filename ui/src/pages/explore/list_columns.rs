@@ -42,7 +42,7 @@ pub(super) fn use_columns(page_state: ExplorePageState) -> Memo<Vec<String>> {
 pub(super) fn attribute_heads(page_state: ExplorePageState) -> impl IntoView {
     let columns = use_columns(page_state);
     let head = move |key: String| {
-        let label = format!("Take the column {key} away");
+        let label = format!("Remove the column {key}");
         let (title, shown) = (key.clone(), key.clone());
         let remove = move |_| {
             page_state.edit(|state| state.columns.retain(|column| *column != key));

@@ -171,7 +171,7 @@ pub(super) fn group_panel(page_state: ExplorePageState) -> impl IntoView {
             state=answer
             is_empty=|answer| answer.groups.is_empty()
             missing=missing
-            empty="No span is like that in this time."
+            empty="No span matches in this time."
             rows=8
             draw=draw
         />

@@ -19,8 +19,8 @@ use crate::{
         self,
         explored_traces::{ExploredTrace, values_of},
     },
-    browser, colour,
-    components::{Icon, IconName, ServiceDot, StateBadge},
+    browser,
+    components::{Icon, IconName, ServiceDot, StateBadge, StripPart, strip_part},
     format::{self, rates},
     number_format,
     url::TraceSort,
@@ -294,22 +294,11 @@ pub(super) fn bar_width(duration: DurationNanos, longest: DurationNanos) -> Stri
 }
 
 /// A bar with the trace's duration as its length, divided by the services' shares of the critical
-/// path.
+/// path. Time in which a service waits for a peer is dotted, as on the trace's own page.
 fn time_bar(trace: &TraceSummary, longest: Memo<DurationNanos>) -> impl IntoView + use<> {
     let (services, duration) = (&trace.services, trace.duration_nano);
-    let part = |one: &ServiceTime| {
-        let words = format!("{} {}", one.service, number_format::share(one.critical_share));
-        let grow = format!("{:.4}", one.critical_share);
-        view! {
-            <span
-                class="strip-part"
-                style=("--hue", colour::hue_value(&one.service))
-                style=("flex-grow", grow)
-                title=words
-            ></span>
-        }
-    };
-    let parts = services.iter().filter(|one| one.critical_nano.0 > 0).map(part).collect_view();
+    let parts = services.iter().flat_map(|one| StripPart::of_service(one, one.critical_share));
+    let parts = parts.map(|part| strip_part(&part, part.title(), false)).collect_view();
     view! {
         <div class="strip" style=("width", move || bar_width(duration, longest.get()))>
             {parts}

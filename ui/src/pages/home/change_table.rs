@@ -9,7 +9,7 @@ use crate::{
     components::{
         ServiceDot,
         change::{change_cell, truncate_name},
-        group_cells::{failure_cells, p95_cells, rate_cells},
+        group_cells::{calls_title, failure_cells, p95_cells, rate_cells},
     },
     format,
     format::rates,
@@ -59,7 +59,7 @@ pub(super) fn change_table(
                         <th scope="col" class="changes-failure-spark">
                             <span class="hidden">"Failures over time"</span>
                         </th>
-                        <th scope="col" class="num">
+                        <th scope="col" class="num" title=calls_title(groups)>
                             "Calls/min"
                         </th>
                         <th scope="col" class="wide">

@@ -86,11 +86,11 @@ fn Lines(context: RequestState<LogContext>, around: Signal<Option<u32>>) -> impl
         Some(view! {
             {partial}
             <ol class="around-lines" aria-label="Lines around the record">
-                {end("It said nothing before", &found.before)}
+                {end("No earlier lines", &found.before)}
                 {found.before.iter().map(line).collect_view()}
                 <Line log=found.log.clone() is_this=true />
                 {found.after.iter().map(line).collect_view()}
-                {end("It has said nothing since", &found.after)}
+                {end("No later lines", &found.after)}
             </ol>
         })
     };

@@ -206,7 +206,7 @@ fn AttributeTools(
                 "Column"
             </button>
             <button class="button button-small" type="button" on:click=list>
-                "+ its values"
+                "List its values"
             </button>
         </li>
     }

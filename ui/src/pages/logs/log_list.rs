@@ -44,7 +44,7 @@ pub fn LogList(
     let heads = move || {
         let columns = columns.get();
         let head = |key: String| {
-            let label = format!("Take the column {key} away");
+            let label = format!("Remove the column {key}");
             let shown = key.clone();
             let remove = move |_| {
                 let mut state = state.get_untracked();
@@ -105,7 +105,7 @@ pub(super) fn LinkedRecord(
     move || {
         let id = missing.get()?.0;
         if let Some(error) = record.error() {
-            let name = "The record of this address";
+            let name = "The linked record";
             return Some(view! { <ErrorState name error on_retry=retry /> }.into_any());
         }
         let found = record.value().filter(|found| found.log.id == id)?;
@@ -113,8 +113,8 @@ pub(super) fn LinkedRecord(
         Some(
             view! {
                 <div class="card logs-card logs-linked">
-                    <p class="mute">"The record of this address, which is not in the list below"</p>
-                    <div class="logs" role="list" aria-label="The record of this address">
+                    <p class="mute">"The linked record, which is not in the list below"</p>
+                    <div class="logs" role="list" aria-label="The linked record">
                         <LogLine log columns state change />
                     </div>
                 </div>
@@ -182,7 +182,7 @@ fn LogLine(
                 <button
                     class="log-toggle"
                     type="button"
-                    aria-label="Everything the record says"
+                    aria-label="All fields of the record"
                     aria-expanded=move || is_open.get().to_string()
                     on:click=pressed
                 ></button>

@@ -103,14 +103,15 @@ pub(super) fn LogPatterns(
             state=answer
             is_empty=|answer| answer.patterns.is_empty()
             missing=missing
-            empty="No record in this time is like that."
+            empty="No record matches in this time."
             rows=10
             draw=draw
         />
     }
 }
 
-/// Returns the meaning of the marks of changes that occur, or `None` where none does.
+/// Returns the meaning of the marks of changes that occur, or the time that is compared where none
+/// does. `None` where no record of that time is known.
 fn legend(patterns: &[LogPattern], length: &str) -> Option<String> {
     let has_new = patterns.iter().any(|pattern| pattern.change == PatternChange::New);
     let has_factor = patterns.iter().any(|pattern| {
@@ -123,7 +124,10 @@ fn legend(patterns: &[LogPattern], length: &str) -> Option<String> {
         }
         (true, false) => Some(format!("NEW: none in the {length} before.")),
         (false, true) => Some(format!("×: compared with the {length} before.")),
-        (false, false) => None,
+        (false, false) => {
+            let is_compared = patterns.iter().any(|pattern| pattern.base_count > 0);
+            is_compared.then(|| format!("as usual: compared with the {length} before."))
+        }
     }
 }
 
@@ -402,7 +406,10 @@ mod tests {
     #[test]
     fn marks_of_changes_are_explained_where_they_occur() {
         let mut rows = vec![pattern("a", 9, "same", Some(1.0)), pattern("b", 9, "gone", None)];
-        assert_eq!(legend(&rows, "1 h"), None);
+        assert_eq!(legend(&rows, "1 h"), None, "nothing is known of the hour before");
+        rows[0].base_count = 9;
+        let usual = "as usual: compared with the 1 h before.";
+        assert_eq!(legend(&rows, "1 h").as_deref(), Some(usual));
         rows.push(pattern("c", 9, "fewer", Some(0.2)));
         assert_eq!(legend(&rows, "1 h").as_deref(), Some("×: compared with the 1 h before."));
         rows.push(pattern("d", 9, "new", None));

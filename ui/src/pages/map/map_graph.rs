@@ -452,9 +452,9 @@ fn card(node: &GraphNode, change: Option<&CardChange>, is_highlighted: bool) -> 
         per_minute(node.rate_per_second)
     };
     let words = if is_user {
-        "here transactions begin".to_owned()
+        "transactions begin here".to_owned()
     } else if node.call_count == 0 {
-        "calls nothing of its own is known of".to_owned()
+        "nothing is known of its own calls".to_owned()
     } else {
         format!("{}, p95 {p95}", call_text(node.rate_per_second, node.error_share))
     };

@@ -73,7 +73,7 @@ pub(super) fn selection_panel(page: MapPageState) -> impl IntoView {
         })
     };
     view! {
-        <aside class="card map-panel" aria-label="What is picked">
+        <aside class="card map-panel" aria-label="Selection">
             <button
                 class="button button-ghost button-icon map-close"
                 type="button"
@@ -175,7 +175,7 @@ fn node_content(
     let focus = (!name.is_folded()).then(|| {
         view! {
             <button class="button" type="button" on:click=move |_| page.focus_on(Some(&name), 1)>
-                "Only what is around it"
+                "Focus on it"
                 <kbd>"f"</kbd>
             </button>
         }

@@ -108,10 +108,10 @@ pub(super) fn neighbour_panels(view: ServiceView) -> impl IntoView {
     view! {
         {panel(
             "Called by",
-            "Nobody who sends spans called it: transactions enter here, or its callers send none.",
+            "No caller is known: transactions enter here, or its callers send no spans.",
             Side::Callers,
         )}
-        {panel("Calls", "It called nothing that its spans name.", Side::Callees)}
+        {panel("Calls", "Its spans show no calls to others.", Side::Callees)}
     }
 }
 

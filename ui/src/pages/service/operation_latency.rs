@@ -94,10 +94,10 @@ fn markers_of(view: ServiceView) -> Vec<Marker> {
     });
     let list = view.versions.value();
     let own = list.map(|list| list.changes.clone()).unwrap_or_default();
-    let own = own.into_iter().map(|one| Marker {
-        time: one.first_seen_unix_nano,
-        label: truncate_name(&format!("{name} {}, it was {}", one.version, one.previous_version)),
-        is_strong: true,
+    let own = own.into_iter().map(|one| {
+        let previous = one.previous_version.map(|version| format!(", it was {version}"));
+        let label = format!("{name} {}{}", one.version, previous.unwrap_or_default());
+        Marker { time: one.first_seen_unix_nano, label: truncate_name(&label), is_strong: true }
     });
     let mut markers: Vec<Marker> = others.chain(own).collect();
     if let (Some(change), Some(report)) = (view.sentence(), view.report.value()) {
@@ -155,7 +155,7 @@ fn box_bar(
                 "Explore these spans"
             </A>
             <button class="button" type="button" on:click=move |_| choose.run(None)>
-                "Drop the box"
+                "Remove the box"
             </button>
         </div>
     }
@@ -185,6 +185,7 @@ mod tests {
                 quantile: Some(50),
                 worse_quantiles: Vec::new(),
                 since_unix_nano: since.map(UnixNanos),
+                tested_since_unix_nano: None,
                 p_value: 0.001,
                 text: None,
                 id: None,

@@ -132,27 +132,7 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
         };
         view! {
             <table class="table operations" aria-label="Operations">
-                <thead>
-                    <tr>
-                        <SortHead column="operation" label="Operation" order />
-                        <SortHead column="rate" label="Calls/min" order numeric=true />
-                        <th scope="col" class="wide">
-                            <span class="hidden">"Calls over time"</span>
-                        </th>
-                        <SortHead column="failed" label="Failed" order numeric=true />
-                        <th scope="col" class="wide">
-                            <span class="hidden">"Failures over time"</span>
-                        </th>
-                        <SortHead column="p50" label="p50" order numeric=true />
-                        <th scope="col" class="num" title="In as long a time before">
-                            "p50 was"
-                        </th>
-                        <SortHead column="p95" label="p95" order numeric=true />
-                        <th scope="col" class="num" title="In as long a time before">
-                            "p95 was"
-                        </th>
-                    </tr>
-                </thead>
+                <thead>{head(order)}</thead>
                 <tbody>{body}</tbody>
             </table>
         }
@@ -168,6 +148,31 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
             empty=NO_OPERATION
             draw=draw
         />
+    }
+}
+
+/// The headings of the columns.
+fn head(order: Memo<SortOrder>) -> impl IntoView {
+    view! {
+        <tr>
+            <SortHead column="operation" label="Operation" order />
+            <SortHead column="rate" label="Calls/min" order numeric=true class="operations-rate" />
+            <th scope="col" class="wide">
+                <span class="hidden">"Calls over time"</span>
+            </th>
+            <SortHead column="failed" label="Failed" order numeric=true />
+            <th scope="col" class="wide">
+                <span class="hidden">"Failures over time"</span>
+            </th>
+            <SortHead column="p50" label="p50" order numeric=true class="operations-p50" />
+            <th scope="col" class="num operations-p50-was" title="In as long a time before">
+                "p50 was"
+            </th>
+            <SortHead column="p95" label="p95" order numeric=true />
+            <th scope="col" class="num" title="In as long a time before">
+                "p95 was"
+            </th>
+        </tr>
     }
 }
 
@@ -268,11 +273,11 @@ fn operation_row(
             on:click=move |_| choose.run(clicked.clone())
         >
             {name_cell(row, chosen, choose)}
-            <td class="num">{rates::per_minute(row.group.rate_per_second)}</td>
+            <td class="num operations-rate">{rates::per_minute(row.group.rate_per_second)}</td>
             <td class="wide">
                 <Sparkline values=calls label=format!("Calls of {shown} over time") />
             </td>
-            <td class="num" class:is-worse=fails_more title=failed_title>
+            <td class="num operations-failed" class:is-worse=fails_more title=failed_title>
                 {rates::percent(row.error_share())} {fails_by_chance}
             </td>
             <td class="wide">
@@ -283,10 +288,10 @@ fn operation_row(
                     label=format!("Failures of {shown} over time")
                 />
             </td>
-            <td class="num" class:is-worse=has_slower_p50>
+            <td class="num operations-p50" class:is-worse=has_slower_p50>
                 {format::duration_or_none(row.group.duration.p50_nano)}
             </td>
-            <td class="num mute">{p50_was}</td>
+            <td class="num mute operations-p50-was">{p50_was}</td>
             <td class="num" class:is-worse=is_slower title=p95_title>
                 {format::duration_or_none(row.group.duration.p95_nano)} {slower_by_chance}
             </td>

@@ -176,7 +176,7 @@ pub(super) fn missing(result: &RedResult) -> Option<String> {
     });
     let unknown = (result.other_count > 0).then(|| {
         let calls = format::counted(result.other_count, "call");
-        format!("{calls} of groups that are not told apart.")
+        format!("{calls} of groups that are not listed.")
     });
     let words: Vec<String> =
         [partial_answer_text(&result.searched), cut, unknown].into_iter().flatten().collect();
@@ -467,7 +467,7 @@ mod tests {
         let words = "1 of 812 groups are looked at, those with most calls.";
         assert_eq!(missing(&result).as_deref(), Some(words));
         result.other_count = 3;
-        let words = format!("{words} 3 calls of groups that are not told apart.");
+        let words = format!("{words} 3 calls of groups that are not listed.");
         assert_eq!(missing(&result), Some(words));
     }
 }

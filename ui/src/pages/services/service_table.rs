@@ -12,8 +12,8 @@ use crate::{
         Badge, Icon, IconName, PeerName, ServiceName, SortHead, SortOrder, Tone,
         change::{change_cell, sentence_of, truncate_name},
         group_cells::{
-            ComparedTimes, call_stats, duration_cell, failure_cells, p95_cells, rate_cells,
-            shown_stats,
+            CALLS_OF_SERVICES, ComparedTimes, call_stats, duration_cell, failure_cells, p95_cells,
+            rate_cells, shown_stats,
         },
     },
     format,
@@ -70,6 +70,62 @@ pub(super) fn sorted(mut groups: Vec<ChangedGroup>, order: &SortOrder) -> Vec<Ch
     groups
 }
 
+/// Returns the headings, of which most sort.
+fn table_head(order: Memo<SortOrder>) -> impl IntoView {
+    view! {
+        <thead>
+            <tr>
+                <SortHead column="service" label="Service" order />
+                <SortHead column="change" label="What changed" order />
+                <SortHead
+                    column="rate"
+                    label="Calls/min"
+                    order
+                    numeric=true
+                    class="rate-cell"
+                    title=CALLS_OF_SERVICES
+                />
+                <th scope="col" class="wide services-spark">
+                    <span class="hidden">"Calls over time"</span>
+                </th>
+                <SortHead column="failed" label="Failed" order numeric=true />
+                <th scope="col" class="services-spark services-failure-spark">
+                    <span class="hidden">"Failures over time"</span>
+                </th>
+                <SortHead column="p50" label="p50" order numeric=true class="services-p50" />
+                <SortHead column="p95" label="p95" order numeric=true />
+                <th scope="col" class="services-spark">
+                    <span class="hidden">"p95 over time"</span>
+                </th>
+                <SortHead column="p99" label="p99" order numeric=true class="services-p99" />
+                <SortHead
+                    column="instances"
+                    label="Instances"
+                    order
+                    numeric=true
+                    class="services-count"
+                />
+                <SortHead
+                    column="versions"
+                    label="Versions"
+                    order
+                    class="services-versions"
+                />
+                <SortHead
+                    column="exceptions"
+                    label="New exceptions"
+                    order
+                    numeric=true
+                    class="services-count services-exceptions"
+                />
+                <th scope="col" class="services-links">
+                    <span class="hidden">"Go to"</span>
+                </th>
+            </tr>
+        </thead>
+    }
+}
+
 /// The table. The keyboard marks rows.
 pub(super) fn service_table(
     rows: Memo<Arc<ServiceRows>>,
@@ -101,49 +157,7 @@ pub(super) fn service_table(
             class:has-versions=move || rows.with(|rows| has_versions(rows))
             aria-label="Services"
         >
-            <thead>
-                <tr>
-                    <SortHead column="service" label="Service" order />
-                    <SortHead column="change" label="What changed" order />
-                    <SortHead column="rate" label="Calls/min" order numeric=true />
-                    <th scope="col" class="wide services-spark">
-                        <span class="hidden">"Calls over time"</span>
-                    </th>
-                    <SortHead column="failed" label="Failed" order numeric=true />
-                    <th scope="col" class="services-spark services-failure-spark">
-                        <span class="hidden">"Failures over time"</span>
-                    </th>
-                    <SortHead column="p50" label="p50" order numeric=true />
-                    <SortHead column="p95" label="p95" order numeric=true />
-                    <th scope="col" class="services-spark">
-                        <span class="hidden">"p95 over time"</span>
-                    </th>
-                    <SortHead column="p99" label="p99" order numeric=true class="services-p99" />
-                    <SortHead
-                        column="instances"
-                        label="Instances"
-                        order
-                        numeric=true
-                        class="services-count"
-                    />
-                    <SortHead
-                        column="versions"
-                        label="Versions"
-                        order
-                        class="services-versions"
-                    />
-                    <SortHead
-                        column="exceptions"
-                        label="New exceptions"
-                        order
-                        numeric=true
-                        class="services-count services-exceptions"
-                    />
-                    <th scope="col" class="services-links">
-                        <span class="hidden">"Go to"</span>
-                    </th>
-                </tr>
-            </thead>
+            {table_head(order)}
             <tbody>{body}</tbody>
         </table>
     }
@@ -171,7 +185,7 @@ fn service_row(
             <td class="grow">{change}</td>
             {rate_cells(group, times, "wide services-spark")}
             {failure_cells(group, times, "services-spark services-failure-spark")}
-            {duration_cell(group, 50, "")}
+            {duration_cell(group, 50, "services-p50")}
             {p95_cells(group, times, "services-spark")}
             {duration_cell(group, 99, "services-p99")}
             {instances_cell(group, rows.is_compared)}

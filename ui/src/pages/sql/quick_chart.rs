@@ -7,8 +7,8 @@ use tidings_proto::{CivilDate, UnixNanos, api::SqlResult};
 use super::results::{is_numeric, text_of};
 use crate::{
     charts::{
-        axis::{Tick, time_ticks},
-        lines::LineSeries,
+        axis::{ROUND_SECONDS, Tick, time_ticks},
+        lines::{LineSeries, UnfinishedStep},
     },
     format::rates::{self, without_zeros},
 };
@@ -37,6 +37,8 @@ pub(super) struct Chart {
     pub(super) ticks: Vec<Tick>,
     /// Number of values of `by` without a line.
     pub(super) left_out: usize,
+    /// The last step of times where the answer has only a part of it.
+    pub(super) unfinished: Option<UnfinishedStep>,
 }
 
 /// Returns the columns for the horizontal axis: times and numbers.
@@ -77,12 +79,13 @@ pub(super) fn default_columns(result: &SqlResult) -> Option<ChartColumns> {
 }
 
 /// Returns the chart of these columns with at most `most` lines, or `None` when one of the columns
-/// does not exist.
+/// does not exist. The rows were read at `read`.
 pub(super) fn chart(
     result: &SqlResult,
     columns: &ChartColumns,
     most: usize,
     zone_minutes: i32,
+    read: UnixNanos,
 ) -> Option<Chart> {
     let index = |name: &str| result.columns.iter().position(|column| column.name == name);
     let (x, y) = (index(&columns.x)?, index(&columns.y)?);
@@ -122,6 +125,7 @@ pub(super) fn chart(
         return None;
     }
     let length = if last > first { last - first } else { 1.0 };
+    let unfinished = if is_time { unfinished_step(places().collect(), read) } else { None };
     let series = lines.into_iter().map(|(name, mut points)| {
         points.sort_by(|left, right| left.0.total_cmp(&right.0));
         points.truncate(POINTS_MAX);
@@ -139,6 +143,38 @@ pub(super) fn chart(
             number_axis(first, length)
         },
         left_out,
+        unfinished,
+    })
+}
+
+/// Returns the last step of a chart of these times, in milliseconds since 1970, where they are begins
+/// of steps and the last one ends after `read`. The length of a step is the longest round one of which
+/// all times are multiples and which is no longer than the shortest distance between two.
+fn unfinished_step(mut times: Vec<f64>, read: UnixNanos) -> Option<UnfinishedStep> {
+    times.retain(|time| time.is_finite());
+    times.sort_by(f64::total_cmp);
+    times.dedup();
+    let (first, last) = (*times.first()?, *times.last()?);
+    let before = *times.iter().nth_back(1)?;
+    let shortest = times.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min);
+    let milliseconds = |seconds: u64| seconds as f64 * 1_000.0;
+    let fits = |seconds: &u64| {
+        let step = milliseconds(*seconds);
+        step <= shortest && times.iter().all(|time| time.rem_euclid(step) < 0.5)
+    };
+    let step = ROUND_SECONDS.into_iter().rev().find(fits)?;
+    let read = read.0 as f64 / 1e6;
+    let is_unfinished = last <= read && read < last + milliseconds(step);
+    let word = match step {
+        1 => "second",
+        60 => "minute",
+        3_600 => "hour",
+        86_400 => "day",
+        _ => "step",
+    };
+    is_unfinished.then(|| UnfinishedStep {
+        after: (before - first) / (last - first),
+        title: format!("The last {word} is not over"),
     })
 }
 
@@ -184,11 +220,11 @@ fn moment(value: &Value) -> Option<f64> {
 mod tests {
     use serde_json::{Value, json};
     use tidings_proto::{
-        DurationNanos,
+        DurationNanos, UnixNanos,
         api::{SqlColumn, SqlRead, SqlResult},
     };
 
-    use super::{ChartColumns, LINES_MAX, chart, default_columns, moment};
+    use super::{ChartColumns, LINES_MAX, chart, default_columns, moment, unfinished_step};
     use crate::charts::lines::SERIES_MAX;
 
     fn result(columns: &[(&str, &str)], rows: Vec<Vec<Value>>) -> SqlResult {
@@ -242,13 +278,38 @@ mod tests {
             by: Some("name".to_owned()),
         };
         assert_eq!(columns, expected);
-        let chart = chart(&result, &columns, SERIES_MAX, 0).unwrap();
-        assert_eq!((chart.series.len(), chart.left_out), (2, 0));
+        let at = |seconds: u64| UnixNanos((1_795_161_600 + seconds) * 1_000_000_000);
+        let chart = |read| chart(&result, &columns, SERIES_MAX, 0, read).unwrap();
+        let unfinished = chart(at(150)).unfinished.unwrap();
+        assert!((unfinished.after - 0.5).abs() < 1e-9, "{unfinished:?}");
+        let chart = chart(at(180));
+        assert_eq!((chart.series.len(), chart.left_out, chart.unfinished), (2, 0, None));
         let names: Vec<&str> = chart.series.iter().map(|one| one.name.as_str()).collect();
         assert_eq!(names, ["b", "a"], "the greatest first");
         let points = &chart.series[1].points;
         assert_eq!((points[0], points[2]), ((0.0, 1.0), (1.0, 3.0)));
         assert!(points[1].1.is_nan() && (points[1].0 - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_last_step_is_not_over_until_its_end() {
+        const MINUTE: f64 = 60_000.0;
+        let title = |minutes: &[f64], read_minutes: u64| {
+            let times = minutes.iter().map(|minute| minute * MINUTE).collect();
+            let step = unfinished_step(times, UnixNanos(read_minutes * 60_000_000_000));
+            step.map(|step| step.title)
+        };
+        let minute = Some("The last minute is not over".to_owned());
+        assert_eq!(title(&[100.0, 101.0, 101.0, 104.0], 104), minute);
+        assert_eq!(title(&[104.0, 101.0, 100.0], 105), None);
+        assert_eq!(title(&[101.0, 103.0], 103), minute, "a gap makes no longer step");
+        let hour = title(&[120.0, 180.0, 300.0], 359);
+        assert_eq!(hour.as_deref(), Some("The last hour is not over"));
+        let five_minutes = title(&[100.0, 105.0, 110.0], 114);
+        assert_eq!(five_minutes.as_deref(), Some("The last step is not over"));
+        assert_eq!(title(&[100.0, 101.0], 90), None, "a time that is to come");
+        assert_eq!(title(&[100.0012, 101.0001], 101), None, "moments and not steps");
+        assert_eq!(title(&[100.0], 100), None);
     }
 
     #[test]
@@ -270,9 +331,9 @@ mod tests {
         let rows = (0..40).map(|n| vec![json!(n), json!(n * 2), json!(format!("s{n}"))]).collect();
         let many = result(&[("a", "bigint"), ("b", "bigint"), ("s", "text")], rows);
         let columns = default_columns(&many).unwrap();
-        let all = chart(&many, &columns, LINES_MAX, 0).unwrap();
+        let all = chart(&many, &columns, LINES_MAX, 0, UnixNanos(0)).unwrap();
         assert_eq!((all.series.len(), all.left_out), (40, 0));
-        let chart = chart(&many, &columns, SERIES_MAX, 0).unwrap();
+        let chart = chart(&many, &columns, SERIES_MAX, 0, UnixNanos(0)).unwrap();
         assert_eq!((chart.series.len(), chart.left_out), (6, 34));
         assert_eq!(chart.series[0].name, "s39");
         let label = |index: usize| chart.ticks[index].label.as_str();

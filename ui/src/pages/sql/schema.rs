@@ -78,7 +78,7 @@ pub(super) fn schema_side(
                         <button
                             class="sql-column"
                             type="button"
-                            title="Put it into the query"
+                            title="Insert it into the query"
                             on:click=move |_| editor.insert(&column.name, 0)
                         >
                             <span>{name}</span>
@@ -158,7 +158,7 @@ fn saved_queries(
     };
     let row = move |one: SavedText| {
         let SavedText { name, text, time } = one;
-        let (title, label, gone) = (text.clone(), format!("Forget {name}"), name.clone());
+        let (title, label, gone) = (text.clone(), format!("Delete {name}"), name.clone());
         view! {
             <li class="sql-kept">
                 <button

@@ -25,7 +25,7 @@ pub(super) fn audit_panel() -> impl IntoView {
             note="changes and denied requests, the newest first"
             state=list
             is_empty=|list| list.events.is_empty()
-            empty="Nothing was changed and nobody was denied."
+            empty="No changes and no denied requests."
             rows=3
             draw=draw
         />
@@ -64,7 +64,7 @@ fn row(event: &AuditEvent) -> impl IntoView + use<> {
         AuditActorKind::Key => actor.name.clone().unwrap_or(id),
         AuditActorKind::Command => format!("command of user {id}"),
         AuditActorKind::Server => "the server".to_owned(),
-        AuditActorKind::Anonymous => "nobody known".to_owned(),
+        AuditActorKind::Anonymous => "unknown".to_owned(),
     };
     let since = browser::now().since(event.time_unix_nano);
     let detail = event.detail.clone().unwrap_or_default();

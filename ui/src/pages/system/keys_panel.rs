@@ -58,7 +58,7 @@ fn signed_in(session: &SessionView) -> impl IntoView + use<> {
     };
     view! {
         <p class="mute">
-            "Signed in as " <b>{name}</b> ", who may " {role} ". "
+            "Signed in as " <b>{name}</b> ", with the role " {role} ". "
             <button class="button button-ghost" type="button" on:click=leave>
                 "Sign out"
             </button>
@@ -85,9 +85,9 @@ fn keys_panel() -> impl IntoView {
 
 fn role_text(role: KeyRole) -> &'static str {
     match role {
-        KeyRole::Ingest => "send",
+        KeyRole::Ingest => "ingest",
         KeyRole::Read => "read",
-        KeyRole::Admin => "do everything",
+        KeyRole::Admin => "admin",
     }
 }
 
@@ -133,7 +133,7 @@ fn key_table(list: &KeyList, state: RequestState<KeyList>) -> impl IntoView + us
     let heads = [
         Words("Name"),
         Words("Key"),
-        Words("May"),
+        Words("Role"),
         Number("Requests"),
         Number("Records"),
         Words("Last used"),
@@ -287,7 +287,7 @@ fn new_key(list: RequestState<KeyList>) -> impl IntoView {
                     prop:value=form.name
                     on:input=move |event| form.name.set(event_target_value(&event))
                 />
-                <span class="mute">"May"</span>
+                <span class="mute">"Role"</span>
                 {role_choice(form.role)}
                 <Show when=move || form.role.get() == KeyRole::Ingest>
                     <label for="key-service">"Only of the service (any when empty)"</label>
@@ -299,11 +299,11 @@ fn new_key(list: RequestState<KeyList>) -> impl IntoView {
                         on:input=move |event| form.service.set(event_target_value(&event))
                     />
                 </Show>
-                <span class="mute">"Ends"</span>
+                <span class="mute">"Expires"</span>
                 {end_choice(form.days)}
                 {refused}
                 <button class="button button-primary" type="submit">
-                    "Make the key"
+                    "Create the key"
                 </button>
             </form>
             {made}
@@ -324,7 +324,7 @@ fn role_choice(role: RwSignal<KeyRole>) -> impl IntoView {
         }
     };
     let chosen = Signal::derive(move || name_of(role.get()));
-    view! { <Segments label="May" segments chosen on_choose=Callback::new(choose) /> }
+    view! { <Segments label="Role" segments chosen on_choose=Callback::new(choose) /> }
 }
 
 fn end_choice(days: RwSignal<u64>) -> impl IntoView {
@@ -340,7 +340,7 @@ fn end_choice(days: RwSignal<u64>) -> impl IntoView {
             days.set(*chosen);
         }
     };
-    view! { <Segments label="Ends" segments chosen on_choose=Callback::new(choose) /> }
+    view! { <Segments label="Expires" segments chosen on_choose=Callback::new(choose) /> }
 }
 
 fn made_key(made: &CreatedKey) -> impl IntoView + use<> {

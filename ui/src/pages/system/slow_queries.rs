@@ -59,7 +59,7 @@ pub(super) fn query_panels() -> impl IntoView {
             note=Signal::derive(move || note().unwrap_or_default())
             state=list
             is_empty=|list| list.queries.is_empty()
-            empty="Nobody asked anything in the last hour."
+            empty="No query ran in the last hour."
             rows=4
             draw=draw
         />

@@ -135,9 +135,9 @@ pub(super) fn horizon_facts(storage: &StorageStatus) -> impl IntoView + use<> {
     let horizon = storage.horizon;
     let bytes = |bytes: Option<u64>| bytes.map_or("no limit".to_owned(), format::rates::bytes);
     let facts = [
-        ("Goes back", horizon.age_nano.map_or("nothing in files yet".to_owned(), age)),
+        ("Oldest data", horizon.age_nano.map_or("nothing in files yet".to_owned(), age)),
         (
-            "Grows by",
+            "Growth",
             horizon.bytes_per_day.map_or("not known yet".to_owned(), |bytes| {
                 format!("{} a day", format::rates::bytes(bytes))
             }),
@@ -151,7 +151,7 @@ pub(super) fn horizon_facts(storage: &StorageStatus) -> impl IntoView + use<> {
         <p class="panel-say" class:is-warning=is_disk>
             {horizon_text(&horizon)}
         </p>
-        {facts_table("How far back", facts)}
+        {facts_table("Retention", facts)}
     }
 }
 
@@ -177,7 +177,7 @@ pub(super) fn rate_text(horizon: &RetentionHorizon) -> String {
 /// Returns the sentence about the end of retention.
 pub(super) fn horizon_text(horizon: &RetentionHorizon) -> String {
     if horizon.bytes_per_day.is_none() {
-        return "How far back telemetry will reach is not known yet: no file says how fast it grows."
+        return "How long telemetry can be kept is not known yet: no file says how fast it grows."
             .to_owned();
     }
     let reach = horizon.reachable_age_nano.map(age);

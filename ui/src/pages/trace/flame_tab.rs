@@ -1,5 +1,5 @@
-//! The flame graph: the trace's calls as frames, with equal stacks merged, own time solid and
-//! waiting pale. A list of operations by own time is below it.
+//! The flame graph: the trace's calls as frames, with equal stacks merged, self time solid and
+//! waiting pale. A list of operations by self time is below it.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ use crate::{
 };
 
 const WIDTHS: &[(&str, &str)] =
-    &[("time", "Time"), ("critical", "Critical path"), ("own", "Own time")];
+    &[("time", "Time"), ("critical", "Critical path"), ("own", "Self time")];
 const ORDERS: &[(&str, &str)] = &[("longest", "Longest first"), ("happened", "As it happened")];
 /// Maximum number of listed operations.
 const LISTED: usize = 40;
@@ -91,7 +91,7 @@ fn frames(model: &TraceModel, places: &[MergedCalls], matches: &Matches, by: &st
             name: format!("{sign}{}", number_format::truncate(operation, 80)),
             number: format!("{times}{time}"),
             title: format!(
-                "{} {}: {times}{time}, own time {}{failed}{found}",
+                "{} {}: {times}{time}, self time {}{failed}{found}",
                 number_format::truncate(format::service(service), 60),
                 number_format::truncate(operation, 120),
                 format::duration(DurationNanos(calls.self_nano)),
@@ -205,7 +205,7 @@ pub(crate) fn flame_tab(page: PageSignals) -> impl IntoView {
                         "Whole trace " <kbd>"z"</kbd>
                     </button>
                 </Show>
-                <span class="mute tab-note">"own time is solid, waiting is pale; same stacks are merged"</span>
+                <span class="mute tab-note">"self time is solid, waiting is pale; same stacks are merged"</span>
             </div>
             <div class="tab-columns" class:has-side=move || has_side.get()>
                 <div class="tab-main">
@@ -221,7 +221,7 @@ pub(crate) fn flame_tab(page: PageSignals) -> impl IntoView {
     }
 }
 
-/// Operations by own time.
+/// Operations by self time.
 fn own_time(page: PageSignals, usual: Memo<IdentityArc<Usual>>) -> impl IntoView {
     let rows = move || {
         page.model.with(|model| {
@@ -240,21 +240,21 @@ fn own_time(page: PageSignals, usual: Memo<IdentityArc<Usual>>) -> impl IntoView
     let heads = [
         Words("Operation"),
         Number("Calls"),
-        Number("Own time"),
-        Number("Of own time"),
-        Buttons("Own time as a bar"),
+        Number("Self time"),
+        Number("Of self time"),
+        Buttons("Self time as a bar"),
         Number("Longest"),
         Explained("Usual median", usual::MEDIAN),
-        Explained("Vs. median", usual::AGAINST),
+        Explained("Median vs. usual", usual::AGAINST),
     ];
     view! {
-        <section class="card panel" aria-label="Own time">
+        <section class="card panel" aria-label="Self time">
             <div class="panel-head">
-                <h2>"Own time, most first"</h2>
+                <h2>"Self time, most first"</h2>
                 <span class="mute">"the time in which a span waited for no call below it"</span>
             </div>
             <div class="panel-body">
-                <PlainTable label="Own time by operation" class="table stacked own-table" heads>
+                <PlainTable label="Self time by operation" class="table stacked own-table" heads>
                     {rows}
                 </PlainTable>
             </div>
@@ -361,15 +361,15 @@ fn side(
             <p class="mute">{service} ", " {format::counted(calls.count(), "call")}</p>
             <div class="side-facts">
                 {fact("time", nanos(calls.duration_nano))}
-                {fact("own time", nanos(calls.self_nano))}
-                {fact("own critical", nanos(calls.critical_nano))}
+                {fact("self time", nanos(calls.self_nano))}
+                {fact("self critical", nanos(calls.critical_nano))}
                 {many}
                 <span class="mute">"usually"</span>
                 <span class="mono">{usually}</span>
             </div>
             <h3>"Its calls" <span class="mute">"longest first"</span></h3>
             <ul>{list}</ul>
-            <h3>"Called through"</h3>
+            <h3>"Callers"</h3>
             <ol class="side-path">{path}</ol>
             <div class="map-links">
                 <button class="button" type="button" on:click=move |_| only.run(())>

@@ -105,13 +105,13 @@ fn card(node: &GraphNode, times: &HashMap<&str, &ServiceTime>, most: u64) -> Net
             format::counted(node.call_count, "call"),
         ),
     };
-    // A node without spans has no own time: its callers waited for it.
+    // A node without spans has no self time: its callers waited for it.
     let waited = format::duration(node.duration.sum_nano);
     let (right, words) = match time {
         Some(time) => {
             let own = format::duration(time.self_nano);
             let peers = waiting_words(time).map(|words| format!(" ({words})")).unwrap_or_default();
-            let words = format!("own time {own}{peers}");
+            let words = format!("self time {own}{peers}");
             (own, words)
         }
         None => {
@@ -151,7 +151,7 @@ fn label_of(graph: &ServiceGraph, edge: &GraphEdge, caller_count: usize, numbers
     if is_peer && caller_count == 1 { String::new() } else { numbers.to_owned() }
 }
 
-/// Returns the part of a service's own time that it waited for peers; `None` when it did not.
+/// Returns the part of a service's self time that it waited for peers; `None` when it did not.
 fn waiting_words(time: &ServiceTime) -> Option<String> {
     let waited = time.waiting_nano;
     (waited.0 > 0).then(|| format!("{} of it waiting for peers", format::duration(waited)))
@@ -306,7 +306,7 @@ pub(crate) fn graph_tab(page: PageSignals) -> impl IntoView {
             <div class="tab-columns" class:has-side=move || has_side.get()>
                 <section class="graph-picture" aria-label="Graph">{drawn}</section>
                 <Show when=move || has_side.get()>
-                    <aside class="tab-side" aria-label="What is picked">{aside}</aside>
+                    <aside class="tab-side" aria-label="Selection">{aside}</aside>
                 </Show>
             </div>
         </div>
@@ -323,8 +323,8 @@ fn legend() -> impl IntoView {
             <span class="graph-key is-message">"messages"</span>
             <span class="graph-key is-wider">"wider is longer"</span>
             <span class="mute tab-note">
-                "Bars and times in boxes are own time, times on lines are whole calls. Dashed boxes send no spans: " <i>"×2 waited"</i>
-                " is 2 calls and how long callers waited for them, which counts as the callers' own time."
+                "Bars and times in boxes are self time, times on lines are whole calls. Dashed boxes send no spans: " <i>"×2 waited"</i>
+                " is 2 calls and how long callers waited for them, which counts as the callers' self time."
             </span>
         </div>
     }
@@ -356,8 +356,8 @@ fn node_facts(page: PageSignals, graph: &ServiceGraph, at: u32) -> Option<impl I
         Some(time) => view! {
             {fact("spans", format::count(time.span_count))}
             {fact("failed", format::count(time.error_count))}
-            {fact("under way", format::duration(time.busy_nano))}
-            {fact("own time", format::duration(time.self_nano))}
+            {fact("active", format::duration(time.busy_nano))}
+            {fact("self time", format::duration(time.self_nano))}
             {waiting_words(&time).map(|words| fact("", words))}
             {fact("on critical path", format::duration(time.critical_nano))}
         }
@@ -367,7 +367,7 @@ fn node_facts(page: PageSignals, graph: &ServiceGraph, at: u32) -> Option<impl I
             {fact("failed", format::count(node.error_count))}
             {fact("its callers waited", format::duration(node.duration.sum_nano))}
             {fact("longest", format::duration(node.duration.max_nano))}
-            {fact("own time", "it sends no spans".to_owned())}
+            {fact("self time", "it sends no spans".to_owned())}
         }
         .into_any(),
     };
@@ -550,7 +550,7 @@ mod tests {
             edges.map(|edge| !edge.label.is_empty()).collect::<Vec<_>>()
         };
         let mut graph = graph();
-        assert_eq!(has_labels(&graph), [true, false, false], "a service has its own time");
+        assert_eq!(has_labels(&graph), [true, false, false], "a service has self time");
         graph.edges.push(edge(1, 3, 10));
         assert_eq!(has_labels(&graph), [true, false, true, true], "two callers wait for one peer");
     }

@@ -183,14 +183,14 @@ fn Facts(page: PageSignals, summary: Memo<TraceSummary>, open: RwSignal<bool>) -
         summary.with(|summary| {
             let words = match (summary.state, is_first) {
                 (TransactionState::Running, _) => "so far",
-                (_, false) => "with what ran after",
+                (_, false) => "whole trace",
                 (_, true) => "",
             };
             fact(format::duration(summary.duration_nano), words.to_owned())
         })
     };
     let first = move || match root() {
-        Some(nanos) => fact(format::duration(DurationNanos(nanos)), "to the answer".to_owned()),
+        Some(nanos) => fact(format::duration(DurationNanos(nanos)), "root span".to_owned()),
         None => whole(true),
     };
     let facts = move || {
@@ -234,7 +234,7 @@ fn Facts(page: PageSignals, summary: Memo<TraceSummary>, open: RwSignal<bool>) -
 }
 
 /// The services' shares of the critical path, where optimisation of the trace starts. `whole` is the
-/// time to the answer, or of a trace without one its duration.
+/// duration of the root span, or of a trace without one its own.
 fn strip(services: &[ServiceTime], whole: DurationNanos) -> Option<impl IntoView + use<>> {
     let (wide, narrow): (Vec<_>, Vec<_>) = services
         .iter()

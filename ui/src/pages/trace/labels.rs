@@ -10,13 +10,13 @@ use crate::format;
 /// Returns the badge of a row with this problem.
 pub(crate) fn problem_badge(kind: ProblemKind) -> &'static str {
     match kind {
-        ProblemKind::DuplicateSpan => "came again",
-        ProblemKind::SupersededSpan => "came unfinished, too",
+        ProblemKind::DuplicateSpan => "duplicate",
+        ProblemKind::SupersededSpan => "also unfinished",
         ProblemKind::SharedSpanId => "shared id",
         ProblemKind::MissingParent => "parent not received",
         ProblemKind::SelfParent => "is its own parent",
         ProblemKind::Cycle => "cycle cut here",
-        ProblemKind::SeveralRoots => "another root",
+        ProblemKind::SeveralRoots => "extra root",
         ProblemKind::NoStart => "no start time",
         ProblemKind::NoEnd => "not ended",
         ProblemKind::EndBeforeStart => "ends before it starts",
@@ -58,7 +58,7 @@ pub(crate) fn problem_explanation(kind: ProblemKind) -> &'static str {
              It is shown once, as it ended."
         }
         ProblemKind::SharedSpanId => {
-            "Different spans carry one id. They are told apart by what they say; calls that name \
+            "Different spans carry one id. They are distinguished by content; calls that name \
              this id as their parent may hang under the wrong one."
         }
         ProblemKind::MissingParent => {

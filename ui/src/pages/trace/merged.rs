@@ -12,6 +12,10 @@ use tidings_proto::{
 
 use super::model::TraceModel;
 
+/// Explanations of the columns of quantiles. The rule is the API's.
+pub(crate) const P50: &str = "The shortest duration that half of the calls do not exceed: of two \
+     calls that of the shorter one";
+pub(crate) const P95: &str = "The shortest duration that 95 % of the calls do not exceed";
 /// Number of calls from which quantiles say more than the calls themselves.
 const QUANTILES_FROM: u64 = 5;
 

@@ -87,18 +87,18 @@ fn legend(page: PageSignals, size: Signal<(f64, f64)>) -> impl IntoView {
                 browser::is_narrow().then_some("0")
             }
         >
-            {key("wf-key is-own", "own time", "No call of the span was open")}
+            {key("wf-key is-own", "self time", "No call of the span was open")}
             {key("wf-key is-waiting", "waiting for calls", "A call of the span was open")}
             <Show when=move || page.critical_path.get()>
                 {key(
                     "wf-key is-critical",
                     "critical path",
-                    "The answer waited for this span itself",
+                    "The root span waited for this span itself",
                 )}
                 {key(
                     "wf-key is-critical-below",
                     "critical path in its calls",
-                    "The answer waited for a call below this span",
+                    "The root span waited for a call below this span",
                 )}
             </Show>
             <Show when=move || has_untraced.get() && are_gaps_shown()>

@@ -341,7 +341,7 @@ impl TraceModel {
         self.critical_reach[row as usize]
     }
 
-    /// Returns the row's own time on the critical path, in nanoseconds.
+    /// Returns the row's self time on the critical path, in nanoseconds.
     pub(crate) fn critical_own(&self, row: u32) -> u64 {
         self.columns.critical_nano[row as usize]
     }

@@ -74,7 +74,7 @@ pub(crate) fn span_panel(page: PageSignals) -> impl IntoView {
             </button>
             {move || match page.selected.get() {
                 None => {
-                    view! { <p class="mute">"Select a span to see what it said."</p> }.into_any()
+                    view! { <p class="mute">"Select a span to see its details."</p> }.into_any()
                 }
                 Some(row) => {
                     head(&page.model.get(), row).into_any()
@@ -122,12 +122,12 @@ fn head(model: &TraceModel, row: u32) -> impl IntoView + use<> {
     let (own, with_below) = (model.critical_own(row), model.critical_with_below(row));
     let critical = (with_below > 0).then(|| {
         let share = share_of(with_below, model.critical_total());
-        let own = (own != with_below).then(|| format!(", {} own", nanos(own)));
+        let own = (own != with_below).then(|| format!(", {} in itself", nanos(own)));
         view! {
             <dt>"on critical path"</dt>
             <dd>
                 {nanos(with_below)}
-                <span class="faint">{format!("{share} of it")}{own}</span>
+                <span class="faint">{format!("{share} of the path")}{own}</span>
             </dd>
         }
     });
@@ -149,9 +149,10 @@ fn head(model: &TraceModel, row: u32) -> impl IntoView + use<> {
             <dl class="span-facts">
                 <dt>"duration"</dt>
                 <dd>{duration}</dd>
-                <dt>"own time"</dt>
+                <dt>"self time"</dt>
                 <dd>
-                    {nanos(model.self_time(row))} <span class="faint">{self_share}</span>
+                    {nanos(model.self_time(row))}
+                    <span class="faint">{format!("{self_share} of the span")}</span>
                 </dd>
                 {critical}
                 {model

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 use tidings_proto::{
     UnixNanos,
-    api::{TransactionKind, TransactionKindList},
+    api::{TransactionType, TransactionTypeList},
 };
 
 use super::page_signals::PageSignals;
@@ -22,7 +22,7 @@ const BEFORE: u64 = 24 * 3_600 * 1_000_000_000;
 const COUNT_MIN: u64 = 20;
 
 /// Requests the durations of the trace's type, while `wanted`.
-pub(crate) fn ask(page: PageSignals, wanted: Signal<bool>) -> RequestState<TransactionKindList> {
+pub(crate) fn ask(page: PageSignals, wanted: Signal<bool>) -> RequestState<TransactionTypeList> {
     // A running root has no duration yet. A missing root has no type.
     let asked = Memo::new(move |_| {
         page.model.with(|model| {
@@ -34,7 +34,7 @@ pub(crate) fn ask(page: PageSignals, wanted: Signal<bool>) -> RequestState<Trans
             Some((name, model.answer_nano()?, end))
         })
     });
-    RequestState::<TransactionKindList>::new(move || {
+    RequestState::<TransactionTypeList>::new(move || {
         let ((service, operation), nanos, end) = asked.get().filter(|_| wanted.get())?;
         let analysis = Analysis::between(UnixNanos(end.0.saturating_sub(BEFORE)), end)
             .with("service", service)
@@ -78,7 +78,7 @@ pub(crate) fn percentile(page: PageSignals) -> impl IntoView {
 }
 
 /// Returns the percentile in words, as `slower than 97 %`, and true for a rare duration.
-pub(crate) fn words(kind: &TransactionKind) -> Option<(String, bool)> {
+pub(crate) fn words(kind: &TransactionType) -> Option<(String, bool)> {
     let share = kind.shorter_share.filter(|_| kind.count >= COUNT_MIN)?;
     let percent = share * 100.0;
     let words = if percent >= 50.0 {
@@ -100,13 +100,13 @@ pub(crate) fn words(kind: &TransactionKind) -> Option<(String, bool)> {
 mod tests {
     use tidings_proto::{
         DurationNanos,
-        api::{LatencyStats, TransactionKind},
+        api::{LatencyStats, TransactionType},
     };
 
     use super::words;
 
-    fn kind(count: u64, share: Option<f64>) -> TransactionKind {
-        TransactionKind {
+    fn kind(count: u64, share: Option<f64>) -> TransactionType {
+        TransactionType {
             service: "web".to_owned(),
             operation: "POST /checkout".to_owned(),
             count,

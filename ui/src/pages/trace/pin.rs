@@ -106,7 +106,7 @@ fn NoteField(busy: Signal<bool>, pin: Callback<String>, cancel: Callback<()>) ->
             node_ref=field
             class="input trace-pin-field"
             type="text"
-            placeholder="Why? (may stay empty)"
+            placeholder="Reason (optional)"
             aria-label="Why this trace is kept; Enter pins it"
             autocomplete="off"
             maxlength=NOTE_CHARS_MAX

@@ -29,7 +29,7 @@ pub(crate) fn services_tab(page: PageSignals) -> impl IntoView {
                         <SortHead column="spans" label="Spans" order numeric=true />
                         <SortHead column="errors" label="Errors" order numeric=true />
                         <SortHead column="busy" label="Response time" order numeric=true />
-                        <SortHead column="self" label="Own time" order numeric=true />
+                        <SortHead column="self" label="Self time" order numeric=true />
                         <SortHead column="critical" label="On critical path" order numeric=true />
                         <th class="services-share">"Share"</th>
                         <th></th>

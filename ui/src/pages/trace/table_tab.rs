@@ -187,15 +187,35 @@ fn table_head(order: Memo<SortOrder>) -> impl IntoView {
                 <SortHead column="calls" label="Calls" order numeric=true />
                 <SortHead column="failed" label="Failed" order numeric=true />
                 <SortHead column="sum" label="Sum" order numeric=true />
-                <SortHead column="own" label="Own" order numeric=true />
-                <th scope="col" class="own-bar"><span class="hidden">"Own time as a bar"</span></th>
-                <th scope="col" class="num">"Of own time"</th>
-                <SortHead column="critical" label="Own critical" order numeric=true />
-                <SortHead column="p50" label="p50" order numeric=true class="quantile" />
-                <SortHead column="p95" label="p95" order numeric=true class="quantile" />
+                <SortHead column="own" label="Self" order numeric=true />
+                <th scope="col" class="own-bar"><span class="hidden">"Self time as a bar"</span></th>
+                <th scope="col" class="num">"Of self time"</th>
+                <SortHead column="critical" label="Self critical" order numeric=true />
+                <SortHead
+                    column="p50"
+                    label="p50"
+                    order
+                    numeric=true
+                    class="quantile"
+                    title=merged::P50
+                />
+                <SortHead
+                    column="p95"
+                    label="p95"
+                    order
+                    numeric=true
+                    class="quantile"
+                    title=merged::P95
+                />
                 <SortHead column="longest" label="Longest" order numeric=true />
                 <th scope="col" class="num" title=usual::MEDIAN>"Usual median"</th>
-                <SortHead column="usual" label="Vs. median" order numeric=true />
+                <SortHead
+                    column="usual"
+                    label="Median vs. usual"
+                    order
+                    numeric=true
+                    title=usual::AGAINST
+                />
             </tr>
         </thead>
     }
@@ -206,7 +226,7 @@ fn no_lines(usual: &Usual, spans: &str) -> AnyView {
     match usual {
         Usual::Loading if spans == "slow" => view! { <LoadingRows count=4 /> }.into_any(),
         Usual::Unknown if spans == "slow" => ().into_any(),
-        _ => view! { <p class="panel-empty">"No span of the trace is like that."</p> }.into_any(),
+        _ => view! { <p class="panel-empty">"No span of the trace matches."</p> }.into_any(),
     }
 }
 

@@ -350,8 +350,8 @@ fn found(page: PageSignals) -> Option<impl IntoView> {
         <button
             class="button button-ghost button-small"
             type="button"
-            title="Match before, in the waterfall ( N )"
-            aria-label="Match before"
+            title="Previous match, in the waterfall ( N )"
+            aria-label="Previous match"
             on:click=move |_| page.go_to_match(false)
         >
             "‹"
@@ -377,19 +377,19 @@ pub(crate) fn focus_find() {
 pub(crate) fn bind_keys(page: PageSignals) {
     let keys = use_shortcuts();
     keys.bind("j", "Next row", ROWS, move || page.move_by(1));
-    keys.bind("k", "Row before", ROWS, move || page.move_by(-1));
+    keys.bind("k", "Previous row", ROWS, move || page.move_by(-1));
     keys.bind("e", "Next error", ROWS, move || page.go_to_error(true));
-    keys.bind("E", "Error before", ROWS, move || page.go_to_error(false));
+    keys.bind("E", "Previous error", ROWS, move || page.go_to_error(false));
     keys.bind("n", "Next match", ROWS, move || page.go_to_match(true));
-    keys.bind("N", "Match before", ROWS, move || page.go_to_match(false));
-    keys.bind("v", "Events of the span, one after the other", ROWS, move || page.show_next_event());
+    keys.bind("N", "Previous match", ROWS, move || page.go_to_match(false));
+    keys.bind("v", "Next event of the span", ROWS, move || page.show_next_event());
     keys.bind("o", "Open or close the details", ROWS, move || page.toggle_panel());
     keys.bind("[", "Fold all", ROWS, move || page.fold_all());
     keys.bind("]", "Unfold all", ROWS, move || page.unfold_all());
     keys.bind("f", "Find", VIEW, focus_find);
     keys.bind("c", "Critical path on or off", VIEW, move || page.toggle_path());
     keys.bind("l", "Logs and events in line on or off", VIEW, move || page.toggle_logs());
-    keys.bind("r", "Group repeated calls or not", VIEW, move || page.toggle_groups());
+    keys.bind("r", "Group repeated calls on or off", VIEW, move || page.toggle_groups());
     keys.bind("+", "Zoom in", VIEW, move || page.zoom_by(0.5, 0.5));
     keys.bind("-", "Zoom out", VIEW, move || page.zoom_by(0.5, 2.0));
     keys.bind("<", "Earlier, when zoomed in", VIEW, move || page.pan_by(-0.2));

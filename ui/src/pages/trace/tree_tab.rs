@@ -99,9 +99,9 @@ pub(crate) fn tree_tab(page: PageSignals) -> impl IntoView {
         Words("Call"),
         Number("Calls"),
         Number("Sum"),
-        Number("Own"),
-        Number("p50"),
-        Number("p95"),
+        Number("Self"),
+        Explained("p50", merged::P50),
+        Explained("p95", merged::P95),
         Number("Critical, with calls below"),
         Buttons("Share of the critical path"),
     ];
@@ -200,7 +200,7 @@ fn tree_line(
     });
     let after =
         place.rows.iter().all(|row| model.has_flag(*row, SpanFlags::ASYNCHRONOUS)).then(|| {
-            view! { <span class="mute">"nobody waited"</span> }
+            view! { <span class="mute">"asynchronous"</span> }
         });
     let badge = is_n_plus_one.then(|| view! { <Badge tone=Tone::Warning>"N+1"</Badge> });
     let depth = place.depth.min(40).to_string();
@@ -249,11 +249,11 @@ fn repeat_panel(page: PageSignals, repeats: RequestState<RepeatList>) -> impl In
             Words("Call"),
             Words("By"),
             Number("Calls"),
-            Words("How"),
+            Words("Order"),
             Number("p50"),
             Number("p99"),
             Number("Sum"),
-            Explained("Under way", "How long at least one of them was under way"),
+            Explained("Active", "The time in which at least one of them ran"),
         ];
         view! {
             <PlainTable label="Repeated calls" class="table repeats-table stacked" heads>
@@ -263,7 +263,7 @@ fn repeat_panel(page: PageSignals, repeats: RequestState<RepeatList>) -> impl In
     };
     view! {
         <Panel
-            title="Calls made again and again"
+            title="Repeated calls"
             note=format!("{REPEATED_CALLS_MIN} or more of one operation by one span")
             state=repeats
             is_empty=|list| list.groups.is_empty()

@@ -90,12 +90,12 @@ pub(super) fn hops(view: &Arc<TransactionView>) -> impl IntoView + use<> {
         Explained("Response", "The longest response time"),
         Explained("Sum", "The response times, added up"),
         Explained(
-            "Of elapsed: in it",
-            "The time for which the last end, maybe after the answer, waited for its work",
+            "Elapsed: self time",
+            "The elapsed time in which the end of the transaction waited for the hop's own work",
         ),
         Explained(
-            "Of elapsed: before it",
-            "The time for which the last end waited for it to start, as a message in a queue",
+            "Elapsed: waiting to start",
+            "The part in which the end of the transaction waited for its start, as in a queue",
         ),
     ];
     let left_out = view.hop_count.saturating_sub(view.hops.len().min(HOPS) as u64);
@@ -249,7 +249,7 @@ pub(super) fn services(view: &Arc<TransactionView>) -> impl IntoView + use<> {
     };
     let rows = view.services.iter().map(row).collect_view();
     let explanation = format!(
-        "Share of the {} in which the answer waited for it",
+        "Share of the {} in which the service was on the critical path",
         format::duration(DurationNanos(total))
     );
     let body = view! {
@@ -259,8 +259,8 @@ pub(super) fn services(view: &Arc<TransactionView>) -> impl IntoView + use<> {
                     <th scope="col">"Service"</th>
                     <th scope="col" class="num">"Spans"</th>
                     <th scope="col" class="num">"Errors"</th>
-                    <th scope="col" class="num">"Own time"</th>
-                    <th scope="col" class="num" title=explanation>"Answer waited"</th>
+                    <th scope="col" class="num">"Self time"</th>
+                    <th scope="col" class="num" title=explanation>"Critical path"</th>
                 </tr>
             </thead>
             <tbody>{rows}</tbody>
@@ -273,8 +273,7 @@ pub(super) fn services(view: &Arc<TransactionView>) -> impl IntoView + use<> {
 /// A cell with the share of a service.
 fn share_cell(share: f64) -> impl IntoView {
     let is_waited_for = share > 0.0;
-    let words =
-        if is_waited_for { number_format::share(share) } else { "not waited for".to_owned() };
+    let words = if is_waited_for { number_format::share(share) } else { "not on it".to_owned() };
     view! {
         <td class="num" class:mute=!is_waited_for>
             {words}

@@ -206,7 +206,7 @@ pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
             tools=tools
             state=page.compared
             needs=vec![
-                WatchedRequest::new("The usual durations are not known", page.measured),
+                page.watched_measures(),
                 WatchedRequest::new("The compared traces are not known", page.subject),
                 WatchedRequest::new("The traces to compare with are not known", page.reference),
             ]
@@ -215,7 +215,7 @@ pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
             missing=|comparison| {
                 comparison
                     .truncated
-                    .then(|| "The trees have more places than can be told apart: some are left out.".to_owned())
+                    .then(|| "The trees have too many different calls: some are left out.".to_owned())
             }
             empty="There are too few to compare."
             rows=5
@@ -238,7 +238,7 @@ fn none_words(basis: &str) -> &'static str {
 pub(super) fn without_begin(page: TypePage) -> Option<&'static str> {
     let has_none =
         matches!(page.basis.get(), "before" | SINCE) && page.window.get().bounds().is_none();
-    has_none.then_some("All that is stored is looked at: choose a time to divide.")
+    has_none.then_some("All time cannot be divided: choose a shorter range.")
 }
 
 /// Returns the words for the mean of a side, and their title. It is that of the frame of the root,
@@ -251,10 +251,10 @@ fn mean_words(comparison: &Comparison, side: ComparedSide) -> (String, &'static 
     match (roots.next(), roots.next()) {
         (Some(root), None) => (
             format::duration(side.stats(root).path_mean_nano),
-            "to the answer",
-            format!("With all work after the answer, {whole}"),
+            "of the root span",
+            format!("Mean of the whole traces: {whole}"),
         ),
-        _ => (whole, "in all", "Mean duration, with all work after an answer".to_owned()),
+        _ => (whole, "of the whole traces", "Mean duration of the traces".to_owned()),
     }
 }
 
@@ -515,13 +515,13 @@ pub(super) mod tests {
         let mut compared = comparison(vec![root(), below], None);
         compared.left.duration.sum_nano = DurationNanos(1_200_000_000);
         let (mean, extent, title) = mean_words(&compared, ComparedSide::Subject);
-        assert_eq!((mean.as_str(), extent), ("1.00 s", "to the answer"));
-        assert_eq!(title, "With all work after the answer, 1.20 s");
+        assert_eq!((mean.as_str(), extent), ("1.00 s", "of the root span"));
+        assert_eq!(title, "Mean of the whole traces: 1.20 s");
         assert_eq!(mean_words(&compared, ComparedSide::Reference).0, "500 ms");
         // With two roots, no frame is as wide as the picture.
         compared.calls.push(root());
         let (mean, extent, _) = mean_words(&compared, ComparedSide::Subject);
-        assert_eq!((mean.as_str(), extent), ("1.20 s", "in all"));
+        assert_eq!((mean.as_str(), extent), ("1.20 s", "of the whole traces"));
     }
 
     #[test]

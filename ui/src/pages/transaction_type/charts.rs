@@ -5,7 +5,7 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos, UnixNanos,
-    api::{CallsInStep, ChangeSentence, Deployment, LatencyStats, TransactionKindList},
+    api::{CallsInStep, ChangeSentence, Deployment, LatencyStats, TransactionTypeList},
 };
 
 use super::{
@@ -90,7 +90,7 @@ fn named_deployments(
 }
 
 fn three(
-    list: Arc<TransactionKindList>,
+    list: Arc<TransactionTypeList>,
     (markers, p95_before): (&[Marker], Option<DurationNanos>),
     failed_words: String,
     (cursor, on_pick): (RwSignal<Option<usize>>, Callback<UnixNanos>),

@@ -68,7 +68,7 @@ pub(super) fn differences(page: TypePage) -> impl IntoView {
             })
             state=explanation
             needs=vec![
-                WatchedRequest::new("The usual durations are not known", page.measured),
+                page.watched_measures(),
                 WatchedRequest::new("The time before is not known", page.before)
                     .only_while(move || lacks_baseline_count(page)),
             ]

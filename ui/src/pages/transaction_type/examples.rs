@@ -64,7 +64,7 @@ pub(super) fn examples(page: TypePage) -> impl IntoView {
             .collect::<Vec<_>>()
     };
     let watched = [
-        WatchedRequest::new("The usual durations are not known", page.measured),
+        page.watched_measures(),
         WatchedRequest::new("The slowest examples are not known", slow),
         WatchedRequest::new("The failed examples are not known", failed),
         WatchedRequest::new("The typical examples are not known", typical),

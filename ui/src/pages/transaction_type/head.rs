@@ -5,7 +5,7 @@
 use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos, UnixNanos,
-    api::{Change, ChangeKind, ChangedGroup, GroupStats, TransactionKindList},
+    api::{Change, ChangeKind, ChangedGroup, GroupStats, TransactionTypeList},
 };
 
 use super::{BASELINE_COUNT_MIN, TypePage};
@@ -77,9 +77,9 @@ pub(super) fn head(page: TypePage) -> impl IntoView {
 
 /// The change of the type as a badge. A type that only feels another's change is not at fault.
 fn state_badge(page: TypePage) -> Option<AnyView> {
-    let ChangedGroup { service, operation, only_feels, sentence, .. } = page.changed()?;
-    let sentence = sentence?;
-    Some(view! { <ChangeBadge sentence service operation only_feels /> }.into_any())
+    let ChangedGroup { service, operation, only_feels, sentence, since, .. } = page.changed()?;
+    let (sentence, begin) = (sentence?, since.map(|since| since.start_unix_nano));
+    Some(view! { <ChangeBadge sentence service operation begin only_feels /> }.into_any())
 }
 
 /// The culprit of the type's change, as on Home and on the pages of services.
@@ -138,7 +138,7 @@ pub(super) fn failed_words(page: TypePage) -> Option<String> {
 fn numbers(page: TypePage) -> AnyView {
     let group = page.changed();
     let reported = group.as_ref().and_then(ComparedNumbers::of_report);
-    let waits = |state: RequestState<TransactionKindList>| state.loading() && state.pending();
+    let waits = |state: RequestState<TransactionTypeList>| state.loading() && state.pending();
     let is_waiting = reported.is_none() && (waits(page.now) || waits(page.before));
     if page.is_awaited.get() || is_waiting {
         let label = "Loading the numbers";

@@ -45,8 +45,9 @@ pub(super) fn of_change(group: &ChangedGroup) -> Option<Marker> {
 
 /// Returns the moment at which a version was first seen.
 pub(super) fn of_version(change: &VersionChange) -> Marker {
-    let label = format!("{}, it was {}", change.version, change.previous_version);
-    let label = number_format::truncate(&label, LETTERS_MAX);
+    let previous = change.previous_version.as_deref();
+    let previous = previous.map(|version| format!(", it was {version}")).unwrap_or_default();
+    let label = number_format::truncate(&format!("{}{previous}", change.version), LETTERS_MAX);
     Marker { time: change.first_seen_unix_nano, label, is_suspect: false }
 }
 
@@ -210,7 +211,7 @@ pub(super) fn moment_choice(page: TypePage) -> impl IntoView {
             <select
                 class="input"
                 aria-label="Since when"
-                title="A click into a chart above chooses any other moment"
+                title="Click a chart above to choose another moment"
                 on:change=chosen.clone()
             >
                 {options}
@@ -259,7 +260,7 @@ mod tests {
     fn version(time: u64) -> VersionChange {
         VersionChange {
             version: "2.14.0".to_owned(),
-            previous_version: "2.13.0".to_owned(),
+            previous_version: Some("2.13.0".to_owned()),
             first_seen_unix_nano: UnixNanos(time),
         }
     }
@@ -275,6 +276,8 @@ mod tests {
         assert_eq!(times, [CHANGED, EARLY]);
         assert_eq!(all[0].label, "4.0× slower");
         assert_eq!((all[1].label.as_str(), all[1].is_suspect), ("2.14.0, it was 2.13.0", false));
+        let after_unknown = VersionChange { previous_version: None, ..version(EARLY) };
+        assert_eq!(offered(None, &[after_unknown], MINUTE)[0].label, "2.14.0");
         assert!(offered(None, &[], MINUTE).is_empty());
     }
 

@@ -6,7 +6,7 @@
 //! The list has the calls of the window in every row, so that its column sorts.
 //! The numbers themselves are the API's.
 
-use tidings_proto::api::{ChangedGroup, GroupStats, TransactionKind};
+use tidings_proto::api::{ChangedGroup, GroupStats, TransactionType};
 
 use crate::{components::group_cells::shown_stats, number_format};
 
@@ -26,12 +26,12 @@ impl ComparedNumbers {
     }
 
     /// Returns the numbers of a type in the window and in the window before.
-    pub(crate) fn of_windows(now: &TransactionKind, before: Option<&TransactionKind>) -> Self {
+    pub(crate) fn of_windows(now: &TransactionType, before: Option<&TransactionType>) -> Self {
         Self { now: stats(now), was: before.map(stats) }
     }
 }
 
-fn stats(kind: &TransactionKind) -> GroupStats {
+fn stats(kind: &TransactionType) -> GroupStats {
     GroupStats {
         count: kind.count,
         rate_per_second: kind.rate_per_second,

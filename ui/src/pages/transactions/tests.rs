@@ -2,8 +2,8 @@ use serde_json::json;
 use tidings_proto::{
     DurationNanos, UnixNanos,
     api::{
-        GroupStats, LatencyStats, Searched, StatsSince, TimeWindow, TransactionKind,
-        TransactionKindList,
+        GroupStats, LatencyStats, Searched, StatsSince, TimeWindow, TransactionType,
+        TransactionTypeList,
     },
 };
 
@@ -23,9 +23,9 @@ fn changed(operation: &str, score: f64) -> ChangedGroup {
     .unwrap()
 }
 
-fn kind(operation: &str, count: u64, errors: u64, p95_ms: u64) -> TransactionKind {
+fn kind(operation: &str, count: u64, errors: u64, p95_ms: u64) -> TransactionType {
     let p95_nano = DurationNanos(p95_ms * 1_000_000);
-    TransactionKind {
+    TransactionType {
         service: "web".to_owned(),
         operation: operation.to_owned(),
         count,
@@ -172,7 +172,7 @@ fn an_incomplete_list_says_what_is_missing() {
         end_unix_nano: UnixNanos(1),
         step_nano: DurationNanos(1),
     };
-    let mut list = TransactionKindList {
+    let mut list = TransactionTypeList {
         window,
         kinds: vec![kind("a", 1, 0, 1)],
         kind_count: 1,

@@ -13,7 +13,7 @@ use tidings_proto::{
     UnixNanos,
     api::{
         AttributeKeyList, FoundName, FoundNameKind, FoundNameList, LogPatternList, LogSearchResult,
-        LogView, NameList, NodeKind, TransactionKind, TransactionKindList,
+        LogView, NameList, NodeKind, TransactionType, TransactionTypeList,
     },
 };
 use wasm_bindgen::JsValue;
@@ -133,7 +133,7 @@ fn debounced(text: Memo<String>) -> Memo<String> {
 }
 
 /// Requests transaction types, most frequent first, without the parts of their time.
-fn types() -> api::Request<TransactionKindList> {
+fn types() -> api::Request<TransactionTypeList> {
     let analysis = Analysis::within(TimeRange::default(), browser::now());
     analysis::transaction_types(&analysis.with("than", 0).with("limit", TYPES_MAX))
 }
@@ -162,7 +162,7 @@ fn patterns_with(words: &str) -> Option<api::Request<LogPatternList>> {
 #[derive(Debug, Default, Clone, Copy)]
 struct NameAnswers<'a> {
     services: Option<&'a NameList>,
-    types: Option<&'a TransactionKindList>,
+    types: Option<&'a TransactionTypeList>,
     operations: Option<&'a NameList>,
     found: Option<&'a FoundNameList>,
 }
@@ -406,8 +406,8 @@ fn name_matches(words: &str, answers: NameAnswers<'_>) -> Vec<PageMatch> {
         name,
     });
     let kinds = answers.types.map(|list| list.kinds.as_slice()).unwrap_or_default();
-    let begins = |kind: &&TransactionKind| fits(&kind.operation, &lower);
-    let has_words = |kind: &&TransactionKind| {
+    let begins = |kind: &&TransactionType| fits(&kind.operation, &lower);
+    let has_words = |kind: &&TransactionType| {
         !begins(kind) && has_all_words(&kind.service, &kind.operation, &lower)
     };
     let types = kinds.iter().filter(begins).chain(kinds.iter().filter(has_words));
@@ -568,8 +568,8 @@ mod tests {
         DurationNanos, UnixNanos,
         api::{
             AttributeKey, AttributeKeyList, FoundName, FoundNameKind, FoundNameList, LatencyStats,
-            NameCount, NameList, NodeKind, Searched, TimeWindow, TransactionKind,
-            TransactionKindList,
+            NameCount, NameList, NodeKind, Searched, TimeWindow, TransactionType,
+            TransactionTypeList,
         },
     };
 
@@ -611,8 +611,8 @@ mod tests {
         NameList { names: names.iter().map(name).collect(), truncated: false }
     }
 
-    fn types(names: &[(&str, &str)]) -> TransactionKindList {
-        let kind = |(service, operation): &(&str, &str)| TransactionKind {
+    fn types(names: &[(&str, &str)]) -> TransactionTypeList {
+        let kind = |(service, operation): &(&str, &str)| TransactionType {
             service: (*service).to_owned(),
             operation: (*operation).to_owned(),
             count: 1,
@@ -624,7 +624,7 @@ mod tests {
             where_time_goes: Vec::new(),
             analysed_count: 0,
         };
-        TransactionKindList {
+        TransactionTypeList {
             window: TimeWindow {
                 start_unix_nano: UnixNanos(0),
                 end_unix_nano: UnixNanos(1),

@@ -105,6 +105,7 @@ fn slower(peer: &str) -> ChangeSentence {
         quantile: Some(50),
         worse_quantiles: Vec::new(),
         since_unix_nano: None,
+        tested_since_unix_nano: None,
         p_value: 0.001,
         text: None,
         id: None,

@@ -59,7 +59,7 @@ pub(super) fn usual(page: PageSignals) -> impl IntoView {
             return answer.loading().then(|| view! { <LoadingRows count=2 /> }.into_any());
         };
         let Some(group) = result.groups.first().filter(|group| group.count >= COUNT_MIN) else {
-            let words = "It ran too rarely in a day to say how usual it is.";
+            let words = "It ran too rarely in a day to tell its usual duration.";
             return Some(view! { <p class="faint">{words}</p> }.into_any());
         };
         // The same words as in the head of the page.
@@ -68,14 +68,14 @@ pub(super) fn usual(page: PageSignals) -> impl IntoView {
         let place = place.map_or_else(|| place_words(&group.duration, nanos), |(words, _)| words);
         let section = view! {
             <section class="usual">
-                <h3>"How usual" <span class="faint">{format::counted(group.count, "span")} " in a day"</span></h3>
+                <h3>"Usual duration" <span class="faint">{format::counted(group.count, "span")} " in a day"</span></h3>
                 <p>{words(group.duration.p50_nano, nanos, &place)}</p>
                 {picture(group, nanos)}
             </section>
         };
         Some(section.into_any())
     };
-    let failed = WatchedRequest::new("How usual the span is, is not known", answer);
+    let failed = WatchedRequest::new("The usual duration is not known", answer);
     view! { {drawn} {failed.note()} }
 }
 
