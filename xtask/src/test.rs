@@ -33,8 +33,8 @@ struct CheckReport {
     /// First lines of the output of each failed test, repeated at the end of a long log.
     messages: Vec<String>,
     left_out: Vec<String>,
-    /// Parts that could not be checked here, and do not count as failed.
-    not_checked: Vec<String>,
+    /// Parts that could not be checked here and do not count as failed, each with its reason.
+    not_checked: Vec<(&'static str, String)>,
 }
 
 /// Arguments that build everything tests need. Libraries that no program uses are built with their
@@ -43,7 +43,7 @@ const TARGETS: [&str; 5] = ["build", "--workspace", "--bins", "--tests", "--exam
 /// Arguments that build what no test needs.
 const BENCHMARKS: [&str; 3] = ["build", "--workspace", "--benches"];
 
-/// Runs everything and ends with `N passed, N failed`.
+/// Runs everything and ends with `N passed, N failed`, and with the parts that were not checked.
 pub(crate) fn run() -> Result<ExitCode> {
     // Before anything is compiled, because a build may replace the program that is copied.
     let (compiler, fuzzing_compiler) = (LintingCompiler::install()?, coverage::install()?);
@@ -92,7 +92,7 @@ fn install_deny() -> Result<()> {
 }
 
 /// Checks licences, sources and versions against `deny.toml`. The database of advisories is on the
-/// network. Where it cannot be reached, the last lines say so and nothing fails, because the
+/// network. Where it cannot be reached, the last line says so and nothing fails, because the
 /// dependencies may be fine.
 fn dependencies(report: &mut CheckReport) {
     report.step("dependencies", || {
@@ -102,7 +102,7 @@ fn dependencies(report: &mut CheckReport) {
         Ok(()) => {
             report.step("advisories", || command(cargo().args(["deny", "check", "advisories"])));
         }
-        Err(error) => report.not_checked.push(format!("advisories: {error:#}")),
+        Err(error) => report.not_checked.push(("advisories", format!("{error:#}"))),
     }
 }
 
@@ -166,14 +166,38 @@ impl CheckReport {
         for name in &self.failures {
             eprintln!("failed: {name}");
         }
-        for name in &self.not_checked {
-            eprintln!("not checked: {name}");
+        for (name, reason) in &self.not_checked {
+            eprintln!("not checked: {name}: {reason}");
         }
-        let _ = writeln!(std::io::stdout(), "{} passed, {} failed", self.passed, self.failed);
+        let _ = writeln!(std::io::stdout(), "{}", self.last_line());
         if self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// Returns the numbers of passed and failed checks, and the names of those that were not made.
+    fn last_line(&self) -> String {
+        let line = format!("{} passed, {} failed", self.passed, self.failed);
+        if self.not_checked.is_empty() {
+            return line;
+        }
+        let names: Vec<&str> = self.not_checked.iter().map(|(name, _)| *name).collect();
+        format!("{line}, {} not checked ({})", names.len(), names.join(", "))
     }
 }
 
 fn command(command: &mut Command) -> Result<()> {
     crate::steps::check(command.current_dir(root()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CheckReport;
+
+    #[test]
+    fn the_last_line_names_parts_that_were_not_checked() {
+        let mut report = CheckReport::new();
+        (report.passed, report.failed) = (7, 1);
+        assert_eq!(report.last_line(), "7 passed, 1 failed");
+        report.not_checked.push(("advisories", "no network".to_owned()));
+        assert_eq!(report.last_line(), "7 passed, 1 failed, 1 not checked (advisories)");
+    }
 }
