@@ -122,7 +122,7 @@ impl Health {
     /// Reports whether the store of a tenant other than the default one needs an operator.
     pub(crate) fn has_others_in_trouble(&self) -> bool {
         let is_in_trouble = |(_, store): &(TenantName, Store)| {
-            store.ready().is_err() || store.trouble().is_some() || !store.alarms().is_empty()
+            store.ready().is_err() || store.flush_failure().is_some() || !store.alarms().is_empty()
         };
         self.parts.borrow().others.iter().any(is_in_trouble)
     }

@@ -377,9 +377,11 @@ impl HttpApi {
         let recent = tenant.query.recent_queries().clone();
         let query = tenant.query.with_receivers(states).with_audit(Arc::clone(audit), of_one);
         let query = query.with_answer_times(self.answer_times_for(tenant));
+        let sql_routes = tidings_sql::router(sql.map(|sql| sql.with_recent(recent)));
+        let sql_routes = tidings_query::with_unread_budget(sql_routes, &query);
         let api = [
             tidings_query::router_described_by(web::description(), query),
-            tidings_sql::router(sql.map(|sql| sql.with_recent(recent))),
+            sql_routes,
             web::limits(self.limits.clone()),
             web::pins(store.clone(), Arc::clone(clock)),
             web::erasures(store.clone(), Arc::clone(clock)),

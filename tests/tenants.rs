@@ -358,6 +358,11 @@ fn the_table_has_every_route_that_reads() {
     }
 }
 
+/// Returns the path of the gRPC method in each row of the table.
+pub(crate) fn rpc_methods() -> impl Iterator<Item = &'static str> {
+    RPC.iter().map(|(method, _)| *method)
+}
+
 /// Fails for a gRPC method that is in no row.
 #[test]
 fn the_table_has_every_method_that_the_source_chooses_between() {

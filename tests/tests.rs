@@ -52,6 +52,7 @@ mod pins;
 mod readers;
 mod recovery;
 mod redaction;
+mod reflection;
 mod searching;
 mod sign_in;
 mod sql;

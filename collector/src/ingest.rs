@@ -111,7 +111,7 @@ impl Ingest {
     ) -> Result<Outcome, Refusal> {
         admission.work()?;
         let RequestSender { caller, destination } = admission.sender.clone();
-        destination.sink.has_room()?;
+        destination.sink.check_capacity()?;
         let (admission, prepared) = self.prepare(admission, payload).await?;
         let Prepared { signal, batch, accepted, rejected, message } = prepared;
         // The key may have been revoked or expired while its request arrived.

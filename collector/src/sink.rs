@@ -35,14 +35,14 @@ pub trait Sink: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// That of [`Self::append`].
     fn ready(&self) -> Result<(), StorageError> {
-        self.has_room()
+        self.check_capacity()
     }
 
     /// Checks that a batch would be accepted now, regardless of its content. A request that would
     /// be refused is then not decoded.
     ///
     /// Returns the error of [`Self::append`].
-    fn has_room(&self) -> Result<(), StorageError> {
+    fn check_capacity(&self) -> Result<(), StorageError> {
         Ok(())
     }
 }
@@ -60,8 +60,8 @@ impl Sink for Store {
         Store::ready(self)
     }
 
-    fn has_room(&self) -> Result<(), StorageError> {
-        Store::has_room(self)
+    fn check_capacity(&self) -> Result<(), StorageError> {
+        Store::check_capacity(self)
     }
 }
 

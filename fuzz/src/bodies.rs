@@ -4,9 +4,8 @@ use std::io::Write;
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
-use http::HeaderMap;
 use tidings_collector::fuzzed_bodies::{read_compressed, read_grpc_head, read_unary_body};
-use tidings_grpc as grpc;
+use tidings_grpc::{Frame, FrameError, framed, next_frame};
 
 use crate::FuzzTarget;
 
@@ -89,23 +88,28 @@ fn zstd(plain: &[u8]) -> Vec<u8> {
     zstd::encode_all(plain, 1).expect("memory can be written")
 }
 
+/// Returns the frames of a body.
+fn frames(body: &[u8]) -> Result<Vec<Frame>, FrameError> {
+    let mut rest = Bytes::copy_from_slice(body);
+    std::iter::from_fn(|| next_frame(&mut rest, body.len()).transpose()).collect()
+}
+
 /// Reads frames of gRPC. The first line has the encoding and the timeout, and the body follows it.
-/// Receivers take one message, still compressed. Query services take any number of plain messages.
-/// Both must give the same result.
+/// Receivers take one message, still compressed. It must be the only frame of the body.
 fn grpc_frames(input: &[u8]) {
     let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
     let (head, body) = (&input[..end], input.get(end + 1..).unwrap_or_default());
     let blank = head.iter().position(|byte| *byte == b' ').unwrap_or(head.len());
     let _ = read_grpc_head(&head[..blank], head.get(blank + 1..).unwrap_or_default());
 
-    let (plain, limit) = (HeaderMap::new(), body.len());
-    let all = grpc::unframe_all(&plain, Bytes::copy_from_slice(body), limit);
-    if let Ok(messages) = &all {
-        let messages: Vec<Vec<u8>> = messages.iter().map(|message| message.to_vec()).collect();
-        assert_eq!(grpc::framed(&messages), body);
+    let frames = frames(body);
+    if let Ok(frames) = &frames
+        && frames.iter().all(|frame| !frame.is_compressed)
+    {
+        let framed: Vec<Bytes> = frames.iter().map(|frame| framed(&frame.message)).collect();
+        assert_eq!(framed.concat(), body);
     }
-    let one = grpc::unframe(&plain, Bytes::copy_from_slice(body), limit).ok();
-    assert_eq!(one.is_some(), all.is_ok_and(|messages| messages.len() == 1));
+    let one = frames.ok().filter(|frames| frames.len() == 1).and_then(|mut frames| frames.pop());
     let read = read_unary_body(body, input.len());
     match &read {
         Ok(message) => {
@@ -114,7 +118,8 @@ fn grpc_frames(input: &[u8]) {
             let framed = [&[flag][..], &length.to_be_bytes(), &message.bytes].concat();
             assert_eq!(framed, body);
             assert!(message.body_bytes == body.len() || length == 0);
-            assert_eq!(one, Some(message.bytes.clone()).filter(|_| !message.is_compressed));
+            let (message_bytes, is_compressed) = (message.bytes.clone(), message.is_compressed);
+            assert_eq!(one, Some(Frame { message: message_bytes, is_compressed }));
             if let Some(limit) = message.bytes.len().checked_sub(1) {
                 assert_eq!(read_unary_body(body, limit), Err(TOO_LARGE));
             }

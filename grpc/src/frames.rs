@@ -1,13 +1,8 @@
 //! Message framing: a flag, a length of four bytes, the message.
 
-use std::{fmt, io::Read};
+use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use flate2::bufread::GzDecoder;
-use http::HeaderMap;
-use tidings_proto::otlp::Code;
-
-use crate::{GrpcStatus, call_head::GRPC_ENCODING};
 
 /// Bytes of the flag and the length before each message.
 pub const PREFIX_BYTES: usize = 5;
@@ -85,146 +80,31 @@ fn number(bytes: &[u8]) -> usize {
     bytes.iter().fold(0, |number, &byte| number << 8 | usize::from(byte))
 }
 
-/// Returns the single message of a unary request, decompressed.
-///
-/// # Errors
-/// When the request has no message or several, or when [`unframe_all`] refuses one.
-pub fn unframe(headers: &HeaderMap, body: Bytes, bytes_max: usize) -> Result<Bytes, GrpcStatus> {
-    let mut messages = unframe_all(headers, body, bytes_max)?.into_iter();
-    let count = |words| GrpcStatus::new(Code::Unimplemented, words);
-    match (messages.next(), messages.next()) {
-        (Some(message), None) => Ok(message),
-        (None, _) => Err(count("no message: this call has one")),
-        (Some(_), Some(_)) => Err(count("several messages: this call has one")),
-    }
-}
-
-/// Returns the messages of a request in their order, decompressed where their flag is set. Together
-/// they have at most `bytes_max` bytes.
-///
-/// # Errors
-/// When a message is cut off, has an unknown flag or encoding, or when the messages exceed
-/// `bytes_max`.
-pub fn unframe_all(
-    headers: &HeaderMap,
-    mut body: Bytes,
-    bytes_max: usize,
-) -> Result<Vec<Bytes>, GrpcStatus> {
-    let (mut messages, mut bytes_left) = (Vec::new(), bytes_max);
-    let too_long = || {
-        let message = format!("the messages have more than {bytes_max} bytes");
-        GrpcStatus::new(Code::ResourceExhausted, message)
-    };
-    while let Some(frame) = next_frame(&mut body, bytes_max).map_err(|error| match error {
-        FrameError::TooLong => too_long(),
-        error => GrpcStatus::new(Code::Internal, error.to_string()),
-    })? {
-        let message = match frame.is_compressed {
-            true => decompressed(headers, &frame.message, bytes_left)?,
-            false => frame.message,
-        };
-        bytes_left = bytes_left.checked_sub(message.len()).ok_or_else(too_long)?;
-        messages.push(message);
-    }
-    Ok(messages)
-}
-
-/// Decompresses a message, reading at most one byte more than the limit.
-fn decompressed(headers: &HeaderMap, message: &[u8], limit: usize) -> Result<Bytes, GrpcStatus> {
-    match headers.get(GRPC_ENCODING).map(|name| name.as_bytes()) {
-        Some(b"gzip") => {}
-        Some(b"identity") | None => {
-            let words = "a message is flagged as compressed, but grpc-encoding names nothing";
-            return Err(GrpcStatus::new(Code::Internal, words));
-        }
-        Some(name) => {
-            let name = String::from_utf8_lossy(name);
-            let words = format!("grpc-encoding {name:?} is not supported, but gzip is");
-            return Err(GrpcStatus::new(Code::Unimplemented, words));
-        }
-    }
-    let mut whole = Vec::new();
-    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    let read = GzDecoder::new(message).take(most).read_to_end(&mut whole);
-    let broken = |error| GrpcStatus::new(Code::Internal, format!("a message is not gzip: {error}"));
-    read.map(|_| whole.into()).map_err(broken)
-}
-
-/// Returns the messages with their prefixes, uncompressed.
+/// Returns a message with its prefix, uncompressed.
 #[must_use]
-pub fn framed(messages: &[Vec<u8>]) -> Bytes {
-    let size = messages.iter().map(|message| message.len() + PREFIX_BYTES).sum();
-    let mut data = BytesMut::with_capacity(size);
-    for message in messages {
-        data.put_u8(0);
-        data.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
-        data.put_slice(message);
-    }
+pub fn framed(message: &[u8]) -> Bytes {
+    let mut data = BytesMut::with_capacity(message.len() + PREFIX_BYTES);
+    data.put_u8(0);
+    data.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    data.put_slice(message);
     data.freeze()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use bytes::Bytes;
-    use flate2::{Compression, write::GzEncoder};
-    use http::{HeaderMap, HeaderValue};
-    use tidings_proto::otlp::Code;
 
-    use super::{FrameError, body_bytes, framed, next_frame, unframe, unframe_all};
-    use crate::call_head::GRPC_ENCODING;
-
-    const LIMIT: usize = 1_000;
-
-    fn encoded(name: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(GRPC_ENCODING, HeaderValue::from_static(name))])
-    }
-
-    fn gzip_frame(message: &[u8]) -> Bytes {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        encoder.write_all(message).unwrap();
-        let mut frame = framed(&[encoder.finish().unwrap()]).to_vec();
-        frame[0] = 1;
-        frame.into()
-    }
+    use super::{Frame, FrameError, body_bytes, framed, next_frame};
 
     #[test]
-    fn framed_messages_are_unframed_unchanged() {
-        let messages = vec![b"one".to_vec(), Vec::new(), b"two".to_vec()];
-        let plain = HeaderMap::new();
-        assert_eq!(unframe_all(&plain, framed(&messages), LIMIT).unwrap(), messages);
-        assert_eq!(unframe(&plain, framed(&messages[..1]), LIMIT).unwrap(), "one");
-        let both = [framed(&messages), gzip_frame(b"three")].concat();
-        let read = unframe_all(&encoded("gzip"), both.into(), LIMIT).unwrap();
-        assert_eq!(read.last().unwrap(), "three");
-    }
-
-    #[test]
-    fn a_unary_request_without_or_with_several_messages_is_refused() {
-        for messages in [&[][..], &[Vec::new(), Vec::new()]] {
-            let status = unframe(&HeaderMap::new(), framed(messages), LIMIT).unwrap_err();
-            assert_eq!(status.code(), Code::Unimplemented);
+    fn framed_messages_are_read_unchanged() {
+        let both = [framed(b"one"), framed(b""), Bytes::from_static(b"\x01\0\0\0\x03two")];
+        let mut body = Bytes::from(both.concat());
+        for (message, is_compressed) in [("one", false), ("", false), ("two", true)] {
+            let frame = Frame { message: Bytes::from(message), is_compressed };
+            assert_eq!(next_frame(&mut body, 8), Ok(Some(frame)));
         }
-    }
-
-    #[test]
-    fn messages_that_are_too_long_or_not_in_their_encoding_are_refused() {
-        let gzip = encoded("gzip");
-        let bomb = gzip_frame(&vec![0; 1 << 20]);
-        let too_long = framed(&[vec![0; 600], vec![0; 600]]);
-        for (headers, body, code) in [
-            (&gzip, bomb, Code::ResourceExhausted),
-            (&gzip, too_long, Code::ResourceExhausted),
-            (&gzip, Bytes::from_static(b"\x01\0\0\0\x01a"), Code::Internal),
-            (&HeaderMap::new(), gzip_frame(b"a"), Code::Internal),
-            (&encoded("identity"), gzip_frame(b"a"), Code::Internal),
-            (&encoded("br"), gzip_frame(b"a"), Code::Unimplemented),
-            (&gzip, Bytes::from_static(b"\0\0\0\0\x02a"), Code::Internal),
-        ] {
-            let status = unframe_all(headers, body, LIMIT).unwrap_err();
-            assert_eq!(status.code(), code, "{status:?}");
-        }
+        assert!(body.is_empty());
     }
 
     #[test]

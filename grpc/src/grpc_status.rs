@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prost::Message;
-use tidings_proto::otlp::{Any, Code, ProtoDuration, RetryInfo, RpcStatus};
+use tidings_proto::otlp::{Any, Code, RpcStatus};
 
 /// Maximum bytes of a status message; longer ones are cut. Messages are sent in headers, to which
 /// no flow control applies, and can repeat what a client sent.
@@ -24,38 +24,10 @@ pub struct GrpcStatus {
 }
 
 impl GrpcStatus {
-    /// A status with a message for people.
-    #[must_use]
-    pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: cut(message.into()), details: Vec::new() }
-    }
-
     /// A status with details.
     #[must_use]
     pub fn with_details(code: Code, RpcStatus { message, details, .. }: RpcStatus) -> Self {
-        Self { code, message: cut(message), details }
-    }
-
-    /// Status of a malformed request.
-    #[must_use]
-    pub fn invalid(message: impl Into<String>) -> Self {
-        Self::new(Code::InvalidArgument, message)
-    }
-
-    /// Adds the delay before a retry, as `google.rpc.RetryInfo`.
-    #[must_use]
-    pub fn with_retry(mut self, seconds: u32) -> Self {
-        let delay = ProtoDuration { seconds: seconds.into(), nanos: 0 };
-        let retry = RetryInfo { retry_delay: Some(delay) };
-        let type_url = "type.googleapis.com/google.rpc.RetryInfo".to_owned();
-        self.details.push(Any { type_url, value: retry.encode_to_vec() });
-        self
-    }
-
-    /// Returns the code.
-    #[must_use]
-    pub fn code(&self) -> Code {
-        self.code
+        Self { code, message: cut_message(message), details }
     }
 
     /// Returns the trailers of a successful call.
@@ -84,8 +56,9 @@ impl GrpcStatus {
     }
 }
 
-/// Cuts a message to [`MESSAGE_BYTES_MAX`].
-fn cut(mut message: String) -> String {
+/// Cuts the message of a status at 1 KiB.
+#[must_use]
+pub fn cut_message(mut message: String) -> String {
     if message.len() > MESSAGE_BYTES_MAX {
         message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
         message.push('…');
@@ -114,14 +87,18 @@ fn percent_encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tidings_proto::otlp::Code;
+    use tidings_proto::otlp::{Any, Code, RpcStatus};
 
     use super::{GRPC_DETAILS, GRPC_MESSAGE, GRPC_STATUS, GrpcStatus, percent_encoded};
+
+    fn unavailable(message: String, details: Vec<Any>) -> GrpcStatus {
+        GrpcStatus::with_details(Code::Unavailable, RpcStatus { message, details, code: 0 })
+    }
 
     #[test]
     fn a_long_message_is_cut_between_characters() {
         let long = format!("a{}", "é".repeat(1 << 20));
-        let trailers = GrpcStatus::invalid(long).with_retry(1).trailers();
+        let trailers = unavailable(long, vec![Any::default()]).trailers();
         let message = trailers[GRPC_MESSAGE].to_str().unwrap();
         assert!(message.starts_with("a%C3%A9"), "{message}");
         assert!(message.ends_with("%C3%A9%E2%80%A6"), "{message}");
@@ -146,15 +123,15 @@ mod tests {
     }
 
     #[test]
-    fn a_status_with_a_retry_delay_has_details() {
-        let status = GrpcStatus::new(Code::Unavailable, "full");
-        let trailers = status.trailers();
+    fn details_are_sent_where_there_are_some() {
+        let trailers = unavailable("full".to_owned(), Vec::new()).trailers();
         assert_eq!(
             (&trailers[GRPC_STATUS], &trailers[GRPC_MESSAGE]),
             (&"14".parse().unwrap(), &"full".parse().unwrap())
         );
         assert!(!trailers.contains_key(GRPC_DETAILS));
-        assert!(status.with_retry(7).trailers().contains_key(GRPC_DETAILS));
+        let trailers = unavailable("full".to_owned(), vec![Any::default()]).trailers();
+        assert!(trailers.contains_key(GRPC_DETAILS));
         assert_eq!(GrpcStatus::ok()[GRPC_STATUS], "0");
     }
 }

@@ -81,6 +81,6 @@ pub use trace_view::{
 };
 pub use transaction::{
     ErrorView, Hop, LinkView, MatchedBy, ResolveResult, Resolved, TimeShare, TraceLinks,
-    TransactionKind, TransactionKindList, TransactionView,
+    TransactionType, TransactionTypeList, TransactionView,
 };
 pub use version_changes::{Deployment, VersionChange, VersionChangeList};

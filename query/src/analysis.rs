@@ -35,7 +35,7 @@ use crate::{
 
 pub use changes::{BaselineChoice, ChangeSearch};
 pub use deployments::DeploymentSearch;
-pub use edges::{StretchEdge, StretchEdges, edges_between};
+pub use edges::{PeriodEdge, PeriodEdges, edges_between};
 pub use exception_transactions::ExceptionTransactionSearch;
 pub use exceptions::ExceptionSearch;
 pub use explain::{ExplainSearch, Selection};

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use ::http::StatusCode;
 use thiserror::Error;
-use tidings_grpc::GrpcStatus;
 use tidings_log_query::LogQueryError;
-use tidings_proto::otlp::Code;
 use tidings_storage::StorageError;
 use tidings_traceql::TraceqlError;
+use tonic::{Code, Status};
+
+use crate::rpc_status::{rpc_retry_status, rpc_status};
 
 /// Required reaction of the caller to a [`QueryError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -168,11 +169,12 @@ impl QueryError {
         }
     }
 
-    /// Returns the text for a client, which names no file of the server.
+    /// Returns the text for a client, which names no file of the server and describes no defect.
     #[must_use]
     pub fn public_message(&self) -> String {
         match self {
             Self::Storage(error) => error.public_message(),
+            Self::Defect { .. } => "the server has a fault, which its log describes".to_owned(),
             other => other.to_string(),
         }
     }
@@ -187,7 +189,7 @@ impl QueryError {
     }
 }
 
-impl From<QueryError> for GrpcStatus {
+impl From<QueryError> for Status {
     fn from(error: QueryError) -> Self {
         let code = match error.kind() {
             ErrorKind::Invalid => Code::InvalidArgument,
@@ -201,10 +203,9 @@ impl From<QueryError> for GrpcStatus {
             }
         };
         let (_, retry_seconds) = status_of(error.kind());
-        let status = Self::new(code, error.public_message());
         match retry_seconds.and_then(|seconds| seconds.parse().ok()) {
-            Some(seconds) => status.with_retry(seconds),
-            None => status,
+            Some(seconds) => rpc_retry_status(code, error.public_message(), seconds),
+            None => rpc_status(code, error.public_message()),
         }
     }
 }

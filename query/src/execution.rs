@@ -349,7 +349,7 @@ impl Reader {
 
     /// Returns a reader of the same snapshot that fails after this many tenths of the deadline, so
     /// that time is left to answer without a part.
-    pub(crate) fn within_tenths(&self, tenths: u32) -> Self {
+    pub(crate) fn with_deadline_tenths(&self, tenths: u32) -> Self {
         let deadline = self.limits.deadline / 10 * tenths;
         let earlier = self.limits.deadline.saturating_sub(deadline);
         Self {
@@ -502,7 +502,8 @@ impl Reader {
         scan: Scan,
         mut visit: impl FnMut(&LogRows) -> Result<ControlFlow<()>, QueryError>,
     ) -> Result<ScanStats, QueryError> {
-        let mut stats = ScanStats { complete: !self.snapshot.lacks_logs(), ..ScanStats::NOTHING };
+        let mut stats =
+            ScanStats { complete: !self.snapshot.may_miss_logs(), ..ScanStats::NOTHING };
         for time in times.iter().rev() {
             let filter = LogFilter { time: *time, ..filter.clone() };
             let rows_max = scan.rows_max.saturating_sub(stats.rows);
@@ -670,8 +671,8 @@ impl Reader {
     }
 
     /// Reports whether stored spans may be missing, so that no answer is complete.
-    pub(crate) fn lacks_spans(&self) -> bool {
-        self.snapshot.lacks_spans()
+    pub(crate) fn may_miss_spans(&self) -> bool {
+        self.snapshot.may_miss_spans()
     }
 
     /// Fails when the client no longer waits for the answer, or the deadline has passed. The check

@@ -66,6 +66,7 @@ mod exception_groups;
 mod export_body;
 mod filters;
 mod graph;
+mod grpc_calls;
 mod health;
 mod jaeger_api;
 mod live_logs;
@@ -75,6 +76,7 @@ mod name_lists;
 pub(crate) mod problem;
 mod prometheus;
 mod red_metrics;
+mod reflection;
 mod searching;
 mod tempo;
 mod traces;
@@ -96,13 +98,15 @@ use utoipa::{
 };
 
 pub use etag::ETag;
+pub use grpc_calls::{read_rpc_request, require_one_message};
 pub use live_logs::EndlessLogs;
+pub use unread_budget::BodyMemory;
 pub use zipkin_api::zipkin_router;
 
 use crate::QueryService;
 
 /// The routes under `/api/v1` with its OpenAPI document, under `/jaeger`, `/prometheus` and
-/// `/tempo`, and gRPC's health check. Every other path there has an answer, too.
+/// `/tempo`, and gRPC's health check and reflection. Every other path there has an answer, too.
 pub fn router(service: QueryService) -> Router {
     let document = complete_document(document()).to_json();
     let document = document.expect("invariant: the document has only string keys");
@@ -127,11 +131,18 @@ pub fn router_described_by(document: Bytes, service: QueryService) -> Router {
         .merge(health::routes())
         .merge(jaeger_api::routes())
         .merge(prometheus::routes())
+        .merge(reflection::routes())
         .merge(tempo::routes())
         .with_state(service)
         .layer(middleware::from_fn(etag::tag))
         .layer(middleware::from_fn_with_state(room, unread_budget::reserve_body));
     compressed(routes)
+}
+
+/// Counts the answers of these routes among the unread answers of the service.
+pub fn with_unread_budget(routes: Router, service: &QueryService) -> Router {
+    let room = unread_budget::UnreadBudget::shared(service);
+    routes.layer(middleware::from_fn_with_state(room, unread_budget::reserve_body))
 }
 
 /// Adds the common properties of the API's answers to routes of the process. These are compression,

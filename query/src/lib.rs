@@ -23,6 +23,7 @@ mod prometheus;
 mod query_limits;
 mod query_service;
 mod resolve;
+mod rpc_status;
 mod search;
 mod span_search;
 mod trace;
@@ -36,8 +37,8 @@ mod zipkin;
 pub use analysis::{
     BaselineChoice, BreakdownThreshold, ChangeSearch, CompareSearch, ComparedWith,
     DeploymentSearch, ExceptionSearch, ExceptionTransactionSearch, ExplainSearch, GraphSearch,
-    HeatmapSearch, KindSearch, LogHistogramSearch, LogStatsSearch, PatternSearch, RedKey, RedKeys,
-    RedSearch, Selection, StretchEdge, StretchEdges, edges_between,
+    HeatmapSearch, KindSearch, LogHistogramSearch, LogStatsSearch, PatternSearch, PeriodEdge,
+    PeriodEdges, RedKey, RedKeys, RedSearch, Selection, edges_between,
 };
 pub use client_quota::ClientId;
 pub use cursor::{LogCursor, LogOrder, RankCursor, TraceCursor, TraceRank};
@@ -47,7 +48,8 @@ pub use execution::{EndedQuery, QueryOrigin, RecentQueries, StatementRedaction};
 pub use http::event_stream::{EVENT_STREAM, event as server_sent_event};
 pub use http::problem::ProblemResponse;
 pub use http::{
-    ETag, EndlessLogs, complete_document, document, router, router_described_by, with_api_headers,
+    BodyMemory, ETag, EndlessLogs, complete_document, document, read_rpc_request,
+    require_one_message, router, router_described_by, with_api_headers, with_unread_budget,
     zipkin_router,
 };
 pub use log_reader::{LogSearch, context::LogContextSearch, log_condition, severity_name};
@@ -57,6 +59,7 @@ pub use query_limits::{QueryLimits, QuerySettings};
 pub use query_service::{
     AnswerTimesSource, QueryService, ReceiverStates, TraceExport, VersionWait,
 };
+pub use rpc_status::{rpc_retry_status, rpc_status, with_cut_status};
 pub use search::TraceSearch;
 pub use span_search::SpanSearch;
 pub use tidings_traceql::suggest;

@@ -23,7 +23,8 @@ use tidings_proto::{
     otlp::{AnyValue, Severity, Value},
 };
 use tidings_storage::{
-    CountedLogs, Detail, LogCondition, LogFilter, LogRows, RowsNeeded, Scan, ScanStats, TimeRange,
+    CountedLogs, LogCondition, LogFilter, LogRows, Projection, RowsNeeded, Scan, ScanStats,
+    TimeRange,
 };
 
 use crate::{
@@ -156,7 +157,7 @@ fn count(reader: &Reader, search: &LogSearch) -> Result<Option<CountedRecords>, 
     uncounted.extend(of_cursor);
     let (mut seen, mut overflowed) = (HashSet::with_hasher(RandomState::default()), false);
     let rows_max = reader.limits.counted_rows_min.min(search.rows_max);
-    let scan = Scan { detail: Detail::Keys, rows_max };
+    let scan = Scan { detail: Projection::Keys, rows_max };
     let stats = reader.logs_within(&filter, &uncounted, scan, |rows| {
         for row in 0..rows.len() {
             let key = (rows.time(row), rows.content_hash(row));
@@ -196,7 +197,7 @@ impl PageKeys {
         counted_rows: u64,
     ) -> Result<ScanStats, QueryError> {
         let filter = after_cursor(filter, search);
-        let scan = Scan { detail: Detail::Keys, rows_max: search.rows_max };
+        let scan = Scan { detail: Projection::Keys, rows_max: search.rows_max };
         let visit = |rows: &LogRows| {
             for row in 0..rows.len() {
                 let key = (rows.time(row), rows.content_hash(row));
@@ -324,7 +325,7 @@ pub(crate) fn read(
         filter.time.end = Some(UnixNanos(last.0.0.saturating_add(1)));
         // The first scan evaluated the filter, so its texts are not read again.
         filter.keys = Some(keys.iter().copied().collect());
-        reader.logs(&filter, Scan { detail: Detail::Full, rows_max: u64::MAX }, |rows| {
+        reader.logs(&filter, Scan { detail: Projection::Full, rows_max: u64::MAX }, |rows| {
             for row in 0..rows.len() {
                 let key = (rows.time(row), rows.content_hash(row));
                 if !keys.remove(&key) || cut.is_some_and(|cut| !is_before(order, key, cut)) {

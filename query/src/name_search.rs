@@ -13,7 +13,8 @@ use tidings_proto::{
     otlp::{KeyValue, Value},
 };
 use tidings_storage::{
-    AttributeFilter, CallKey, Detail, LogFilter, RowsNeeded, Scan, SpanFilter, SpanRows, TimeRange,
+    AttributeFilter, CallKey, LogFilter, Projection, RowsNeeded, Scan, SpanFilter, SpanRows,
+    TimeRange,
 };
 
 use crate::{QueryError, execution::Reader};
@@ -212,7 +213,7 @@ fn each_attribute(
     attributes: Vec<AttributeFilter>,
     mut visit: impl FnMut(AttributeOwner, &str, &KeyValue, u64),
 ) -> Result<bool, QueryError> {
-    let (filter, scan) = plan(reader, search, Detail::Attributes, attributes)?;
+    let (filter, scan) = plan(reader, search, Projection::Attributes, attributes)?;
     let mut spans = 0;
     reader.count_calls(filter.start, |_, count| spans += count)?;
     if spans <= WHOLE_ROWS_MAX {
@@ -269,7 +270,7 @@ fn samples(reader: &Reader, range: TimeRange) -> Result<Vec<TimeRange>, QueryErr
 fn plan(
     reader: &Reader,
     search: &NameSearch,
-    detail: Detail,
+    detail: Projection,
     attributes: Vec<AttributeFilter>,
 ) -> Result<(SpanFilter, Scan), QueryError> {
     let start = range(reader, search)?;
@@ -329,7 +330,7 @@ pub(crate) fn latest_log(
 }
 
 fn newest_scan(reader: &Reader) -> Scan {
-    Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max }
+    Scan { detail: Projection::Facts, rows_max: reader.settings.search_rows_max }
 }
 
 /// Range of plausible times: up to now plus the tolerance for clock errors.

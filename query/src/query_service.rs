@@ -419,7 +419,7 @@ impl QueryService {
     }
 
     /// Runs a query as [`Self::ask`] does; abandons it after `limit`, if that is set.
-    pub(crate) async fn ask_within<T: Send + 'static>(
+    pub(crate) async fn ask_with_timeout<T: Send + 'static>(
         &self,
         limit: Option<std::time::Duration>,
         work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,

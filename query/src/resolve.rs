@@ -10,7 +10,7 @@ use tidings_proto::{
     otlp::Severity,
     tid::{Candidate, CandidateId, recognise, span_alone},
 };
-use tidings_storage::{AttributeFilter, Detail, LogFilter, RowsNeeded, Scan};
+use tidings_storage::{AttributeFilter, LogFilter, Projection, RowsNeeded, Scan};
 
 use crate::{
     QueryError,
@@ -102,7 +102,7 @@ fn resolve_messages(
     }
     for message in messages {
         let filter = LogFilter { text: Some(message.to_owned()), ..LogFilter::default() };
-        let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
+        let scan = Scan { detail: Projection::Facts, rows_max: reader.settings.search_rows_max };
         let mut found: Vec<(UnixNanos, TraceId, Option<SpanId>)> = Vec::new();
         reader.newest_logs(&filter, scan, |rows| {
             for row in 0..rows.len() {

@@ -18,7 +18,7 @@ use tidings_proto::{
     TraceId, UnixNanos,
     api::{TraceSearchResult, TraceSummary},
 };
-use tidings_storage::{Detail, RowsNeeded, Scan, ScanStats, SpanFilter};
+use tidings_storage::{Projection, RowsNeeded, Scan, ScanStats, SpanFilter};
 
 use positions::TracePositions;
 use streamed_traces::StreamedTraces;
@@ -126,7 +126,7 @@ fn find(
         filter.start.end = Some(filter.start.end.map_or(end, |given| given.min(end)));
     }
     let mut places = TracePositions::new(reader, search, &filter);
-    let scan = Scan { detail: Detail::Ids, rows_max: reader.settings.search_rows_max };
+    let scan = Scan { detail: Projection::Ids, rows_max: reader.settings.search_rows_max };
     let mut stats = reader.newest_spans_reached(&filter, scan, |rows, reached| {
         places.add(rows);
         reader.report_matches(places.count());

@@ -14,7 +14,7 @@ use tidings_proto::{
     api::SpanMatches,
     otlp::{AnyValue, KeyValue, StatusCode, ValueForm},
 };
-use tidings_storage::{Detail, Scan, SpanRows};
+use tidings_storage::{Projection, Scan, SpanRows};
 
 use crate::{
     QueryError,
@@ -58,7 +58,7 @@ pub(crate) fn find(
         SpanSearch::Text(text) => {
             let mut found = HashSet::new();
             let words = words(text)?;
-            let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
+            let scan = Scan { detail: Projection::Full, rows_max: u64::MAX };
             reader.spans(&of_trace(trace_id), scan, |rows| {
                 add_matches(rows, &words, &mut found);
                 Ok(ControlFlow::Continue(()))

@@ -34,7 +34,7 @@ use tidings_proto::{
     api::{LogSearchResult, RepeatList, SpanDetails, TraceLinks, TraceSkeleton, TraceView},
     otlp::ExportTraceServiceRequest,
 };
-use tidings_storage::{Detail, LogFilter, Scan, SpanFilter};
+use tidings_storage::{LogFilter, Projection, Scan, SpanFilter};
 
 use crate::{
     QueryError, QueryLimits,
@@ -43,7 +43,7 @@ use crate::{
 };
 use export::ExportKey;
 use span_events::SpanEvents;
-use summary::Moment;
+use summary::TraceStateClock;
 use trace_rows::{GatherOptions, GatheredTraces, TraceFacts};
 use tree::Tree;
 
@@ -90,7 +90,7 @@ pub(crate) fn view(reader: &Reader, request: TraceRequest) -> Result<TraceView, 
     let trace_id = locate(reader, request.name)?;
     let spans_max = reader.limits.view_spans_max;
     let gather = GatherOptions {
-        detail: Detail::Full,
+        detail: Projection::Full,
         hosts_max: spans_max,
         spans_max,
         instead: USE_SKELETON,
@@ -142,7 +142,7 @@ pub(crate) fn links(reader: &Reader, name: TraceName) -> Result<TraceLinks, Quer
     let mut is_stored = false;
     reader.spans(
         &of_trace(trace_id),
-        Scan { detail: Detail::Ids, rows_max: u64::MAX },
+        Scan { detail: Projection::Ids, rows_max: u64::MAX },
         |rows| {
             is_stored |= !rows.is_empty();
             Ok(if is_stored { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
@@ -181,7 +181,7 @@ pub(crate) fn span(
     let content_hash = tree.fact(row).content_hash;
     let filter = SpanFilter { span_id: Some(span_id), ..of_trace(trace_id) };
     let mut found = None;
-    reader.spans(&filter, Scan { detail: Detail::Full, rows_max: u64::MAX }, |rows| {
+    reader.spans(&filter, Scan { detail: Projection::Full, rows_max: u64::MAX }, |rows| {
         let Some(at) = (0..rows.len()).find(|at| rows.content_hash(*at) == content_hash) else {
             return Ok(ControlFlow::Continue(()));
         };
@@ -209,7 +209,7 @@ pub(crate) fn otlp(
     let trace_id = locate(reader, name)?;
     let spans_max = reader.limits.view_spans_max;
     let gather =
-        GatherOptions { detail: Detail::Full, hosts_max: 0, spans_max, instead: USE_SKELETON };
+        GatherOptions { detail: Projection::Full, hosts_max: 0, spans_max, instead: USE_SKELETON };
     let (facts, gathered) = read(reader, trace_id, gather)?;
     Ok(export::export(&facts, &gathered))
 }
@@ -221,7 +221,7 @@ pub(crate) fn whole_tree(
 ) -> Result<(Tree, GatheredTraces), QueryError> {
     let spans_max = reader.limits.view_spans_max;
     let gather =
-        GatherOptions { detail: Detail::Full, hosts_max: 0, spans_max, instead: USE_SKELETON };
+        GatherOptions { detail: Projection::Full, hosts_max: 0, spans_max, instead: USE_SKELETON };
     let (facts, gathered) = read(reader, trace_id, gather)?;
     Ok((Tree::new(trace_id, facts), gathered))
 }
@@ -240,9 +240,9 @@ pub(crate) fn export_list(
 }
 
 /// Arrival time of the reader's query, with the settings that depend on it.
-pub(crate) fn moment(reader: &Reader) -> Moment {
+pub(crate) fn moment(reader: &Reader) -> TraceStateClock {
     let QueryLimits { settled_after, silent_after, .. } = reader.limits;
-    Moment { now: reader.now, settled_after, silent_after }
+    TraceStateClock { now: reader.now, settled_after, silent_after }
 }
 
 /// Filter for the spans of one trace.
@@ -259,7 +259,7 @@ pub(crate) fn locate(reader: &Reader, name: TraceName) -> Result<TraceId, QueryE
     };
     let filter = SpanFilter { trace_id_low64: Some(low64), ..SpanFilter::default() };
     let mut smallest: Option<TraceId> = None;
-    reader.spans(&filter, Scan { detail: Detail::Facts, rows_max: u64::MAX }, |rows| {
+    reader.spans(&filter, Scan { detail: Projection::Facts, rows_max: u64::MAX }, |rows| {
         let ids = (0..rows.len()).map(|row| rows.trace_id(row));
         smallest = ids.chain(smallest).min();
         Ok(ControlFlow::Continue(()))
@@ -307,12 +307,12 @@ pub(crate) fn facts_tree(
     hosts_max: u64,
 ) -> Result<(Tree, GatheredTraces), QueryError> {
     let spans_max = reader.limits.skeleton_spans_max;
-    let detail = if hosts_max > 0 { Detail::Resources } else { Detail::Facts };
+    let detail = if hosts_max > 0 { Projection::Resources } else { Projection::Facts };
     let gather = GatherOptions { detail, hosts_max, spans_max, instead: NO_OTHER_WAY };
     let (mut facts, mut gathered) = read(reader, trace_id, gather)?;
     if facts.hosts.iter().any(Option::is_none) {
         // When no resource names a host, the spans themselves may.
-        let gather = GatherOptions { detail: Detail::Attributes, ..gather };
+        let gather = GatherOptions { detail: Projection::Attributes, ..gather };
         match read(reader, trace_id, gather) {
             Ok(read) => (facts, gathered) = read,
             Err(error) if error.is_too_large() => {}

@@ -6,7 +6,7 @@ use tidings_proto::{
     SpanId, TraceId,
     tid::{CandidateId, recognise},
 };
-use tidings_storage::{Detail, LogFilter, Scan, SpanFilter};
+use tidings_storage::{LogFilter, Projection, Scan, SpanFilter};
 
 use crate::{QueryError, execution::Reader, trace::TraceName};
 
@@ -34,7 +34,7 @@ pub(crate) fn trace_ids_in(reader: &Reader, text: &str) -> Result<Vec<TraceId>, 
 pub(crate) fn traces_of_span(reader: &Reader, span_id: SpanId) -> Result<Vec<TraceId>, QueryError> {
     let filter = SpanFilter { span_id: Some(span_id), ..SpanFilter::default() };
     let mut found: Vec<TraceId> = Vec::new();
-    let scan = Scan { detail: Detail::Ids, rows_max: SPAN_ROWS_MAX };
+    let scan = Scan { detail: Projection::Ids, rows_max: SPAN_ROWS_MAX };
     reader.spans(&filter, scan, |rows| {
         for trace_id in (0..rows.len()).map(|row| rows.trace_id(row)) {
             if found.len() < MATCHES_MAX && !found.contains(&trace_id) {
@@ -50,7 +50,7 @@ pub(crate) fn traces_of_span(reader: &Reader, span_id: SpanId) -> Result<Vec<Tra
 /// Returns the stored trace ids with this name, for which spans or log records are stored.
 pub(crate) fn stored(reader: &Reader, name: TraceName) -> Result<Vec<TraceId>, QueryError> {
     let mut found: Vec<TraceId> = Vec::new();
-    let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+    let scan = Scan { detail: Projection::Facts, rows_max: u64::MAX };
     let filter = match name {
         TraceName::Id(trace_id) => {
             SpanFilter { trace_ids: Some(vec![trace_id]), ..SpanFilter::default() }

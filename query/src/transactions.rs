@@ -15,7 +15,7 @@ use tidings_proto::{
     otlp::{Event, StatusCode},
     tid::{self, KeyedValue},
 };
-use tidings_storage::{AttributeFilter, Detail, LogFilter, Scan, SpanFilter, SpanRows};
+use tidings_storage::{AttributeFilter, LogFilter, Projection, Scan, SpanFilter, SpanRows};
 
 use crate::{
     QueryError,
@@ -199,7 +199,7 @@ fn first_stored(
 
 /// Reports whether a span or log record may have one of these attributes; `false` is certain.
 fn any_stored(reader: &Reader, attributes: &[AttributeFilter]) -> Result<bool, QueryError> {
-    let scan = Scan { detail: Detail::Ids, rows_max: reader.settings.search_rows_max };
+    let scan = Scan { detail: Projection::Ids, rows_max: reader.settings.search_rows_max };
     let any_attribute = attributes.to_vec();
     let mut is_stored = false;
     let mark_stored = |rows: usize, is_stored: &mut bool| {
@@ -230,7 +230,7 @@ pub(crate) fn traces_with(
         let full = traces.len() >= TRACE_IDS_MAX;
         if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
+    let scan = Scan { detail: Projection::Facts, rows_max: reader.settings.search_rows_max };
     let attributes = vec![attribute.clone()];
     let filter = SpanFilter { attributes: attributes.clone(), ..SpanFilter::default() };
     reader.spans(&filter, scan, |rows| {
@@ -325,7 +325,7 @@ fn errors(reader: &Reader, ids: &[TraceId]) -> Result<(Vec<ErrorView>, bool), Qu
     if ids.is_empty() {
         return Ok((Vec::new(), true));
     }
-    let scan = Scan { detail: Detail::Full, rows_max: reader.limits.page_rows_max };
+    let scan = Scan { detail: Projection::Full, rows_max: reader.limits.page_rows_max };
     let stats = reader.spans(&filter, scan, |rows| {
         for row in 0..rows.len() {
             let key = (rows.start(row), rows.span_id(row), rows.content_hash(row));

@@ -5,8 +5,8 @@
 //! service `payment`. Operations, exceptions and peers come from the aggregates of files, and from
 //! the rows that these lack. Versions come from samples when there are many spans, and only a text
 //! with a digit reads them. Versions, exceptions and peers of a range are cached for some seconds.
-//! A kind whose names take too long is left out, and the answer is partial. Owns the match and the
-//! order of names. Their places on pages are the UI's.
+//! A kind whose names take too long has those that were read in time, or none, and the answer is
+//! partial. Owns the match and the order of names. Their places on pages are the UI's.
 
 mod candidates;
 
@@ -21,7 +21,7 @@ use tidings_proto::{
     api::{FoundName, FoundNameKind, FoundNameList, NodeKind},
 };
 use tidings_storage::{
-    AttributeFilter, Detail, ExceptionAttributes, ExceptionBounds, LogFilter, RowsNeeded, Scan,
+    AttributeFilter, ExceptionAttributes, ExceptionBounds, LogFilter, Projection, RowsNeeded, Scan,
     SpanFilter, TimeRange,
 };
 
@@ -37,6 +37,11 @@ use crate::{
 
 /// Maximum number of words of a text, because each is searched in every name.
 const WORDS_MAX: usize = 64;
+/// Tenths of the deadline within which the reading of a kind of names begins early, and has most of
+/// the time. When an early reading is given up, the names that it has are cached. When a later one
+/// is given up, its names are left out. The next search, for which the other kinds are cached, then
+/// reads them early.
+const EARLY_TENTHS: u32 = 1;
 /// Tenths of the deadline after which no further kind of names is read.
 const LATE_TENTHS: u32 = 5;
 /// Tenths of the deadline after which the reading of a kind of names is given up.
@@ -63,8 +68,8 @@ pub(crate) struct WordSearch {
     pub limit: usize,
 }
 
-/// Reads the names of a kind in a range.
-type CandidateReader = fn(&Reader, TimeRange) -> Result<Candidates, QueryError>;
+/// Adds the names of a kind in a range. When it fails, some may have been added.
+type CandidateReader = fn(&Reader, TimeRange, &mut Candidates) -> Result<(), QueryError>;
 
 /// The names that have all words, best first.
 pub(crate) fn found_names(
@@ -92,26 +97,35 @@ pub(crate) fn found_names(
         }
         let CandidateSource { rows, erasures, .. } = *source;
         let key = CandidateKey { kind, range: search.start, rows, erasures };
-        let candidates =
-            candidates_in_time(reader, &source.cache, key, |reader| read(reader, range))?;
+        let candidates = candidates_in_time(reader, &source.cache, key, |reader, candidates| {
+            read(reader, range, candidates)
+        })?;
         complete &= candidates.is_some_and(|candidates| finder.add_all(&candidates));
     }
     Ok(finder.into_list(search.limit, complete))
 }
 
-/// Returns the cached names of a kind, or those that `read` returns. Returns `None` when that takes
-/// too much of the time of the query.
+/// Returns the cached names of a kind, or those that `read` adds. When that takes too much of the
+/// time of the query, returns those that were added until then if it began early, and otherwise
+/// `None`.
 fn candidates_in_time(
     reader: &Reader,
     cache: &CandidateCache,
     key: CandidateKey,
-    read: impl FnOnce(&Reader) -> Result<Candidates, QueryError>,
+    read: impl FnOnce(&Reader, &mut Candidates) -> Result<(), QueryError>,
 ) -> Result<Option<Arc<Candidates>>, QueryError> {
     let read = || {
         if reader.is_late(LATE_TENTHS) {
             return Err(QueryError::Deadline { limit: reader.limits.deadline });
         }
-        read(&reader.within_tenths(STOP_TENTHS))
+        let is_early = !reader.is_late(EARLY_TENTHS);
+        let mut candidates = Candidates::new(reader.limits.names_counted_max);
+        match read(&reader.with_deadline_tenths(STOP_TENTHS), &mut candidates) {
+            Err(QueryError::Deadline { .. }) if is_early => candidates.complete = false,
+            Err(error) => return Err(error),
+            Ok(()) => {}
+        }
+        Ok(candidates)
     };
     match cache.get_or_read(key, || reader.instant(), read) {
         Ok(candidates) => Ok(Some(candidates)),
@@ -120,20 +134,26 @@ fn candidates_in_time(
     }
 }
 
-/// Reads versions with their number of spans.
-fn versions(reader: &Reader, range: TimeRange) -> Result<Candidates, QueryError> {
-    let mut candidates = Candidates::new(reader.limits.names_counted_max);
+/// Adds versions with their number of spans.
+fn versions(
+    reader: &Reader,
+    range: TimeRange,
+    candidates: &mut Candidates,
+) -> Result<(), QueryError> {
     let search = NameSearch { start: range, ..NameSearch::default() };
     let is_whole = service_versions(reader, &search, |service, version, count| {
         candidates.add(NameKey::of_service(FoundNameKind::Version, service, version), count);
     })?;
     candidates.complete &= is_whole;
-    Ok(candidates)
+    Ok(())
 }
 
-/// Reads types of exceptions with their number of exceptions.
-fn exceptions(reader: &Reader, range: TimeRange) -> Result<Candidates, QueryError> {
-    let mut candidates = Candidates::new(reader.limits.names_counted_max);
+/// Adds types of exceptions with their number of exceptions.
+fn exceptions(
+    reader: &Reader,
+    range: TimeRange,
+    candidates: &mut Candidates,
+) -> Result<(), QueryError> {
     let exception =
         |service: &str, name: &str| NameKey::of_service(FoundNameKind::Exception, service, name);
     let of_spans = reader.aggregate_exceptions(&ExceptionBounds {
@@ -155,7 +175,7 @@ fn exceptions(reader: &Reader, range: TimeRange) -> Result<Candidates, QueryErro
         attributes: vec![AttributeFilter::new(EXCEPTION_TYPE, None)],
         ..LogFilter::default()
     };
-    let scan = Scan { detail: Detail::Attributes, rows_max: EXCEPTION_LOGS_MAX };
+    let scan = Scan { detail: Projection::Attributes, rows_max: EXCEPTION_LOGS_MAX };
     let of_logs = reader.newest_logs(&filter, scan, |rows| {
         for row in 0..rows.len() {
             let attributes = ExceptionAttributes::from_attributes(&rows.attributes(row));
@@ -164,12 +184,11 @@ fn exceptions(reader: &Reader, range: TimeRange) -> Result<Candidates, QueryErro
         Ok(RowsNeeded::All)
     })?;
     candidates.complete &= of_spans.scan.complete && of_spans.others == 0 && of_logs.complete;
-    Ok(candidates)
+    Ok(())
 }
 
-/// Reads peers that send no spans with their number of calls.
-fn peers(reader: &Reader, range: TimeRange) -> Result<Candidates, QueryError> {
-    let mut candidates = Candidates::new(reader.limits.names_counted_max);
+/// Adds peers that send no spans with their number of calls.
+fn peers(reader: &Reader, range: TimeRange, candidates: &mut Candidates) -> Result<(), QueryError> {
     let filter = SpanFilter { start: range, ..SpanFilter::default() };
     let search = GraphSearch { filter, ..GraphSearch::default() };
     let graph = service_graph::graph(reader, &search)?;
@@ -184,7 +203,7 @@ fn peers(reader: &Reader, range: TimeRange) -> Result<Candidates, QueryError> {
         }
     }
     candidates.complete &= graph.searched.complete;
-    Ok(candidates)
+    Ok(())
 }
 
 /// The words of a text, in small letters.
@@ -336,7 +355,7 @@ mod tests {
         CandidateCache, CandidateKey, Candidates, MatchRank, NameFinder, NameKey, SearchWords,
         candidates_in_time,
     };
-    use crate::{QueryService, QuerySettings};
+    use crate::{QueryError, QueryService, QuerySettings, execution::Reader};
 
     const KEY: CandidateKey = CandidateKey {
         kind: Exception,
@@ -405,24 +424,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_of_a_kind_that_reach_the_deadline_are_left_out() {
+    async fn names_that_were_read_until_the_deadline_are_cached_unless_they_began_late() {
         let folder = tempfile::tempdir().unwrap();
         let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
         let (store, _) = Store::open(settings, Arc::new(SystemClock)).await.unwrap();
         let service = QueryService::new(store, QuerySettings::default(), Arc::new(SystemClock));
         let found = service.ask(|reader| {
-            let cache = CandidateCache::default();
-            let late = candidates_in_time(reader, &cache, KEY, |reader| {
-                // Its deadline has passed.
-                reader.within_tenths(0).check()?;
-                Ok(Candidates::new(1))
-            })?;
-            let in_time = candidates_in_time(reader, &cache, KEY, |reader| {
-                reader.check()?;
-                Ok(Candidates::new(1))
-            })?;
-            Ok((late, in_time.is_some()))
+            let (cache, reads) = (CandidateCache::default(), Cell::new(0));
+            let search = |reader: &Reader, tenths: u32| {
+                let read = |reader: &Reader, candidates: &mut Candidates| {
+                    reads.set(reads.get() + 1);
+                    candidates.add(NameKey::of_service(Exception, "payment", "LedgerClosed"), 1);
+                    reader.with_deadline_tenths(tenths).check()
+                };
+                let found = candidates_in_time(reader, &cache, KEY, read)?;
+                Ok::<_, QueryError>(found.map(|found| (found.counts.len(), found.complete)))
+            };
+            // The deadline of the reading has passed.
+            let passed = 0;
+            // Two tenths of the time of this query have passed.
+            let mut late = reader.with_deadline_tenths(8);
+            late.limits.deadline = reader.limits.deadline;
+            let found = [
+                search(&late, passed)?,
+                search(reader, passed)?,
+                search(reader, passed)?,
+                search(&late, passed)?,
+            ];
+            Ok((found, reads.get()))
         });
-        assert_eq!(found.await.unwrap(), (None, true));
+        let part = Some((1, false));
+        assert_eq!(found.await.unwrap(), ([None, part, part, part], 2));
     }
 }

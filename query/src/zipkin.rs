@@ -19,7 +19,7 @@ mod tree;
 use std::collections::BTreeSet;
 
 use tidings_proto::{otlp::Value, zipkin::span_from_otlp};
-use tidings_storage::{AttributeFilter, Detail, RowsNeeded, Scan, SpanFilter};
+use tidings_storage::{AttributeFilter, Projection, RowsNeeded, Scan, SpanFilter};
 
 use crate::{QueryError, execution::Reader, query_limits::OFFERED_BYTES_MAX};
 
@@ -116,7 +116,7 @@ fn newest(
     rows_max: u64,
     mut visit: impl FnMut(&tidings_storage::SpanRows, usize),
 ) -> Result<(), QueryError> {
-    let scan = Scan { detail: Detail::Attributes, rows_max };
+    let scan = Scan { detail: Projection::Attributes, rows_max };
     reader.newest_spans(filter, scan, |rows| {
         (0..rows.len()).for_each(|row| visit(rows, row));
         Ok(RowsNeeded::All)

@@ -22,7 +22,7 @@ use crate::{
     AnswerFormat,
     guard::bytes_of,
     handover::AnswerParts,
-    message::{Facts, Head},
+    message::{AnswerMetadata, Head},
 };
 
 pub(crate) use formats::{arrow_parts, csv_parts, json_parts};
@@ -62,7 +62,12 @@ impl fmt::Debug for Answer {
 }
 
 impl Answer {
-    pub(crate) fn new(rows: usize, facts: &Facts, elapsed: Duration, lines: Lines) -> Self {
+    pub(crate) fn new(
+        rows: usize,
+        facts: &AnswerMetadata,
+        elapsed: Duration,
+        lines: Lines,
+    ) -> Self {
         let (lacks, repeats_counted) = (facts.lacks.clone(), facts.repeats_counted);
         Self { rows, lacks, repeats_counted, read: facts.read, elapsed, lines }
     }
@@ -137,7 +142,7 @@ impl Collected {
     }
 
     /// Returns the rows, with the facts that the server knows about them.
-    pub(crate) fn rows(self, facts: Facts) -> Rows {
+    pub(crate) fn rows(self, facts: AnswerMetadata) -> Rows {
         Rows { schema: self.schema, batches: self.batches, count: self.rows, facts }
     }
 }
@@ -150,7 +155,7 @@ pub(crate) struct Rows {
     /// The rows, in order.
     batches: Vec<RecordBatch>,
     count: usize,
-    pub(crate) facts: Facts,
+    pub(crate) facts: AnswerMetadata,
 }
 
 impl Rows {

@@ -10,7 +10,7 @@
 //! worker sends.
 
 mod ended;
-mod growth;
+mod memory_watch;
 mod scans;
 
 use std::{io, process::Child, sync::Arc, time::Duration};
@@ -32,11 +32,11 @@ use crate::{
     answer::{Lines, nanos},
     frame::{self, FrameReader, WorkerFrame},
     handover::{PartsSender, handover},
-    message::{Assignment, Confinement, Facts, Head, ServerMessage, Task, WorkerMessage},
+    message::{AnswerMetadata, Assignment, Confinement, Head, ServerMessage, Task, WorkerMessage},
     pool::{Pool, Process},
     scan::{FrameBytes, Stored},
 };
-use growth::Growth;
+use memory_watch::MemoryWatch;
 use scans::Scans;
 
 /// Maximum number of workers that a query tries, one after the other, when they end before they
@@ -115,10 +115,14 @@ pub(crate) async fn run_on_worker(
     drop(reply.send(Err(SqlError::NoWorker { reason })));
 }
 
-fn facts(stored: &Stored, cut: Option<SqlLack>, elapsed: tidings_proto::DurationNanos) -> Facts {
+fn facts(
+    stored: &Stored,
+    cut: Option<SqlLack>,
+    elapsed: tidings_proto::DurationNanos,
+) -> AnswerMetadata {
     let meter = &stored.meter;
     let unread = (!meter.is_complete()).then_some(SqlLack::Unread);
-    Facts {
+    AnswerMetadata {
         lacks: cut.into_iter().chain(unread).collect(),
         read: tidings_proto::api::SqlRead { rows: meter.watch.rows(), files: meter.watch.files() },
         repeats_counted: meter.counts_repeats(),
@@ -161,7 +165,7 @@ struct Worker {
     child: Option<Child>,
     frames: mpsc::Sender<FrameBytes>,
     reader: FrameReader<OwnedReadHalf>,
-    growth: Growth,
+    growth: MemoryWatch,
     output: JoinHandle<String>,
 }
 
@@ -179,7 +183,7 @@ impl Worker {
         let (frames, waiting) = mpsc::channel(FRAMES_MAX);
         tokio::spawn(write_frames(writer, waiting));
         let output = tokio::spawn(listen(output));
-        let growth = Growth::watch(child.id(), &stored.meter);
+        let growth = MemoryWatch::watch(child.id(), &stored.meter);
         Ok(Self { child: Some(child), frames, reader: FrameReader::new(reader), growth, output })
     }
 
@@ -312,7 +316,7 @@ impl Worker {
     async fn write(
         &mut self,
         form: oneshot::Receiver<AnswerFormat>,
-        facts: Facts,
+        facts: AnswerMetadata,
         parts: &PartsSender,
     ) {
         // An error means that the answer was dropped.

@@ -222,10 +222,11 @@ impl SqlError {
         }
     }
 
-    /// Returns the text for a client, which names no file of the server.
+    /// Returns the text for a client, which names no file of the server and describes no defect.
     pub(crate) fn public_message(&self) -> String {
         match self {
             Self::Storage(error) => error.public_message(),
+            Self::Defect { .. } => "the server has a fault, which its log describes".to_owned(),
             other => other.to_string(),
         }
     }

@@ -5,48 +5,72 @@
 //! CreatePreparedStatement(query) ─► handle          DoPut(handle, values) ─► handle with values
 //! ```
 //!
-//! Owns the calls and their messages. Queries run in [`SqlService`] like all others, with its
-//! places, limits and refusals. Keeps no state between two calls (see `command`).
+//! Owns the calls; their messages, frames and statuses are those of `arrow-flight` and tonic. Queries
+//! run in [`SqlService`] like all others, with its places, limits and refusals. Keeps no state
+//! between two calls (see `command`).
 
 mod bind;
 mod catalog;
 mod command;
 mod info;
 mod ipc;
-mod messages;
 mod types;
 
-use std::time::Duration;
+use std::{future::ready, iter, time::Duration};
 
 use ::http::StatusCode;
+use arrow_flight::{
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo,
+    HandshakeRequest, HandshakeResponse, PollInfo, PutResult, Result as ActionResult, SchemaResult,
+    Ticket,
+    flight_descriptor::DescriptorType,
+    flight_service_server::{FlightService, FlightServiceServer},
+    sql::{
+        ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest,
+        ActionCreatePreparedStatementResult, DoPutPreparedStatementResult, TicketStatementQuery,
+    },
+};
 use axum::{
     Extension, Router,
-    extract::{Path, Request, State},
-    response::{IntoResponse, Response},
+    body::Body,
+    extract::{self, Path, State},
+    response::{self, IntoResponse},
     routing::post,
 };
 use bytes::Bytes;
-use futures::StreamExt;
-use http_body_util::{BodyExt, Limited};
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
 use prost::Message;
-use tidings_grpc::{self as grpc, GrpcStatus};
-use tidings_proto::otlp::Code;
-use tidings_query::ClientId;
+use tidings_grpc::is_grpc;
+use tidings_query::{
+    BodyMemory, ClientId, read_rpc_request, require_one_message, rpc_status, with_cut_status,
+};
+use tonic::{Code, Request, Response, Status, Streaming, codec::CompressionEncoding};
 
-use crate::{
-    AnswerFormat, AnswerParts, Query, SqlError, SqlErrorKind, SqlService, SubmittedStatement,
-};
+use crate::{AnswerFormat, Query, SqlError, SqlErrorKind, SqlService, SubmittedStatement};
 use command::Command;
-pub(crate) use ipc::{framed, schema_message};
-use messages::{
-    Action, ActionResult, ActionType, CreatedPreparedStatement, DESCRIPTOR_COMMAND, FlightData,
-    FlightDescriptor, FlightEndpoint, FlightInfo, Handshake, PutResult, SchemaResult, Ticket,
-    WithHandle,
-};
+pub(crate) use ipc::{flight_parts, schema_message};
 
 const SERVICE: &str = "/arrow.flight.protocol.FlightService/{method}";
+/// Methods whose request is one message.
+const UNARY: [&str; 7] = [
+    "ListFlights",
+    "GetFlightInfo",
+    "PollFlightInfo",
+    "GetSchema",
+    "DoGet",
+    "DoAction",
+    "ListActions",
+];
+/// Methods whose request is a stream of messages.
+const STREAMED: [&str; 3] = ["Handshake", "DoPut", "DoExchange"];
 /// Maximum bytes of a request: queries and their values are small.
 const REQUEST_BYTES_MAX: usize = 256 << 10;
+/// Maximum number of messages of a request: values have their columns, a row and few empty batches.
+/// Fields that nothing reads are decompressed, and count for no bytes.
+const MESSAGES_MAX: usize = 64;
 /// Maximum time for a request to arrive.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -57,15 +81,10 @@ const ACTIONS: [(&str, &str); 2] = [
 ];
 const CREATE: &str = "CreatePreparedStatement";
 const CLOSE: &str = "ClosePreparedStatement";
+/// The calls that describe and run a query.
+const QUERY_CALLS: &str = "ask with GetFlightInfo and DoGet";
 
-type Messages = Box<dyn Iterator<Item = Result<Vec<u8>, GrpcStatus>> + Send>;
-
-/// The result of a call.
-enum Called {
-    Messages(Messages),
-    /// The rows of a query, in frames.
-    Rows(AnswerParts),
-}
+type Messages<M> = BoxStream<'static, Result<M, Status>>;
 
 /// Reports whether a descriptor or a ticket is a command.
 pub(crate) fn reads_command(wrapped: &[u8]) -> bool {
@@ -91,191 +110,273 @@ async fn call(
     State(service): State<Option<SqlService>>,
     client: Option<Extension<ClientId>>,
     Path(method): Path<String>,
-    request: Request,
-) -> Response {
-    if !grpc::is_grpc(request.headers()) {
+    request: extract::Request,
+) -> response::Response {
+    if !is_grpc(request.headers()) {
         return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     }
-    let mut asked = None;
     let service = SqlService::for_client(service, client);
-    let called = answer(service, &method, request, &mut asked).await;
-    let mut response = match called {
-        Ok(Called::Messages(messages)) => grpc::stream(messages),
-        Ok(Called::Rows(parts)) => {
-            grpc::stream_frames(parts.map(|part| part.map_err(GrpcStatus::from)))
-        }
-        Err(status) => grpc::reply(Err(status)),
-    }
-    .into_response();
-    if let Some(asked) = asked {
-        response.extensions_mut().insert(asked);
-    }
-    response
+    answer(service, &method, request).await.unwrap_or_else(Status::into_http)
 }
 
-/// Answers a call; `asked` gets the text of the query that it runs.
 async fn answer(
     service: Result<SqlService, SqlError>,
     method: &str,
-    request: Request,
-    asked: &mut Option<SubmittedStatement>,
-) -> Result<Called, GrpcStatus> {
+    request: extract::Request,
+) -> Result<response::Response, Status> {
     let service = service?;
-    let sent = read(&service, request).await?;
-    if method == "DoGet" {
-        let command = Command::read(&message::<Ticket>(sent)?.ticket)?;
-        if let Command::Query(query) = &command {
-            *asked = Some(SubmittedStatement(query.text.clone()));
-        }
-        return rows(&service, command).await;
+    if !UNARY.contains(&method) && !STREAMED.contains(&method) {
+        return Err(unsupported_call(method, QUERY_CALLS));
     }
-    let messages: Result<Messages, GrpcStatus> = match method {
-        // No credentials are needed; a client that sends some is accepted.
-        "Handshake" => Ok(one(&Handshake::default())),
-        "GetFlightInfo" => {
-            let info = flight_info(&service, message(sent)?).await?;
-            Ok(one(&info))
-        }
-        "GetSchema" => {
-            let (_, command) = command_of(&message(sent)?)?;
-            let schema = columns(&service, &command).await?;
-            Ok(one(&SchemaResult { schema }))
-        }
-        "DoPut" => put(sent),
-        "DoAction" => action(&service, message(sent)?).await,
-        "ListActions" => Ok(Box::new(ACTIONS.into_iter().map(|(kind, description)| {
-            let action = ActionType { kind: kind.to_owned(), description: description.to_owned() };
-            Ok(action.encode_to_vec())
-        }))),
-        "ListFlights" => Err(unsupported_call(method, "CommandGetTables lists the views")),
-        _ => Err(unsupported_call(method, "ask with GetFlightInfo and DoGet")),
-    };
-    messages.map(Called::Messages)
+    let request = read(&service, request).await?;
+    if UNARY.contains(&method) {
+        require_one_message(request.body())?;
+    }
+    let server = FlightServiceServer::new(Flight(service))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(REQUEST_BYTES_MAX);
+    let Ok(response) = tower::ServiceExt::oneshot(server, request.map(Body::from)).await;
+    Ok(with_cut_status(response.map(Body::new)))
 }
 
-/// Reads the messages of a request.
-async fn read(service: &SqlService, request: Request) -> Result<Vec<Bytes>, GrpcStatus> {
-    let (head, body) = request.into_parts();
-    let body = Limited::new(body, REQUEST_BYTES_MAX).collect();
+/// Reads the whole request, in time.
+async fn read(
+    service: &SqlService,
+    request: extract::Request,
+) -> Result<::http::Request<Bytes>, Status> {
     tokio::select! {
-        body = body => match body {
-            Ok(body) => grpc::unframe_all(&head.headers, body.to_bytes(), REQUEST_BYTES_MAX),
-            Err(error) => Err(GrpcStatus::new(Code::ResourceExhausted, error.to_string())),
-        },
+        request = read_rpc_request(request, REQUEST_BYTES_MAX) => request,
         () = service.clock().sleep(REQUEST_TIMEOUT) => {
             let message = format!("the request did not arrive within {REQUEST_TIMEOUT:?}");
-            Err(GrpcStatus::new(Code::DeadlineExceeded, message))
+            Err(rpc_status(Code::DeadlineExceeded, message))
         }
     }
 }
 
-/// Returns the only message of a request.
-fn message<M: Message + Default>(sent: Vec<Bytes>) -> Result<M, GrpcStatus> {
-    let mut sent = sent.into_iter();
-    match (sent.next(), sent.next()) {
-        (Some(message), None) => command::decode(&message),
-        _ => Err(GrpcStatus::new(Code::Unimplemented, "this call takes one message")),
+/// The calls of one client. `arrow_flight::sql::server::FlightSqlService` would refuse `GetSchema`,
+/// list actions that are refused, and answer messages that it cannot read with `INTERNAL`.
+struct Flight(SqlService);
+
+#[tonic::async_trait]
+impl FlightService for Flight {
+    type HandshakeStream = Messages<HandshakeResponse>;
+    type ListFlightsStream = Messages<FlightInfo>;
+    type DoGetStream = Messages<FlightData>;
+    type DoPutStream = Messages<PutResult>;
+    type DoExchangeStream = Messages<FlightData>;
+    type DoActionStream = Messages<ActionResult>;
+    type ListActionsStream = Messages<ActionType>;
+
+    /// Accepts every client: no credentials are needed, and those that are sent are not read.
+    async fn handshake(
+        &self,
+        _: Request<Streaming<HandshakeRequest>>,
+    ) -> Result<Response<Self::HandshakeStream>, Status> {
+        Ok(in_memory(vec![HandshakeResponse::default()]))
+    }
+
+    async fn list_flights(
+        &self,
+        _: Request<Criteria>,
+    ) -> Result<Response<Self::ListFlightsStream>, Status> {
+        Err(unsupported_call("ListFlights", "CommandGetTables lists the views"))
+    }
+
+    async fn get_flight_info(
+        &self,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        let descriptor = request.into_inner();
+        let command = command_of(&descriptor)?;
+        let schema = self.columns(&command).await?;
+        let ticket = match command {
+            Command::Query(query) => {
+                let statement_handle = command::handle(query);
+                command::wrap(&TicketStatementQuery { statement_handle })
+            }
+            _ => descriptor.cmd.clone(),
+        };
+        let ticket = Some(Ticket { ticket });
+        Ok(one(FlightInfo {
+            schema,
+            flight_descriptor: Some(descriptor),
+            endpoint: vec![FlightEndpoint { ticket, ..FlightEndpoint::default() }],
+            total_records: -1,
+            total_bytes: -1,
+            ordered: true,
+            app_metadata: Bytes::new(),
+        }))
+    }
+
+    async fn poll_flight_info(
+        &self,
+        _: Request<FlightDescriptor>,
+    ) -> Result<Response<PollInfo>, Status> {
+        Err(unsupported_call("PollFlightInfo", QUERY_CALLS))
+    }
+
+    async fn get_schema(
+        &self,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<SchemaResult>, Status> {
+        let command = command_of(request.get_ref())?;
+        Ok(one(SchemaResult { schema: self.columns(&command).await? }))
+    }
+
+    async fn do_get(
+        &self,
+        request: Request<Ticket>,
+    ) -> Result<Response<Self::DoGetStream>, Status> {
+        let command = Command::read(&request.get_ref().ticket)?;
+        let asked = match &command {
+            Command::Query(query) => Some(SubmittedStatement(query.text.clone())),
+            _ => None,
+        };
+        // A refusal is a stream that ends with it, because only a response has extensions.
+        let refused = |status: Status| Response::new(stream::once(ready(Err(status))).boxed());
+        let mut response = self.rows(command).await.unwrap_or_else(refused);
+        if let Some(asked) = asked {
+            response.extensions_mut().insert(asked);
+        }
+        Ok(response)
+    }
+
+    /// Binds values to a prepared query. The answer has a new handle, which contains the values.
+    async fn do_put(
+        &self,
+        request: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoPutStream>, Status> {
+        let sent = within_limit(request.into_inner()).await?;
+        let descriptor = sent.first().and_then(|first| first.flight_descriptor.as_ref());
+        let descriptor = descriptor.ok_or_else(|| invalid("there is no descriptor"))?;
+        let query = command::put(&descriptor.cmd)?;
+        let query = Query { parameters: bind::values(&sent)?, ..query };
+        let prepared_statement_handle = Some(command::handle(query));
+        let bound = DoPutPreparedStatementResult { prepared_statement_handle };
+        Ok(in_memory(vec![PutResult { app_metadata: bound.encode_to_vec().into() }]))
+    }
+
+    async fn do_exchange(
+        &self,
+        _: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoExchangeStream>, Status> {
+        Err(unsupported_call("DoExchange", QUERY_CALLS))
+    }
+
+    async fn do_action(
+        &self,
+        request: Request<Action>,
+    ) -> Result<Response<Self::DoActionStream>, Status> {
+        let action = request.into_inner();
+        match action.r#type.as_str() {
+            CREATE => {
+                let ActionCreatePreparedStatementRequest { query, transaction_id } =
+                    command::action(&action.body)?;
+                let text = command::statement(query, transaction_id)?;
+                let described = self.0.prepare(text.clone()).await?;
+                let created = ActionCreatePreparedStatementResult {
+                    prepared_statement_handle: command::handle(Query::new(text)),
+                    dataset_schema: described.columns,
+                    parameter_schema: described.parameters.unwrap_or_default(),
+                };
+                Ok(in_memory(vec![ActionResult { body: command::wrap(&created) }]))
+            }
+            CLOSE => {
+                command::action::<ActionClosePreparedStatementRequest>(&action.body)?;
+                Ok(in_memory(Vec::new()))
+            }
+            "CancelFlightInfo" | "CancelQuery" => Err(unsupported_call(
+                &action.r#type,
+                "a query runs in its DoGet, and ends when that is ended",
+            )),
+            other => {
+                Err(unsupported_call(&format!("the action {other:?}"), "queries can be prepared"))
+            }
+        }
+    }
+
+    async fn list_actions(
+        &self,
+        _: Request<Empty>,
+    ) -> Result<Response<Self::ListActionsStream>, Status> {
+        let actions = ACTIONS.map(|(name, description)| ActionType {
+            r#type: name.to_owned(),
+            description: description.to_owned(),
+        });
+        Ok(in_memory(actions.into()))
     }
 }
 
-fn one(message: &impl Message) -> Messages {
-    Box::new(std::iter::once(Ok(message.encode_to_vec())))
+impl Flight {
+    /// Returns the columns of a command's result.
+    async fn columns(&self, command: &Command) -> Result<Bytes, SqlError> {
+        match (command, catalog::rows(command, self.0.limits())?) {
+            (_, Some(rows)) => schema_message(&rows.schema()),
+            (Command::Query(query), None) => Ok(self.0.describe(query.clone()).await?.columns),
+            (_, None) => Err(SqlError::Defect { reason: format!("{command:?} has no columns") }),
+        }
+    }
+
+    async fn rows(&self, command: Command) -> Result<Response<Messages<FlightData>>, Status> {
+        let limits = self.0.limits();
+        if let Some(rows) = catalog::rows(&command, limits)? {
+            let schema = rows.schema();
+            let messages = ipc::messages(&schema, Bytes::new(), iter::once(rows));
+            return Ok(in_memory(messages.collect::<Result<_, _>>()?));
+        }
+        let Command::Query(query) = command else {
+            return Err(SqlError::Defect { reason: format!("{command:?} has no rows") }.into());
+        };
+        let parts = ipc::whole(self.0.ask(query).await?, limits)?.parts(AnswerFormat::Flight);
+        let messages = ipc::read_messages(parts, ipc::message_bytes_max(limits));
+        Ok(Response::new(messages.map_err(Status::from).boxed()))
+    }
 }
 
 /// Returns the command of a descriptor.
-fn command_of(descriptor: &FlightDescriptor) -> Result<(Bytes, Command), GrpcStatus> {
-    if descriptor.kind != DESCRIPTOR_COMMAND {
-        return Err(GrpcStatus::invalid("a descriptor has a command of Flight SQL, and no path"));
+fn command_of(descriptor: &FlightDescriptor) -> Result<Command, Status> {
+    if descriptor.r#type() != DescriptorType::Cmd {
+        return Err(invalid("a descriptor has a command of Flight SQL, and no path"));
     }
-    Ok((descriptor.cmd.clone(), Command::read(&descriptor.cmd)?))
+    Command::read(&descriptor.cmd)
 }
 
-async fn flight_info(
-    service: &SqlService,
-    descriptor: FlightDescriptor,
-) -> Result<FlightInfo, GrpcStatus> {
-    let (cmd, command) = command_of(&descriptor)?;
-    let schema = columns(service, &command).await?;
-    let ticket = match command {
-        Command::Query(query) => {
-            let handle = command::handle(query);
-            command::wrap("TicketStatementQuery", &WithHandle { handle })
+/// Returns the messages of a request, which have a limit together, decompressed.
+async fn within_limit(mut sent: Streaming<FlightData>) -> Result<Vec<FlightData>, Status> {
+    let (mut messages, mut bytes_left) = (Vec::new(), REQUEST_BYTES_MAX);
+    while let Some(message) = sent.message().await? {
+        if messages.len() == MESSAGES_MAX {
+            let message = format!("the request has more than {MESSAGES_MAX} messages");
+            return Err(rpc_status(Code::ResourceExhausted, message));
         }
-        _ => cmd,
-    };
-    Ok(FlightInfo {
-        schema,
-        flight_descriptor: Some(descriptor),
-        endpoint: vec![FlightEndpoint { ticket: Some(Ticket { ticket }) }],
-        total_records: -1,
-        total_bytes: -1,
-        ordered: true,
-    })
-}
-
-/// Returns the columns of a command's result.
-async fn columns(service: &SqlService, command: &Command) -> Result<Bytes, SqlError> {
-    match (command, catalog::rows(command, service.limits())?) {
-        (_, Some(rows)) => schema_message(&rows.schema()),
-        (Command::Query(query), None) => Ok(service.describe(query.clone()).await?.columns),
-        (_, None) => Err(SqlError::Defect { reason: format!("{command:?} has no columns") }),
+        let rest = bytes_left.checked_sub(message.encoded_len());
+        bytes_left = rest.ok_or_else(|| {
+            let message = format!("the messages have more than {REQUEST_BYTES_MAX} bytes");
+            rpc_status(Code::ResourceExhausted, message)
+        })?;
+        messages.push(message);
     }
+    Ok(messages)
 }
 
-async fn rows(service: &SqlService, command: Command) -> Result<Called, GrpcStatus> {
-    if let Some(rows) = catalog::rows(&command, service.limits())? {
-        let schema = rows.schema();
-        let messages = ipc::messages(&schema, Bytes::new(), std::iter::once(rows));
-        let messages = messages.map(|message| message.map_err(GrpcStatus::from));
-        return Ok(Called::Messages(Box::new(messages)));
-    }
-    let Command::Query(query) = command else {
-        return Err(SqlError::Defect { reason: format!("{command:?} has no rows") }.into());
-    };
-    let answer = ipc::whole(service.ask(query).await?, service.limits())?;
-    Ok(Called::Rows(answer.parts(AnswerFormat::Flight)))
+/// Builds an answer of messages in memory.
+fn in_memory<M: Message + 'static>(messages: Vec<M>) -> Response<Messages<M>> {
+    let bytes: usize = messages.iter().map(Message::encoded_len).sum();
+    let mut response = Response::new(stream::iter(messages.into_iter().map(Ok)).boxed());
+    response.extensions_mut().insert(BodyMemory(bytes as u64));
+    response
 }
 
-/// Binds values to a prepared query. The answer has a new handle, which contains the values.
-fn put(sent: Vec<Bytes>) -> Result<Messages, GrpcStatus> {
-    let sent = sent.iter().map(|message| command::decode(message));
-    let sent = sent.collect::<Result<Vec<FlightData>, _>>()?;
-    let descriptor = sent.first().and_then(|first| first.flight_descriptor.as_ref());
-    let descriptor = descriptor.ok_or_else(|| GrpcStatus::invalid("there is no descriptor"))?;
-    let query = command::put(&descriptor.cmd)?;
-    let query = Query { parameters: bind::values(&sent)?, ..query };
-    let app_metadata = WithHandle { handle: command::handle(query) }.encode_to_vec().into();
-    Ok(one(&PutResult { app_metadata }))
-}
-
-async fn action(service: &SqlService, action: Action) -> Result<Messages, GrpcStatus> {
-    match action.kind.as_str() {
-        CREATE => {
-            let request = command::action(&action.body, "ActionCreatePreparedStatementRequest")?;
-            let text = command::statement(&request)?;
-            let described = service.prepare(text.clone()).await?;
-            let created = CreatedPreparedStatement {
-                handle: command::handle(Query::new(text)),
-                dataset_schema: described.columns,
-                parameter_schema: described.parameters.unwrap_or_default(),
-            };
-            let body = command::wrap("ActionCreatePreparedStatementResult", &created);
-            Ok(one(&ActionResult { body }))
-        }
-        CLOSE => {
-            command::action(&action.body, "ActionClosePreparedStatementRequest")?;
-            Ok(Box::new(std::iter::empty()))
-        }
-        "CancelFlightInfo" | "CancelQuery" => Err(unsupported_call(
-            &action.kind,
-            "a query runs in its DoGet, and ends when that is ended",
-        )),
-        other => Err(unsupported_call(&format!("the action {other:?}"), "queries can be prepared")),
-    }
+/// Builds an answer of one message.
+fn one<M: Message>(message: M) -> Response<M> {
+    let memory = BodyMemory(message.encoded_len() as u64);
+    let mut response = Response::new(message);
+    response.extensions_mut().insert(memory);
+    response
 }
 
 /// The one table from [`SqlErrorKind`] to gRPC's status codes.
-impl From<SqlError> for GrpcStatus {
+impl From<SqlError> for Status {
     fn from(error: SqlError) -> Self {
         let code = match error.kind() {
             SqlErrorKind::Invalid | SqlErrorKind::Forbidden | SqlErrorKind::MediaType => {
@@ -294,12 +395,17 @@ impl From<SqlError> for GrpcStatus {
                 Code::Internal
             }
         };
-        Self::new(code, error.public_message())
+        rpc_status(code, error.public_message())
     }
 }
 
 /// Builds the answer to calls of Flight that this server does not support.
-fn unsupported_call(what: &str, hint: &str) -> GrpcStatus {
+fn unsupported_call(what: &str, hint: &str) -> Status {
     let what: String = what.chars().take(100).collect();
-    GrpcStatus::new(Code::Unimplemented, format!("{what} is not possible here: {hint}"))
+    rpc_status(Code::Unimplemented, format!("{what} is not possible here: {hint}"))
+}
+
+/// Status of a malformed request.
+fn invalid(message: impl Into<String>) -> Status {
+    rpc_status(Code::InvalidArgument, message)
 }

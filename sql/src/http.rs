@@ -22,7 +22,7 @@ use tower_http::{compression::CompressionLayer, set_header::SetResponseHeaderLay
 use utoipa::OpenApi;
 
 use crate::{AnswerParts, Query, SqlError, SqlLimits, SqlService, SubmittedStatement, flight};
-use request::{AnswerForm, Ask};
+use request::{AnswerForm, SqlRequest};
 use sql_problems::Problems;
 
 /// The route.
@@ -32,7 +32,7 @@ const COMPLETE: HeaderName = HeaderName::from_static("tidings-complete");
 
 /// Reads a query and its maximum of rows from a body of JSON, for a fuzz target.
 pub(crate) fn read_query_body(json: &[u8]) -> Option<(String, Option<usize>)> {
-    Ask::of_json(json, SqlLimits::default().rows_max).ok().map(|ask| (ask.query, ask.limit))
+    SqlRequest::of_json(json, SqlLimits::default().rows_max).ok().map(|ask| (ask.query, ask.limit))
 }
 
 /// Builds the routes of queries, including Flight SQL's. With `None` they are switched off, and the
@@ -59,7 +59,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
 #[derive(Debug, OpenApi)]
 #[openapi(
     paths(get_sql, post_sql),
-    components(schemas(SqlResult, SqlProgress, Ask, tidings_proto::api::ProblemDetails))
+    components(schemas(SqlResult, SqlProgress, SqlRequest, tidings_proto::api::ProblemDetails))
 )]
 struct SqlApi;
 
@@ -97,7 +97,7 @@ async fn get_sql(
     uri: Uri,
 ) -> Result<Response, SqlError> {
     let service = SqlService::for_client(service, client)?;
-    let ask = Ask::of_uri(&uri, service.limits().rows_max)?;
+    let ask = SqlRequest::of_uri(&uri, service.limits().rows_max)?;
     answer(&service, &headers, ask).await
 }
 
@@ -111,7 +111,7 @@ async fn get_sql(
     tag = "sql",
     operation_id = "postSql",
     request_body(content(
-        (Ask = "application/json"),
+        (SqlRequest = "application/json"),
         (String = "application/sql"),
         (String = "text/plain"),
     )),
@@ -133,15 +133,19 @@ async fn post_sql(
     body: Body,
 ) -> Result<Response, SqlError> {
     let service = SqlService::for_client(service, client)?;
-    let ask =
-        Ask::of_body(&headers, &uri, body, service.clock(), service.limits().rows_max).await?;
+    let ask = SqlRequest::of_body(&headers, &uri, body, service.clock(), service.limits().rows_max)
+        .await?;
     let asked = SubmittedStatement(ask.query.clone());
     let mut response = answer(&service, &headers, ask).await.into_response();
     response.extensions_mut().insert(asked);
     Ok(response)
 }
 
-async fn answer(service: &SqlService, headers: &HeaderMap, ask: Ask) -> Result<Response, SqlError> {
+async fn answer(
+    service: &SqlService,
+    headers: &HeaderMap,
+    ask: SqlRequest,
+) -> Result<Response, SqlError> {
     let query = Query { rows_max: ask.limit, ..Query::new(ask.query) };
     let form = match request::form(headers) {
         AnswerForm::Whole(form) => form,

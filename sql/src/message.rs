@@ -52,7 +52,7 @@ pub enum AnswerFormat {
     Csv,
     /// Arrow's streaming format.
     Arrow,
-    /// Arrow Flight's messages in gRPC's frames.
+    /// Arrow Flight's messages, each behind its length.
     Flight,
 }
 
@@ -64,7 +64,7 @@ pub(crate) enum ServerMessage {
     /// A scan has sent all its rows, or has failed; the server knows the reason.
     ScanEnd { scan: u32, failed: bool },
     /// Requests the rows of the answer in this format.
-    Write { form: AnswerFormat, facts: Facts },
+    Write { form: AnswerFormat, facts: AnswerMetadata },
 }
 
 /// A message from a worker.
@@ -154,7 +154,7 @@ pub(crate) struct Head {
 
 /// Facts about an answer that only the server knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Facts {
+pub(crate) struct AnswerMetadata {
     pub(crate) lacks: Vec<SqlLack>,
     pub(crate) read: SqlRead,
     pub(crate) repeats_counted: bool,

@@ -81,7 +81,7 @@ impl Meter {
     }
 
     /// Notes that some rows could not be read.
-    pub(crate) fn lack(&self) {
+    pub(crate) fn mark_partial(&self) {
         self.partial.store(true, Ordering::Relaxed);
     }
 

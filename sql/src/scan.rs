@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub(crate) use budget::Budget;
-use budget::Held;
+use budget::BudgetReservation;
 pub(crate) use credits::Credits;
 
 /// Maximum bytes of a batch, unless it has a single row.
@@ -60,18 +60,18 @@ pub(crate) struct ScanLink {
 /// Receives the rows of a scan.
 pub(crate) struct RowOutput<'a> {
     link: &'a ScanLink,
-    held: Held,
+    held: BudgetReservation,
     writer: BatchWriter,
     pub(crate) meter: &'a Meter,
 }
 
 impl<'a> RowOutput<'a> {
     pub(crate) fn new(link: &'a ScanLink, budget: &Arc<Budget>, meter: &'a Meter) -> Self {
-        Self { link, held: Held::new(budget), writer: BatchWriter::default(), meter }
+        Self { link, held: BudgetReservation::new(budget), writer: BatchWriter::default(), meter }
     }
 
     /// Passes on rows; breaks when no more are needed. Waits until the worker has room for them.
-    pub(crate) fn give(&mut self, batch: &RecordBatch) -> Result<ControlFlow<()>, SqlError> {
+    pub(crate) fn push_rows(&mut self, batch: &RecordBatch) -> Result<ControlFlow<()>, SqlError> {
         let mut waiting = vec![batch.clone()];
         while let Some(rows) = waiting.pop() {
             let count = rows.num_rows();

@@ -87,7 +87,7 @@ impl ServerLink {
     }
 
     /// Ends a scan from the plan's side: its rows are no longer needed.
-    pub(crate) fn forget(&self, scan: u32) {
+    pub(crate) fn end_scan(&self, scan: u32) {
         if self.scans().remove(&scan).is_some() {
             // Sending fails only when the server has gone, which ends the process.
             drop(self.send(&WorkerMessage::Stop { scan }));

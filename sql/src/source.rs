@@ -255,6 +255,6 @@ impl RecordBatchStream for ScanStream {
 
 impl Drop for ScanStream {
     fn drop(&mut self) {
-        self.feed.link.forget(self.scan);
+        self.feed.link.end_scan(self.scan);
     }
 }

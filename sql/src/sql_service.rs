@@ -128,7 +128,7 @@ impl SqlService {
 
     /// Returns the service for this client, which has a share of the slots.
     #[must_use]
-    pub fn asked_by(&self, client: ClientId) -> Self {
+    pub fn with_client(&self, client: ClientId) -> Self {
         let holder = SlotHolder { tenant: self.holder.tenant, client };
         Self { holder, ..self.clone() }
     }
@@ -142,7 +142,7 @@ impl SqlService {
         client: Option<Extension<ClientId>>,
     ) -> Result<Self, SqlError> {
         let client = client.map(|Extension(client)| client).unwrap_or_default();
-        service.map(|service| service.asked_by(client)).ok_or(SqlError::Off)
+        service.map(|service| service.with_client(client)).ok_or(SqlError::Off)
     }
 
     /// Returns the bounds on the cost of queries.

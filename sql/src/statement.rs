@@ -264,13 +264,13 @@ pub(crate) trait PartVisitor {
 /// Visits the parts of a parsed text. The parser's walk is compiled for each type of its visitors,
 /// with some 300 KB each time; all of ours share one.
 pub(crate) fn walk(parsed: &impl Visit, visitor: &mut dyn PartVisitor) -> Flow {
-    parsed.visit(&mut SharedVisitor(visitor))
+    parsed.visit(&mut ForwardingVisitor(visitor))
 }
 
 /// Forwards the parser's calls.
-struct SharedVisitor<'a>(&'a mut dyn PartVisitor);
+struct ForwardingVisitor<'a>(&'a mut dyn PartVisitor);
 
-impl Visitor for SharedVisitor<'_> {
+impl Visitor for ForwardingVisitor<'_> {
     type Break = SqlError;
 
     fn pre_visit_query(&mut self, query: &Query) -> Flow {

@@ -26,7 +26,7 @@ use crate::{
     AnswerFormat,
     frame::{self, ServerFrame},
     limits::{STACK_BYTES, WorkerLimits},
-    message::{Assignment, Facts, PANICKED, ServerMessage, WorkerMessage},
+    message::{AnswerMetadata, Assignment, PANICKED, ServerMessage, WorkerMessage},
     server_link::ServerLink,
 };
 
@@ -38,7 +38,7 @@ const PROTOCOL: i32 = 76;
 /// A task for the query's thread.
 enum Order {
     Job(Assignment),
-    Write(AnswerFormat, Facts),
+    Write(AnswerFormat, AnswerMetadata),
 }
 
 /// Runs one query for the server at the other end of standard input.

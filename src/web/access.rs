@@ -30,9 +30,9 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tidings_access::{AccessError, AccessPolicy, Caller, Credentials, KeyRing, Role};
 use tidings_collector::{DestinationError, PeerAddress, ReadApi, ReplyBody};
-use tidings_grpc::{self as grpc, GrpcStatus};
-use tidings_proto::otlp::Code;
-use tidings_query::{ClientId, ProblemResponse};
+use tidings_grpc::is_grpc;
+use tidings_query::{ClientId, ProblemResponse, rpc_retry_status, rpc_status};
+use tonic::Code;
 use tower::ServiceExt;
 
 use super::{audit::AuditDetail, listen::client_at, sign_in::BrowserAccess};
@@ -203,9 +203,8 @@ fn refuse_tenant(headers: &HeaderMap, error: &DestinationError) -> Response {
         DestinationError::Storage(_) => "the store cannot be used at present, the log says more",
         DestinationError::Opening => "the store is being opened: try again in a moment",
     };
-    if grpc::is_grpc(headers) {
-        let status = GrpcStatus::new(Code::Unavailable, detail);
-        return grpc::reply(Err(status.with_retry(RETRY_SECONDS))).into_response();
+    if is_grpc(headers) {
+        return rpc_retry_status(Code::Unavailable, detail, RETRY_SECONDS).into_http();
     }
     let status = StatusCode::SERVICE_UNAVAILABLE;
     let mut response =
@@ -264,19 +263,18 @@ pub(super) fn refuse(headers: &HeaderMap, error: &AccessError) -> Response {
 fn refusal(headers: &HeaderMap, error: &AccessError) -> Response {
     let detail = error.to_string();
     let retry_seconds = error.may_pass().then_some(ISSUER_RETRY_SECONDS).or(error.wait_seconds());
-    if grpc::is_grpc(headers) {
+    if is_grpc(headers) {
         let code = match (error.is_unauthenticated(), error.may_pass()) {
             (true, _) => Code::Unauthenticated,
             (false, true) => Code::Unavailable,
             (false, false) if retry_seconds.is_some() => Code::ResourceExhausted,
             (false, false) => Code::PermissionDenied,
         };
-        let status = GrpcStatus::new(code, detail);
         let status = match retry_seconds {
-            Some(seconds) => status.with_retry(seconds),
-            None => status,
+            Some(seconds) => rpc_retry_status(code, detail, seconds),
+            None => rpc_status(code, detail),
         };
-        return grpc::reply(Err(status)).into_response();
+        return status.into_http();
     }
     if let Some(seconds) = retry_seconds {
         let answer = if error.may_pass() {
@@ -374,6 +372,7 @@ mod tests {
             (Method::GET, "/api/v1/sign-in", None),
             (Method::GET, "/api/v1/sign-ins", Some(Role::Read)),
             (Method::POST, "/grpc.health.v1.Health/Check", None),
+            (Method::POST, "/grpc.reflection.v1.ServerReflection/Info", Some(Role::Read)),
             (Method::GET, "/metrics", Some(Role::Read)),
             (Method::GET, "/api/v1/of-the-future", Some(Role::Read)),
             (Method::POST, "/api/v1/of-the-future", Some(Role::Admin)),

@@ -19,10 +19,10 @@ use axum::{
 };
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
-use tidings_grpc::{self as grpc, GrpcStatus};
-use tidings_proto::otlp::Code;
-use tidings_query::ETag;
+use tidings_grpc::is_grpc;
+use tidings_query::{ETag, rpc_status};
 use tokio::{sync::Semaphore, task::spawn_blocking};
+use tonic::Code;
 
 use super::status::wrong_method;
 
@@ -71,10 +71,9 @@ pub(super) fn routes() -> Router {
 
 /// Serves the one page; the browser draws the view that belongs to the path.
 async fn page(method: Method, uri: Uri, headers: HeaderMap) -> Response {
-    if grpc::is_grpc(&headers) {
+    if is_grpc(&headers) {
         let message = format!("unknown service or method {}", uri.path());
-        let status = GrpcStatus::new(Code::Unimplemented, message);
-        return grpc::reply(Err(status)).into_response();
+        return rpc_status(Code::Unimplemented, message).into_http();
     }
     let is_page = !uri.path().starts_with("/api/") && !uri.path().contains('.');
     if !(is_page && matches!(method, Method::GET | Method::HEAD)) {

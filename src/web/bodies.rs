@@ -274,7 +274,6 @@ mod tests {
         net::{IpAddr, Ipv4Addr},
         pin::Pin,
         sync::Arc,
-        task::{Context, Poll},
         time::{Duration, Instant},
     };
 
@@ -287,8 +286,8 @@ mod tests {
         response::Response,
         routing::post,
     };
+    use futures::{StreamExt, stream};
     use http_body_util::BodyExt;
-    use hyper::body::Frame;
     use tidings_collector::{PeerAddress, RequestHolder};
     use tidings_proto::UnixNanos;
     use tidings_storage::{Clock, SystemClock};
@@ -337,26 +336,17 @@ mod tests {
         String::from_utf8(bytes.to_vec()).unwrap()
     }
 
-    /// A chunk, and then silence.
-    struct Begun(Option<Bytes>);
-
-    impl hyper::body::Body for Begun {
-        type Data = Bytes;
-        type Error = Infallible;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            self.0.take().map_or(Poll::Pending, |piece| Poll::Ready(Some(Ok(Frame::data(piece)))))
-        }
+    /// Returns a body of a chunk, and then silence.
+    fn stalled_body(chunk: impl Into<Bytes>) -> Body {
+        let chunk = Ok::<_, Infallible>(chunk.into());
+        Body::from_stream(stream::iter([chunk]).chain(stream::pending()))
     }
 
     #[tokio::test]
     async fn a_body_that_does_not_end_or_comes_too_slowly_is_given_up() {
         for over in [TIMEOUT, PACE_WINDOW] {
             let app = app(Bodies::new(None, Arc::new(Over(over))), Arc::default());
-            let body = Body::new(Begun(Some(Bytes::from_static(b"a piece"))));
+            let body = stalled_body("a piece");
             let response = send(app, body).await;
             assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
             assert!(text(response).await.contains("/problems/timed-out"));
@@ -371,7 +361,7 @@ mod tests {
         let app = app.layer(DefaultBodyLimit::disable());
         let piece = Bytes::from(vec![0; 1 << 10]);
         let pieces = (0..BODY_BYTES_MAX >> 10).map(move |_| Ok::<_, Infallible>(piece.clone()));
-        let response = send(app, Body::from_stream(futures::stream::iter(pieces))).await;
+        let response = send(app, Body::from_stream(stream::iter(pieces))).await;
         assert_eq!(text(response).await, BODY_BYTES_MAX.to_string());
     }
 
@@ -381,7 +371,7 @@ mod tests {
         let memory = Arc::clone(&bodies.memory);
         let answer = Arc::new(Notify::new());
         let app = app(bodies, Arc::clone(&answer));
-        let stalled = Body::new(Begun(Some(Bytes::from(vec![0; 10_000]))));
+        let stalled = stalled_body(vec![0; 10_000]);
         let stalled = tokio::spawn(send(app.clone(), stalled));
         while memory.used() == 0 {
             tokio::task::yield_now().await;

@@ -3,10 +3,11 @@
 use std::{pin::Pin, sync::Arc};
 
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody},
     extract::{Request, State},
+    http::HeaderMap,
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use futures::{
     Stream, StreamExt,
@@ -15,9 +16,10 @@ use futures::{
 };
 use http_body_util::{BodyStream, StreamBody};
 use hyper::body::Frame;
-use tidings_grpc::{GrpcStatus, is_grpc, reply, timeout};
-use tidings_proto::otlp::Code;
+use tidings_grpc::{is_grpc, timeout};
+use tidings_query::rpc_status;
 use tidings_storage::Clock;
+use tonic::{Code, Status};
 
 type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -35,20 +37,29 @@ pub(super) async fn hold(
         Ok(Some(time)) => time,
         Ok(None) => return next.run(request).await,
         Err(error) => {
-            let status = GrpcStatus::new(Code::Internal, error.to_string());
-            return reply(Err(status)).into_response();
+            return rpc_status(Code::Internal, error.to_string()).into_http();
         }
     };
     match select(Box::pin(next.run(request)), clock.sleep(time)).await {
+        // Its head has the status, and must stay the end of the call.
+        Either::Left((response, _)) if response.body().is_end_stream() => response,
         Either::Left((response, deadline)) => {
             response.map(|body| Body::new(StreamBody::new(until(body, deadline))))
         }
-        Either::Right(((), _)) => reply(Err(passed())).into_response(),
+        Either::Right(((), _)) => passed().into_http(),
     }
 }
 
-fn passed() -> GrpcStatus {
-    GrpcStatus::new(Code::DeadlineExceeded, "the client's deadline has passed")
+fn passed() -> Status {
+    rpc_status(Code::DeadlineExceeded, "the client's deadline has passed")
+}
+
+/// Returns the trailers of a stream whose deadline has passed.
+fn passed_trailers() -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    // The code comes first, and the message is encoded for headers.
+    let _ = passed().add_header(&mut trailers);
+    trailers
 }
 
 /// Passes on the frames of a body, up to its end or to the deadline, which ends them with its
@@ -61,20 +72,46 @@ fn until(
         let (mut frames, deadline) = state?;
         match select(frames.next(), deadline).await {
             Either::Left((frame, deadline)) => Some((frame?, Some((frames, deadline)))),
-            Either::Right(((), _)) => Some((Ok(Frame::trailers(passed().trailers())), None)),
+            Either::Right(((), _)) => Some((Ok(Frame::trailers(passed_trailers())), None)),
         }
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::{pending, ready};
+    use std::{
+        future::{pending, ready},
+        sync::Arc,
+    };
 
-    use axum::body::{Body, Bytes};
+    use axum::{
+        Router,
+        body::{Body, Bytes, HttpBody},
+        http::Request,
+        middleware,
+        routing::get,
+    };
     use futures::stream;
     use http_body_util::{BodyExt, StreamBody};
+    use tidings_query::rpc_status;
+    use tidings_storage::{Clock, SystemClock};
+    use tonic::Code;
+    use tower::ServiceExt;
 
-    use super::until;
+    use super::{hold, until};
+
+    #[tokio::test]
+    async fn a_status_in_the_head_still_ends_the_call() {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let app = Router::new()
+            .route("/", get(|| async { rpc_status(Code::NotFound, "none").into_http::<Body>() }))
+            .layer(middleware::from_fn_with_state(clock, hold));
+        let request = Request::get("/").header("content-type", "application/grpc");
+        let request = request.header("grpc-timeout", "1H").body(Body::empty()).unwrap();
+        let response = app.oneshot(request).await.unwrap();
+        assert_eq!(response.headers()["grpc-status"], "5");
+        assert!(response.body().is_end_stream());
+    }
 
     #[tokio::test]
     async fn a_body_ends_at_the_deadline_and_not_before_what_is_there() {

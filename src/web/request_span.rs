@@ -20,12 +20,14 @@ const UNTRACED: [&str; 3] = ["/live", "/ready", "/metrics"];
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Prefixes of other projects' APIs, whose routes the API's description does not have.
-const OTHERS: [&str; 5] = [
+const OTHERS: [&str; 7] = [
     "/prometheus",
     "/tempo",
     "/jaeger",
     "/arrow.flight.protocol.FlightService",
     "/grpc.health.v1.Health",
+    "/grpc.reflection.v1.ServerReflection",
+    "/grpc.reflection.v1alpha.ServerReflection",
 ];
 
 /// The routes by which spans are named. Clones share them.
@@ -119,6 +121,10 @@ mod tests {
             ("/api/v1/traces/names", "/api/v1/traces/names"),
             ("/api/v1/traces/0af7/x", ""),
             ("/tempo/api/search", "/tempo"),
+            (
+                "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+                "/grpc.reflection.v1.ServerReflection",
+            ),
             ("/anything", ""),
         ] {
             assert_eq!(names.route(path), route, "{path}");

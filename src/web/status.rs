@@ -120,7 +120,7 @@ impl Server {
         let others = others.then(|| OTHERS_IN_TROUBLE.to_owned());
         let issuer = self.0.setup.access.ring().and_then(|ring| ring.issuer()?.fault());
         let issuer = issuer.map(|fault| format!("tokens and sign-ins may be refused: {fault}"));
-        let of_store = store.alarms().into_iter().chain(store.trouble());
+        let of_store = store.alarms().into_iter().chain(store.flush_failure());
         let of_process = self.0.tenant.name.is_default().then(|| self.0.health.alarms());
         of_store.chain(others).chain(issuer).chain(of_process.into_iter().flatten()).collect()
     }
@@ -404,10 +404,10 @@ mod tests {
 
     impl Sink for FailingSink {
         fn append(&self, _: TelemetryBatch) -> BoxFuture<'_, Result<(), StorageError>> {
-            Box::pin(std::future::ready(self.has_room()))
+            Box::pin(std::future::ready(self.check_capacity()))
         }
 
-        fn has_room(&self) -> Result<(), StorageError> {
+        fn check_capacity(&self) -> Result<(), StorageError> {
             self.0.failure().map_or(Ok(()), |_| Err(StorageError::WriterStopped))
         }
     }

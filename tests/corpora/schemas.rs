@@ -168,14 +168,6 @@ const SOURCES: &[SchemaSource] = &[
         is_whole: false,
     },
     SchemaSource {
-        file: "query/src/http/health.rs",
-        schemas: &[],
-        written: HEALTH,
-        renamed: &[],
-        others: &[],
-        is_whole: true,
-    },
-    SchemaSource {
         file: "collector/src/receive/otlp_grpc.rs",
         schemas: &[],
         written: HEALTH,
@@ -188,30 +180,6 @@ const SOURCES: &[SchemaSource] = &[
         schemas: &[],
         written: RPC,
         renamed: &[("ProtoDuration", "Duration")],
-        others: &[],
-        is_whole: false,
-    },
-    SchemaSource {
-        file: "sql/src/flight/messages.rs",
-        schemas: &[],
-        written: FLIGHT,
-        renamed: &[
-            ("Handshake", "HandshakeRequest"),
-            ("Handshake", "HandshakeResponse"),
-            ("ActionResult", "Result"),
-            ("Statement", "CommandStatementQuery"),
-            ("Statement", "CommandStatementUpdate"),
-            ("Statement", "ActionCreatePreparedStatementRequest"),
-            ("WithHandle", "CommandPreparedStatementQuery"),
-            ("WithHandle", "TicketStatementQuery"),
-            ("WithHandle", "ActionClosePreparedStatementRequest"),
-            ("WithHandle", "DoPutPreparedStatementResult"),
-            ("CreatedPreparedStatement", "ActionCreatePreparedStatementResult"),
-            ("GetSqlInfo", "CommandGetSqlInfo"),
-            ("GetXdbcTypeInfo", "CommandGetXdbcTypeInfo"),
-            ("GetDbSchemas", "CommandGetDbSchemas"),
-            ("GetTables", "CommandGetTables"),
-        ],
         others: &[],
         is_whole: false,
     },
@@ -236,40 +204,6 @@ const JAEGER_STORAGE: &str = "
     message storage.GetDependenciesResponse { repeated Dependency = 1; }
 ";
 
-/// Fields of Flight and Flight SQL, copied from `format/Flight.proto` and `format/FlightSql.proto`
-/// of apache/arrow at 515410b2. They include the message that wraps those of Flight SQL.
-const FLIGHT: &str = "
-    enum DescriptorType {}
-    message Any { string = 1; bytes = 2; }
-    message HandshakeRequest { uint64 = 1; bytes = 2; }
-    message HandshakeResponse { uint64 = 1; bytes = 2; }
-    message FlightDescriptor { DescriptorType = 1; bytes = 2; repeated string = 3; }
-    message FlightInfo {
-        bytes = 1; FlightDescriptor = 2; repeated FlightEndpoint = 3; int64 = 4; int64 = 5;
-        bool = 6; bytes = 7;
-    }
-    message FlightEndpoint { Ticket = 1; repeated Location = 2; Timestamp = 3; bytes = 4; }
-    message Ticket { bytes = 1; }
-    message SchemaResult { bytes = 1; }
-    message FlightData { FlightDescriptor = 1; bytes = 2; bytes = 3; bytes = 1000; }
-    message PutResult { bytes = 1; }
-    message Action { string = 1; bytes = 2; }
-    message Result { bytes = 1; }
-    message ActionType { string = 1; string = 2; }
-    message CommandStatementQuery { string = 1; bytes = 2; }
-    message CommandStatementUpdate { string = 1; bytes = 2; }
-    message CommandPreparedStatementQuery { bytes = 1; }
-    message TicketStatementQuery { bytes = 1; }
-    message ActionCreatePreparedStatementRequest { string = 1; bytes = 2; }
-    message ActionCreatePreparedStatementResult { bytes = 1; bytes = 2; bytes = 3; bool = 4; }
-    message ActionClosePreparedStatementRequest { bytes = 1; }
-    message DoPutPreparedStatementResult { bytes = 1; }
-    message CommandGetSqlInfo { repeated uint32 = 1; }
-    message CommandGetXdbcTypeInfo { int32 = 1; }
-    message CommandGetDbSchemas { string = 1; string = 2; }
-    message CommandGetTables { string = 1; string = 2; string = 3; repeated string = 4; bool = 5; }
-";
-
 /// Fields of `grpc.health.v1`, copied from `grpc/health/v1/health.proto` of grpc/grpc-proto at
 /// 0879266b.
 const HEALTH: &str = "
@@ -291,8 +225,57 @@ const RPC: &str = "
 ";
 
 /// Files with messages that are in no schema, with the reason.
-const WITHOUT_SCHEMA: &[(&str, &str)] =
-    &[("sql/src/flight/command.rs", "handles of queries, which this server alone reads")];
+const WITHOUT_SCHEMA: &[(&str, &str)] = &[
+    ("sql/src/flight/command.rs", "handles of queries, which this server alone reads"),
+    ("query/src/http/grpc_calls.rs", "a message of its tests"),
+];
+
+/// The schemas that reflection serves.
+const SERVED: &str = "docs/grpc";
+
+/// Served schemas by our source whose messages they describe, each with the prefix of its names in
+/// `renamed` there.
+const DESCRIBED: &[(&str, &[(&str, &str)])] = &[
+    (
+        "proto/src/otlp/common.rs",
+        &[
+            ("opentelemetry/proto/common/v1/common.proto", ""),
+            ("opentelemetry/proto/resource/v1/resource.proto", ""),
+        ],
+    ),
+    ("proto/src/otlp/trace_data.rs", &[("opentelemetry/proto/trace/v1/trace.proto", "")]),
+    ("proto/src/jaeger/model.rs", &[("jaeger/api_v2/model.proto", "")]),
+    (
+        "proto/src/jaeger/rpc.rs",
+        &[
+            ("jaeger/api_v2/query.proto", ""),
+            ("jaeger/api_v3/query_service.proto", ""),
+            ("jaeger/storage/v2/trace_storage.proto", "storage."),
+            ("jaeger/storage/v2/dependency_storage.proto", "storage."),
+        ],
+    ),
+    ("query/src/http/tempo/messages.rs", &[("tempopb/tempo.proto", "")]),
+];
+
+/// Served schemas, and those of the corpora from which their names are.
+const COPIED: &[(&str, &str)] = &[
+    (
+        "opentelemetry/proto/common/v1/common.proto",
+        "otlp-schema/opentelemetry/proto/common/v1/common.proto",
+    ),
+    (
+        "opentelemetry/proto/resource/v1/resource.proto",
+        "otlp-schema/opentelemetry/proto/resource/v1/resource.proto",
+    ),
+    (
+        "opentelemetry/proto/trace/v1/trace.proto",
+        "otlp-schema/opentelemetry/proto/trace/v1/trace.proto",
+    ),
+    ("jaeger/api_v2/model.proto", "jaeger-schema/proto/api_v2/model.proto"),
+    ("jaeger/api_v2/query.proto", "jaeger-schema/proto/api_v2/query.proto"),
+    ("jaeger/api_v3/query_service.proto", "jaeger-schema/proto/api_v3/query_service.proto"),
+    ("tempopb/tempo.proto", "tempo-api-apache/tempo.proto"),
+];
 
 /// Type and repetition of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -376,6 +359,80 @@ fn messages_have_the_fields_of_their_schemas() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn served_schemas_have_the_fields_that_are_read_and_written() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut wrong = Vec::new();
+    for (file, schemas) in DESCRIBED {
+        let source = SOURCES.iter().find(|source| source.file == *file);
+        let source = source.unwrap_or_else(|| panic!("{file} is not in SOURCES"));
+        let mut described = Vec::new();
+        for (path, prefix) in *schemas {
+            let text = fs::read_to_string(root.join(SERVED).join(path)).unwrap();
+            let parsed = schema(&text).into_iter();
+            described.extend(parsed.map(|(name, fields)| (format!("{prefix}{name}"), fields)));
+        }
+        for (name, fields) in messages(&fs::read_to_string(root.join(file)).unwrap()) {
+            if source.others.contains(&name.as_str()) {
+                continue;
+            }
+            let renamed = source.renamed.iter().filter(|(ours, _)| *ours == name);
+            let mut known: Vec<&str> = renamed.map(|(_, theirs)| *theirs).collect();
+            if known.is_empty() {
+                known.push(&name);
+            }
+            let mut is_described = false;
+            for known in known {
+                let found = described.iter().filter(|(described, _)| described == known);
+                let found: Vec<&SchemaFields> = found.map(|(_, fields)| fields).collect();
+                is_described |= !found.is_empty();
+                let is_equal = found.iter().any(|theirs| holds(&fields, theirs, Some(0)));
+                if !found.is_empty() && !is_equal {
+                    wrong.push(format!("{file}: {name}: {fields:?}, not {found:?} of {known}"));
+                }
+            }
+            if !is_described {
+                wrong.push(format!("{file}: {name} is in none of {schemas:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn names_and_numbers_of_served_schemas_are_those_of_their_projects() {
+    let Some(corpora) = corpora() else { return };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut compared = 0;
+    for (ours, theirs) in COPIED {
+        let text = |path: &Path| {
+            let text = fs::read_to_string(path).unwrap();
+            let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default());
+            lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
+        };
+        let their_text = text(&corpora.join(theirs));
+        for statement in text(&root.join(SERVED).join(ours)).split(['{', ';', '}']) {
+            let statement = statement.trim();
+            let name = if statement.starts_with("rpc ") {
+                statement.to_owned()
+            } else if let Some((words, tag)) = statement.split_once(" = ")
+                && words != "syntax"
+            {
+                format!("{} = {tag}", words.rsplit(' ').next().unwrap_or_default())
+            } else {
+                continue;
+            };
+            let is_theirs = their_text.match_indices(&name).any(|(at, _)| {
+                let (before, after) = (&their_text[..at], &their_text[at + name.len()..]);
+                before.ends_with(' ') && !after.starts_with(|sign: char| sign.is_ascii_digit())
+            });
+            assert!(is_theirs, "{ours}: {name:?} is not in {theirs}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 150, "{compared}");
 }
 
 /// Returns true if our fields agree with the schema's. `left_out` is the number of missing fields,

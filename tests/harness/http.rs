@@ -32,7 +32,7 @@ pub(crate) struct GrpcAnswer {
     pub(crate) http: u16,
     /// The header `grpc-status`, if there is one.
     pub(crate) code: Option<i32>,
-    /// The header `grpc-message`, still percent-encoded.
+    /// The header `grpc-message`, decoded.
     pub(crate) message: String,
     /// The header `grpc-status-details-bin`, still in base64.
     pub(crate) details: Option<String>,
@@ -157,6 +157,26 @@ pub(crate) fn frame(compressed: bool, message: &[u8]) -> Bytes {
     frame.freeze()
 }
 
+/// Decodes the bytes that are written as `%` and two digits.
+fn percent_decoded(text: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let Some((byte, behind)) = rest.split_first() {
+        let digits = behind.get(..2).filter(|_| *byte == b'%');
+        let digits = digits.and_then(|digits| str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(decoded) => {
+                bytes.push(decoded);
+                rest = &behind[2..];
+            }
+            None => {
+                bytes.push(*byte);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// Makes a unary call with this body unchanged. An error means that the connection broke.
 pub(crate) fn try_call(
     address: &str,
@@ -193,13 +213,13 @@ pub(crate) fn try_call_by(
             let value = trailers.get(name).or_else(|| parts.headers.get(name))?;
             value.to_str().ok().map(str::to_owned)
         };
-        let (code, message) = (header("grpc-status"), header("grpc-message").unwrap_or_default());
+        let (code, message) = (header("grpc-status"), header("grpc-message"));
         let details = header("grpc-status-details-bin");
         let body = collected.to_bytes();
         Ok(GrpcAnswer {
             http: parts.status.as_u16(),
             code: code.and_then(|code| code.parse().ok()),
-            message,
+            message: percent_decoded(&message.unwrap_or_default()),
             details,
             body: body.slice(body.len().min(5)..),
         })

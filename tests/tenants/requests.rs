@@ -375,7 +375,7 @@ pub(super) const RPC: &[(&str, &[Field])] = &[
 
 /// A source file that matches on gRPC methods, the text at which the match begins, and its
 /// services. A service is given by the part of a pattern that stands for it and by the beginning of
-/// its path.
+/// its path. Flight has no such match: its methods are those of a trait.
 pub(super) type RpcSource = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 pub(super) const RPC_SOURCES: &[RpcSource] = &[
@@ -389,7 +389,6 @@ pub(super) const RPC_SOURCES: &[RpcSource] = &[
         ],
     ),
     ("query/src/http/tempo/streaming_querier.rs", "match method {", &[("", "/tempopb.")]),
-    ("sql/src/flight.rs", "match method {", &[("", "/arrow.flight.protocol.FlightService/")]),
 ];
 
 /// Routes of the source that no table here has, because their answers contain nothing of a tenant:
@@ -401,6 +400,8 @@ pub(super) const WITHOUT_TELEMETRY: &[&str] = &[
     "/sign-in/callback",
     "/assets/{file}",
     "/grpc.health.v1.Health/{method}",
+    "/grpc.reflection.v1.ServerReflection/{method}",
+    "/grpc.reflection.v1alpha.ServerReflection/{method}",
     "/jaeger",
     "/jaeger/",
     "/jaeger/api/archive/{id}",

@@ -62,8 +62,8 @@ pub(super) fn unframe(
 }
 
 /// Returns a successful response.
-pub(super) fn reply(message: Vec<u8>) -> Response<ReplyBody> {
-    let response = tidings_grpc::reply(Ok(vec![message]));
+pub(super) fn reply(message: &[u8]) -> Response<ReplyBody> {
+    let response = tidings_grpc::reply(message);
     with_encodings(response.map(|body| body.map_err(|never| match never {}).boxed_unsync()))
 }
 

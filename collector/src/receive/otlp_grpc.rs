@@ -120,14 +120,14 @@ async fn answer(exchange: Exchange<'_>) -> Result<Response<ReplyBody>, Refusal> 
     match call {
         GrpcMethod::Health => {
             let status = if ingest.is_ready() { SERVING } else { NOT_SERVING };
-            Ok(grpc::reply(HealthCheckResponse { status }.encode_to_vec()))
+            Ok(grpc::reply(&HealthCheckResponse { status }.encode_to_vec()))
         }
         GrpcMethod::Export(signal) => {
             let format = otlp::format(signal, Encoding::Protobuf);
             let broken = Reason::Framing;
             let payload = Payload { bytes, compression, limit, broken, format };
             let outcome = ingest.store(admission, payload).await?;
-            Ok(grpc::reply(otlp::response(signal, Encoding::Protobuf, outcome).into()))
+            Ok(grpc::reply(&otlp::response(signal, Encoding::Protobuf, outcome)))
         }
     }
 }

@@ -100,7 +100,7 @@ impl Sink for RecordingSink {
         Ok(batch)
     }
 
-    fn has_room(&self) -> Result<(), StorageError> {
+    fn check_capacity(&self) -> Result<(), StorageError> {
         match *self.fault.lock().unwrap() {
             Some(Fault::NoRoom) => Err(StorageError::MemoryFull { bytes: 2, limit: 1 }),
             _ => Ok(()),

@@ -166,8 +166,8 @@ pub struct ChangedGroup {
     pub uninstrumented: bool,
     /// Numbers of the window.
     pub now: GroupStats,
-    /// Numbers of the window from the change on: from the first begin among `changes`, the heaviest
-    /// first. Absent where none of its changes has a begin.
+    /// Numbers of the window from the change on: from the begin of the heaviest of its changes of
+    /// duration, failures and rate. Absent where that begin is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<StatsSince>,
     /// Numbers of the baseline.
@@ -215,7 +215,7 @@ pub struct ChangedGroup {
     pub new_exception_count: Option<u64>,
 }
 
-/// Numbers of a group in one stretch of time.
+/// Numbers of a group in one period.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupStats {
@@ -247,8 +247,9 @@ pub struct StatsSince {
     /// Start of the first step that is counted.
     #[schema(value_type = String)]
     pub start_unix_nano: UnixNanos,
-    /// The numbers. Quantiles of a service are those of a part of its calls: the longest compared
-    /// part of the window that begins at the start or later, else the step with most calls.
+    /// The numbers. Where services changed at more than four moments, or time is short, quantiles
+    /// of further services are those of a part of the calls: the longest compared part of the
+    /// window that begins at the start or later, else the step with most calls.
     #[serde(flatten)]
     pub stats: GroupStats,
 }
@@ -334,8 +335,9 @@ pub struct Change {
     pub is_worse: bool,
     /// The value in the baseline.
     pub before: f64,
-    /// The value in the window. Of `latency` and `errors` with the begin of its group's `since`, it
-    /// is the quantile or the share since then.
+    /// The value in the window. With `testedSinceUnixNano`, it is that of the time since then. Of
+    /// `latency` and `errors` with the begin of its group's `since`, it is the quantile or the share
+    /// since then.
     pub now: f64,
     /// `now / before`; absent where `before` is 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -355,6 +357,11 @@ pub struct Change {
     #[schema(value_type = Option<String>)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since_unix_nano: Option<UnixNanos>,
+    /// Begin of the last part of the window in which the change was found, where its own begin is
+    /// not known. Absent with `sinceUnixNano`, and where it was found in the whole window.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tested_since_unix_nano: Option<UnixNanos>,
     /// Probability that chance gives such a difference, corrected for the number of tests
     /// (Benjamini-Hochberg); below 0.01 for everything that is listed.
     pub p_value: f64,

@@ -167,7 +167,7 @@ pub struct ComparedCall {
     /// True if the row has deviations. Where no row has one: if `impactNano` is at least 1 % of the
     /// whole difference.
     pub differs: bool,
-    /// Additional own time of a trace on the left, in nanoseconds. Against `typical`, it is the
+    /// Additional self time of a trace on the left, in nanoseconds. Against `typical`, it is the
     /// part of the difference of median self times that lies on the critical path; a side that
     /// makes the call in fewer than half of its traces has no time. Against named traces, it is the
     /// difference of the mean times on the critical path.

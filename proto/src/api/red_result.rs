@@ -72,8 +72,8 @@ pub struct RedGroup {
     /// slower.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slower_factor: Option<f64>,
-    /// Factor from the median of before to that of now; absent unless the calls are slower by the
-    /// same rule of the median.
+    /// Factor from the median of before to that of now; absent unless it became longer by the rule
+    /// of `/api/v1/changes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p50_slower_factor: Option<f64>,
     /// True if it is not slower by the rule of `slowerFactor`, but its 95th percentile is as much

@@ -249,7 +249,7 @@ pub struct SpanView {
     /// The time no child of it was open.
     #[schema(value_type = String)]
     pub self_nano: DurationNanos,
-    /// Its own time on the critical path.
+    /// Its self time on the critical path.
     #[schema(value_type = String)]
     pub critical_nano: DurationNanos,
     /// True if its parent did not wait for it: it started or ended after the parent's end.
@@ -303,7 +303,7 @@ pub struct SpanDetails {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CriticalSegment {
-    /// Span whose own time this is.
+    /// Span whose self time this is.
     #[schema(value_type = String)]
     pub span_id: SpanId,
     /// From.
@@ -318,7 +318,7 @@ pub struct CriticalSegment {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum TimeSpent {
-    /// It is the span's own time.
+    /// It is the span's self time.
     Working,
     /// The span was waited for: what is above it had handed it over, and it had not begun.
     Waiting,
@@ -467,7 +467,7 @@ pub struct SpanColumns {
     pub duration_nano: Vec<u64>,
     /// The time no child of it was open.
     pub self_nano: Vec<u64>,
-    /// Its own time on the critical path.
+    /// Its self time on the critical path.
     pub critical_nano: Vec<u64>,
     /// The row in [`TraceSkeleton::services`].
     pub service: Vec<u32>,
@@ -534,7 +534,7 @@ pub struct UntracedStretch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SkeletonSegment {
-    /// The row whose own time it is.
+    /// The row whose self time it is.
     pub span: u32,
     /// From, in nanoseconds after the trace's start.
     pub start_offset_nano: i64,

@@ -119,7 +119,7 @@ pub struct Hop {
     /// The self time of the called spans, without calls of peers.
     #[schema(value_type = String)]
     pub self_nano: DurationNanos,
-    /// The called spans' own time on the critical path, without calls of peers.
+    /// The called spans' self time on the critical path, without calls of peers.
     #[schema(value_type = String)]
     pub critical_nano: DurationNanos,
     /// The time of the called spans, and of those of the same service below them, on the path to
@@ -188,21 +188,21 @@ pub struct Resolved {
     pub summary: Option<TraceSummary>,
 }
 
-/// The kinds of transactions, most frequent first.
+/// Transaction types, most frequent first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct TransactionKindList {
+pub struct TransactionTypeList {
     /// The time it is about: transactions are counted when they begin in it.
     #[serde(flatten)]
     pub window: TimeWindow,
-    /// The kinds.
-    pub kinds: Vec<TransactionKind>,
-    /// Number of kinds that are listed separately.
+    /// The types.
+    pub kinds: Vec<TransactionType>,
+    /// Number of types that are listed separately.
     pub kind_count: u64,
-    /// Number of transactions of kinds that are not listed separately. All kinds are while their
-    /// state fits into 128 MiB (some 100,000 kinds); beyond that only the most frequent.
+    /// Number of transactions of types that are not listed separately. All types are while their
+    /// state fits into 128 MiB (some 100,000 types); beyond that only the most frequent.
     pub other_count: u64,
-    /// Upper bound of the transactions of any kind that is not listed separately. Kinds with more
+    /// Upper bound of the transactions of any type that is not listed separately. Types with more
     /// transactions than this are all in the list.
     pub other_kind_count_max: u64,
     /// Counts are of one transaction in so many, times that number: 1 is exact. When more than
@@ -215,7 +215,7 @@ pub struct TransactionKindList {
 /// The transactions that enter at one operation of one service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct TransactionKind {
+pub struct TransactionType {
     /// The service they enter.
     pub service: String,
     /// The operation they enter at.
@@ -251,7 +251,7 @@ pub struct TimeShare {
     pub operation: String,
     /// Its part of the critical paths, 0 to 1.
     pub critical_share: f64,
-    /// Its own time on the critical paths.
+    /// Its self time on the critical paths.
     #[schema(value_type = String)]
     pub critical_nano: DurationNanos,
     /// Its self time, on the critical path or not.

@@ -28,7 +28,9 @@ pub struct VersionChange {
     /// `service.version` of the resource.
     pub version: String,
     /// The version that was first seen before it, or last seen before the window. It may still run.
-    pub previous_version: String,
+    /// Absent where the look-up of a version that may lie between was cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_version: Option<String>,
     /// Start of the first span with the version. No span of the day before the window has it.
     #[schema(value_type = String)]
     pub first_seen_unix_nano: UnixNanos,

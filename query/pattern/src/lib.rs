@@ -4,8 +4,8 @@
 //! it. Each pattern is compiled once, and the patterns of a query share a bound.
 //!
 //! Owns the differences between Go's expressions, which TraceQL and PromQL have, and those of the
-//! engine here, and the texts that every match of a pattern contains. Does not know a language of
-//! queries, or what a pattern is matched with.
+//! engine here, the texts that every match of a pattern contains, and the position that an error in
+//! a text has. Does not know a language of queries, or what a pattern is matched with.
 
 mod texts;
 mod translate;
@@ -192,9 +192,26 @@ pub fn literals(pattern: &str) -> Option<Vec<String>> {
     is_plain.then(|| pattern.split('|').map(str::to_owned).collect())
 }
 
+/// Returns the line and the column of a byte of a text. Both are counted from 1, and columns are in
+/// characters. A byte behind the text, or within a character, is at the end of the text.
+#[must_use]
+pub fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.get(..byte).unwrap_or(text);
+    let last_line = before.rsplit('\n').next().unwrap_or(before);
+    (before.matches('\n').count() + 1, last_line.chars().count() + 1)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{PatternError, Patterns, literals};
+    use super::{PatternError, Patterns, line_and_column, literals};
+
+    #[test]
+    fn positions_are_counted_in_lines_and_characters() {
+        let text = "é\nab\n";
+        let positions = [0, 2, 3, 5, 6, 7, 1].map(|byte| line_and_column(text, byte));
+        assert_eq!(positions, [(1, 1), (1, 2), (2, 1), (2, 3), (3, 1), (3, 1), (3, 1)]);
+        assert_eq!(line_and_column("", 0), (1, 1));
+    }
 
     #[test]
     fn groups_that_nobody_reads_have_no_places() {

@@ -72,7 +72,7 @@ impl Expression {
                 let scalar = all.all(|of| of.kind() == ValueType::Scalar);
                 if scalar { ValueType::Scalar } else { ValueType::Vector }
             }
-            Self::Call(call) => call.function.gives(),
+            Self::Call(call) => call.function.result_type(),
         }
     }
 }
@@ -335,11 +335,15 @@ pub struct Function {
     optional: usize,
     /// True when the last argument may repeat.
     repeats: bool,
-    gives: ValueType,
+    result_type: ValueType,
 }
 
-const fn function(name: &'static str, takes: &'static [ValueType], gives: ValueType) -> Function {
-    Function { name, takes, optional: 0, repeats: false, gives }
+const fn function(
+    name: &'static str,
+    takes: &'static [ValueType],
+    result_type: ValueType,
+) -> Function {
+    Function { name, takes, optional: 0, repeats: false, result_type }
 }
 
 const fn of_vector(name: &'static str) -> Function {
@@ -417,8 +421,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
 
 impl Function {
     /// Returns the type of the result.
-    pub(super) fn gives(&self) -> ValueType {
-        self.gives
+    pub(super) fn result_type(&self) -> ValueType {
+        self.result_type
     }
 
     /// Returns the error for a wrong number or type of arguments; `None` when they fit.

@@ -52,7 +52,7 @@ use crate::{
     trace::trace_rows::Names,
 };
 use attribution::{Attribution, attribute};
-use changed_groups::{ComparedGroup, GroupCalls, RECENT, Stretches, judge};
+use changed_groups::{ComparedGroup, ComparedPeriods, GroupCalls, RECENT, rank_changes};
 use deployments::{NewVersion, SampledServices, ServiceValue, VERSION};
 use endpoints::Party;
 use reading::TraceSample;
@@ -212,19 +212,23 @@ impl ChangeQuery<'_> {
             .last_span
             .map(|last| traffic_end(self.reader, last, self.windows.now, &roots, calls.as_ref()));
         let traffic_end = traffic_end.transpose()?.flatten();
-        let stretches = self.stretches(&roots, calls.as_ref(), traffic_end.is_some());
-        let baseline = self.baseline(&roots, calls.before.span_count(), stretches);
+        let periods = self.periods(&roots, calls.as_ref(), traffic_end.is_some());
+        let baseline = self.baseline(&roots, calls.before.span_count(), periods);
         let (types, wanted) = TransactionNumbers::new(&roots);
         let transaction_count = types.names.len() as u64;
         let recent = self.recent();
         let groups = transaction_groups(&types, &roots, &wanted, &recent);
-        let mut transactions = judge(groups, stretches);
+        let mut transactions = rank_changes(groups, periods);
         let mut service_groups = services::services(calls.as_ref());
         service_groups.extend(self.endpoints(endpoints, calls.as_ref())?);
         let service_count = service_groups.len() as u64;
-        let mut services = judge(service_groups, stretches);
+        let mut services = rank_changes(service_groups, periods);
+        let window = self.windows.now;
+        let since =
+            services::read_quantiles_since(self.reader, window, calls.as_ref(), &mut services)?;
+        self.stats += since;
         if baseline.state != BaselineState::Empty && !self.reader.is_late(7) {
-            symptoms::add_exceptions(self, &mut services, stretches)?;
+            symptoms::add_exceptions(self, &mut services, periods)?;
             if self.search.explain {
                 symptoms::add_log_patterns(self, &mut services)?;
             }
@@ -254,19 +258,19 @@ impl ChangeQuery<'_> {
                 traces,
                 names: &numbered,
                 types: &types,
-                begin: begin.or_else(|| stretches.contiguous.then(|| self.windows.now.times()[0])),
+                begin: begin.or_else(|| periods.contiguous.then(|| self.windows.now.times()[0])),
                 peers: BTreeMap::new(),
             };
             let reasons = self.reasons(&mut findings, &versions)?;
             culprits = ranking(&findings, reasons);
-            sentences::give(&findings, &culprits, &mut transactions, &mut services);
-            failures::give(self, &findings, &mut transactions, &mut services)?;
+            sentences::set_sentences(&findings, &culprits, &mut transactions, &mut services);
+            failures::set_failures(self, &findings, &mut transactions, &mut services)?;
             clocks = clocks::clocks(traces, &numbered);
             headline = sentences::headline(&culprits, &transactions, &services)
                 .or_else(|| sentences::of_clock(clocks.first()?, begin));
         } else {
             versions = self.new_versions(ids, &calls.now, &mut services)?;
-            sentences::give_own(&mut transactions, &mut services);
+            sentences::set_own_sentences(&mut transactions, &mut services);
             if traffic_end.is_none() {
                 headline = sentences::headline(&culprits, &transactions, &services);
             }
@@ -434,12 +438,12 @@ impl ChangeQuery<'_> {
     }
 
     /// The time ranges with traffic.
-    fn stretches(
+    fn periods(
         &self,
         roots: &Sides<RootOperations>,
         calls: Sides<&ServiceCalls>,
         has_ended: bool,
-    ) -> Stretches {
+    ) -> ComparedPeriods {
         let step = self.windows.now.step().0;
         let windows = self.windows;
         let seconds = |window: Window, calls: &ServiceCalls| {
@@ -462,7 +466,7 @@ impl ChangeQuery<'_> {
         let before = seconds(windows.before, calls.before);
         let transactions: u64 = roots.before.listed.iter().map(|root| root.calls.count).sum();
         let is_full = before * 2.0 >= whole(windows.before) && transactions >= BASELINE_CALLS_MIN;
-        Stretches {
+        ComparedPeriods {
             windows,
             seconds: Sides { now, before },
             contiguous: windows.before.times()[1] == windows.now.times()[0],
@@ -474,11 +478,11 @@ impl ChangeQuery<'_> {
         &self,
         roots: &Sides<RootOperations>,
         span_count: u64,
-        stretches: Stretches,
+        periods: ComparedPeriods,
     ) -> Baseline {
         let [start_unix_nano, end_unix_nano] = self.windows.before.times();
         let is_empty = roots.before.listed.is_empty() && span_count == 0;
-        let state = match (is_empty, stretches.is_full) {
+        let state = match (is_empty, periods.is_full) {
             (true, _) => BaselineState::Empty,
             (false, true) => BaselineState::Full,
             (false, false) => BaselineState::Short,

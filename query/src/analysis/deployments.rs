@@ -14,7 +14,7 @@ use tidings_proto::{
     otlp::{KeyValue, Value},
 };
 use tidings_storage::{
-    AttributeFilter, Detail, RowsNeeded, Scan, ScanStats, SpanFilter, SpanRows, TimeRange,
+    AttributeFilter, Projection, RowsNeeded, Scan, ScanStats, SpanFilter, SpanRows, TimeRange,
 };
 
 use super::window::Window;
@@ -71,13 +71,17 @@ pub(crate) fn deployments(
     let (seen, is_whole) = query.versions(window)?;
     let mut known = query.newest_versions(lookback)?;
     let mut found: Vec<(UnixNanos, String)> = Vec::new();
+    let mut uncertain: Vec<(UnixNanos, UnixNanos)> = Vec::new();
     let mut latest: Vec<(String, (UnixNanos, UnixNanos))> = seen.into_iter().collect();
     latest.sort_by_key(|(_, (first, _))| std::cmp::Reverse(*first));
     query.stats.complete &= latest.len() <= VERSIONS_MAX;
-    for (version, (first, _)) in latest.into_iter().take(VERSIONS_MAX) {
-        let is_seen = match known.contains_key(&version) {
-            true => Some(true),
-            false => query.is_seen(&version, lookback)?,
+    for (place, (version, (first, _))) in latest.into_iter().enumerate() {
+        let is_seen = if known.contains_key(&version) {
+            Some(true)
+        } else if place < VERSIONS_MAX {
+            query.is_seen(&version, lookback)?
+        } else {
+            None
         };
         match is_seen {
             Some(false) => {}
@@ -86,29 +90,52 @@ pub(crate) fn deployments(
                 known.entry(version).or_insert((UnixNanos(0), UnixNanos(0)));
                 continue;
             }
-            None => continue,
+            None => {
+                uncertain.push((if is_whole { first } else { start }, first));
+                continue;
+            }
         }
-        let first = match is_whole {
-            true => first,
+        let (first, is_exact) = match is_whole {
+            true => (first, true),
             false => query.first(&version, start, first)?,
         };
+        if !is_exact {
+            uncertain.push((start, first));
+        }
         found.push((first, version));
     }
-    found.sort();
     let latest_known = known.into_iter().max_by_key(|(_, (_, last))| *last);
-    let mut previous = latest_known.map(|(version, _)| version);
-    let mut changes = Vec::new();
-    for (first_seen_unix_nano, version) in found {
-        if let Some(previous_version) = previous.replace(version.clone()) {
-            changes.push(VersionChange { version, previous_version, first_seen_unix_nano });
-        }
-    }
+    let last_before = latest_known.map(|(version, _)| version);
     Ok(VersionChangeList {
         window: window.view(),
         service: search.service.clone(),
-        changes,
+        changes: changes_of(found, last_before, &uncertain),
         searched: search_stats(reader, query.stats),
     })
+}
+
+/// Returns the changes to the found versions, in order of time. `last_before` is the version last
+/// seen before the window. Each of `uncertain` is a range of time in which a version may have been
+/// first seen. A change after such a time and before another version has an unknown predecessor.
+fn changes_of(
+    mut found: Vec<(UnixNanos, String)>,
+    last_before: Option<String>,
+    uncertain: &[(UnixNanos, UnixNanos)],
+) -> Vec<VersionChange> {
+    found.sort();
+    let mut previous = last_before.map(|version| (UnixNanos(0), version));
+    let mut changes = Vec::new();
+    for (first, version) in found {
+        if let Some((begin, before)) = previous.replace((first, version.clone())) {
+            let is_known = !uncertain.iter().any(|(from, to)| *from < first && begin < *to);
+            changes.push(VersionChange {
+                version,
+                previous_version: is_known.then_some(before),
+                first_seen_unix_nano: first,
+            });
+        }
+    }
+    changes
 }
 
 impl DeploymentQuery<'_> {
@@ -133,7 +160,7 @@ impl DeploymentQuery<'_> {
         if spans <= WHOLE_ROWS_MAX {
             let filter = self.filter(window.range(), None);
             let rows_max = self.reader.settings.search_rows_max;
-            let scan = Scan { detail: Detail::Resources, rows_max };
+            let scan = Scan { detail: Projection::Resources, rows_max };
             self.stats += self.reader.spans(&filter, scan, |rows| {
                 add_versions(rows, &mut seen);
                 Ok(ControlFlow::Continue(()))
@@ -159,7 +186,7 @@ impl DeploymentQuery<'_> {
     /// The versions of the newest spans of a range.
     fn newest_versions(&mut self, range: TimeRange) -> Result<SeenVersions, QueryError> {
         let mut seen = SeenVersions::new();
-        let scan = Scan { detail: Detail::Resources, rows_max: SAMPLE_ROWS };
+        let scan = Scan { detail: Projection::Resources, rows_max: SAMPLE_ROWS };
         let filter = self.filter(range, None);
         let stats = self.reader.newest_spans(&filter, scan, |rows| {
             add_versions(rows, &mut seen);
@@ -173,7 +200,7 @@ impl DeploymentQuery<'_> {
     /// The scan of the spans of a version.
     fn scan_of_version(&self) -> Scan {
         let rows_max = ROWS_MAX.min(self.reader.settings.search_rows_max);
-        Scan { detail: Detail::Ids, rows_max }
+        Scan { detail: Projection::Ids, rows_max }
     }
 
     /// Reports whether a span of the range has the version. `None` when none was found, and not all
@@ -190,13 +217,14 @@ impl DeploymentQuery<'_> {
         Ok(complete.then_some(is_seen))
     }
 
-    /// The start of the first span with the version. `known` is the earliest start found so far.
+    /// The start of the first span with the version, and whether no earlier one can exist. `known`
+    /// is the earliest start found so far.
     fn first(
         &mut self,
         version: &str,
         start: UnixNanos,
         known: UnixNanos,
-    ) -> Result<UnixNanos, QueryError> {
+    ) -> Result<(UnixNanos, bool), QueryError> {
         let mut first = known;
         let range = TimeRange { start: Some(start), end: Some(known) };
         let scan = self.scan_of_version();
@@ -205,7 +233,7 @@ impl DeploymentQuery<'_> {
             Ok(ControlFlow::Continue(()))
         })?;
         self.stats += stats;
-        Ok(first)
+        Ok((first, stats.complete))
     }
 }
 
@@ -232,5 +260,35 @@ fn version_of(attribute: &KeyValue) -> Option<String> {
             Some(text.clone())
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{UnixNanos, changes_of};
+
+    #[test]
+    fn a_version_that_may_be_new_leaves_the_version_before_the_next_unknown() {
+        let previous = |uncertain: &[(u64, u64)]| {
+            let found = [(20, "1.2"), (10, "1.1"), (30, "1.3")];
+            let found = found.map(|(at, version)| (UnixNanos(at), version.to_owned())).to_vec();
+            let nanos = |(from, to): &(u64, u64)| (UnixNanos(*from), UnixNanos(*to));
+            let uncertain: Vec<_> = uncertain.iter().map(nanos).collect();
+            let changes = changes_of(found, Some("1.0".to_owned()), &uncertain);
+            let versions: Vec<&str> =
+                changes.iter().map(|change| change.version.as_str()).collect();
+            assert_eq!(versions, ["1.1", "1.2", "1.3"]);
+            changes.into_iter().map(|change| change.previous_version).collect::<Vec<_>>()
+        };
+        let [old, one, two] = ["1.0", "1.1", "1.2"].map(|version| Some(version.to_owned()));
+        assert_eq!(previous(&[]), [old.clone(), one.clone(), two.clone()]);
+        assert_eq!(previous(&[(15, 15)]), [old.clone(), None, two.clone()]);
+        assert_eq!(previous(&[(5, 5), (25, 25)]), [None, one.clone(), None]);
+        assert_eq!(previous(&[(40, 40)]), [old, one, two.clone()]);
+        // In a sample, a version may have come at any time before it was seen.
+        assert_eq!(previous(&[(5, 15)]), [None, None, two]);
+        assert_eq!(previous(&[(5, 40)]), [None, None, None]);
+        // The time of this very version may be earlier than it was seen.
+        assert_eq!(previous(&[(5, 30)]), [None, None, None]);
     }
 }

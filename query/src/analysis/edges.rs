@@ -14,9 +14,9 @@ use crate::{
 
 /// The calls of one node by another that began in one time range.
 #[derive(Debug)]
-pub struct StretchEdge {
+pub struct PeriodEdge {
     /// Number of the time range, counted from 0.
-    pub stretch: u32,
+    pub period: u32,
     /// Calling node.
     pub from: (NodeKind, String),
     /// Called node.
@@ -31,9 +31,9 @@ pub struct StretchEdge {
 
 /// Calls between nodes.
 #[derive(Debug)]
-pub struct StretchEdges {
-    /// Edges ordered by caller, callee, kind and stretch.
-    pub edges: Vec<StretchEdge>,
+pub struct PeriodEdges {
+    /// Edges ordered by caller, callee, kind and time range.
+    pub edges: Vec<PeriodEdge>,
     /// True when every call is counted. Where no rollup exists, only the newest spans are read.
     pub complete: bool,
 }
@@ -46,18 +46,18 @@ pub struct StretchEdges {
 pub fn edges_between(
     bounded: BoundedSnapshot,
     between: &[UnixNanos],
-) -> Result<StretchEdges, QueryError> {
+) -> Result<PeriodEdges, QueryError> {
     let (Some(first), Some(last)) = (between.first(), between.last()) else {
-        return Ok(StretchEdges { edges: Vec::new(), complete: true });
+        return Ok(PeriodEdges { edges: Vec::new(), complete: true });
     };
     let reader = Reader::over(bounded, QueryLimits::default());
     if let Some(sums) = service_graph::sums(&reader, between)? {
         let mut edges = Vec::new();
         for of in sums {
-            for (stretch, edge) in of.calls {
+            for (period, edge) in of.calls {
                 let (from, to) = (of.from.clone(), of.to.clone());
-                edges.push(StretchEdge {
-                    stretch,
+                edges.push(PeriodEdge {
+                    period,
                     from,
                     to,
                     kind: of.kind,
@@ -66,22 +66,22 @@ pub fn edges_between(
                 });
             }
         }
-        return Ok(StretchEdges { edges, complete: true });
+        return Ok(PeriodEdges { edges, complete: true });
     }
     let range = TimeRange { start: Some(*first), end: Some(*last) };
     let (calls, complete) = service_graph::calls(&reader, range)?;
-    let edges = calls.into_iter().flat_map(|of| by_stretch(of, between)).collect();
-    Ok(StretchEdges { edges, complete })
+    let edges = calls.into_iter().flat_map(|of| by_period(of, between)).collect();
+    Ok(PeriodEdges { edges, complete })
 }
 
-fn by_stretch(of: service_graph::SingleCalls, between: &[UnixNanos]) -> Vec<StretchEdge> {
+fn by_period(of: service_graph::SingleCalls, between: &[UnixNanos]) -> Vec<PeriodEdge> {
     let mut calls = of.calls;
     calls.sort_by_key(|call| call.start);
-    let stretch_of = |start: UnixNanos| {
+    let period_of = |start: UnixNanos| {
         let passed = between.partition_point(|bound| *bound <= start);
         u32::try_from(passed.saturating_sub(1)).unwrap_or(u32::MAX)
     };
-    let same = calls.chunk_by(|a, b| stretch_of(a.start) == stretch_of(b.start));
+    let same = calls.chunk_by(|a, b| period_of(a.start) == period_of(b.start));
     let edges = same.map(|calls| {
         let (mut sums, mut caller) = (Calls::default(), Latency::default());
         for call in calls {
@@ -94,9 +94,9 @@ fn by_stretch(of: service_graph::SingleCalls, between: &[UnixNanos]) -> Vec<Stre
                 caller.add(calling);
             }
         }
-        let stretch = calls.first().map_or(0, |call| stretch_of(call.start));
+        let period = calls.first().map_or(0, |call| period_of(call.start));
         let (from, to): (NodeKey, NodeKey) = (of.from.clone(), of.to.clone());
-        StretchEdge { stretch, from, to, kind: of.kind, calls: sums, caller }
+        PeriodEdge { period, from, to, kind: of.kind, calls: sums, caller }
     });
     edges.collect()
 }

@@ -14,7 +14,7 @@ use tidings_proto::{
     api::{AffectedKind, ExceptionTransactions},
 };
 use tidings_storage::{
-    Detail, ExceptionAttributes, Scan, ScanStats, SpanRows, TimeRange, transaction_place,
+    ExceptionAttributes, Projection, Scan, ScanStats, SpanRows, TimeRange, transaction_position,
 };
 
 use super::{
@@ -75,7 +75,7 @@ pub(crate) fn exception_transactions(
     let (traces, stats) = traces(reader, window, search)?;
     let transaction_count = traces.len() as u64;
     let mut ids: Vec<TraceId> = traces.into_iter().collect();
-    ids.sort_by_key(|id| (transaction_place(*id), *id));
+    ids.sort_by_key(|id| (transaction_position(*id), *id));
     ids.truncate(ANALYSED_MAX);
     let mut counts: HashMap<(String, String, bool), u64> = HashMap::new();
     let mut analysed_count = 0;
@@ -123,7 +123,7 @@ fn traces(
 ) -> Result<(HashSet<TraceId>, ScanStats), QueryError> {
     let filter = exception_spans(window, search.services.clone(), search.operation.clone());
     let mut traces = HashSet::new();
-    let scan = Scan { detail: Detail::Events, rows_max: reader.settings.search_rows_max };
+    let scan = Scan { detail: Projection::Events, rows_max: reader.settings.search_rows_max };
     let mut is_full = false;
     let stats = reader.spans(&filter, scan, |rows| {
         for row in 0..rows.len() {

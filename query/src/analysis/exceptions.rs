@@ -19,8 +19,9 @@ use tidings_proto::{
     api::{CountInStep, ExceptionGroup, ExceptionList},
 };
 use tidings_storage::{
-    AttributeFilter, DeduplicationSet, Detail, ExceptionAttributes, ExceptionBounds, ExceptionKey,
-    ExceptionSums, LastException, LogFilter, LogRows, Scan, ScanStats, SpanFilter, TimeRange,
+    AttributeFilter, DeduplicationSet, ExceptionAttributes, ExceptionBounds, ExceptionKey,
+    ExceptionSums, LastException, LogFilter, LogRows, Projection, Scan, ScanStats, SpanFilter,
+    TimeRange,
 };
 
 use super::window::Window;
@@ -187,7 +188,7 @@ impl ExceptionAggregates {
                 ..LogFilter::default()
             };
             let rows_max = reader.settings.search_rows_max;
-            let scan = Scan { detail: Detail::Attributes, rows_max };
+            let scan = Scan { detail: Projection::Attributes, rows_max };
             let read = reader.logs(&filter, scan, |rows| {
                 for row in 0..rows.len() {
                     if seen.is_new(rows.content_hash(row)) {

@@ -20,7 +20,7 @@ use tidings_proto::{
     otlp::{SpanKind, StatusCode, Value},
 };
 use tidings_storage::{
-    AttributeFilter, DeduplicationSet, Detail, Scan, ScanStats, SpanFilter, SpanRows, TimeRange,
+    AttributeFilter, DeduplicationSet, Projection, Scan, ScanStats, SpanFilter, SpanRows, TimeRange,
 };
 
 use super::window::Window;
@@ -161,13 +161,13 @@ fn add_spans(
 ) -> Result<ScanStats, QueryError> {
     if let Some(query) = &search.query {
         let of = (reader, budget);
-        return spans_by_portion(of, query, start, Detail::Attributes, |rows, found| {
+        return spans_by_portion(of, query, start, Projection::Attributes, |rows, found| {
             sample.add(rows, found.iter().filter_map(|row| Some((*row, side(rows, *row)?))));
         });
     }
     let filter = SpanFilter { start, ..search.filter.clone() };
     let mut seen = DeduplicationSet::new(reader.limits.counted_max);
-    let scan = Scan { detail: Detail::Attributes, rows_max: budget.rows_max };
+    let scan = Scan { detail: Projection::Attributes, rows_max: budget.rows_max };
     reader.spans_ahead(&filter, scan, |rows| {
         if reader.elapsed() > budget.fetch_end {
             return Ok(ControlFlow::Break(()));
@@ -295,7 +295,7 @@ fn differences(
                 rest_share: ratio(value.rest, counts.rest),
             };
             let compared = ComparedValue { number: value.number, share };
-            let chance = statistics::chance(
+            let chance = statistics::adjusted_p_value(
                 (value.selected, counts.selected),
                 (value.rest, counts.rest),
                 tests,

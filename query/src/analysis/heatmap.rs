@@ -11,8 +11,8 @@ use tidings_proto::{
     otlp::StatusCode,
 };
 use tidings_storage::{
-    Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallKey, Cell, Detail, ScanStats,
-    SpanFilter,
+    Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallKey, Projection,
+    RollupBucket, ScanStats, SpanFilter,
 };
 
 use super::window::Window;
@@ -82,17 +82,17 @@ impl CallAccumulator for HeatmapCounts {
         *counts = (counts.0 + 1, counts.1 + u64::from(call.failed));
     }
 
-    fn cell(&mut self, group: u32, cell: &Cell<'_>) -> Option<()> {
-        let (step, mut timed) = (self.step(cell.start()), 0);
+    fn add_bucket(&mut self, group: u32, bucket: &RollupBucket<'_>) -> Option<()> {
+        let (step, mut timed) = (self.step(bucket.start()), 0);
         let mut add = |at: usize, count: u64| {
             let counts = &mut step[at];
             *counts = (counts.0 + count, counts.1 + if group == FAILED { count } else { 0 });
         };
-        cell.spread(|duration, count| {
+        bucket.spread(|duration, count| {
             add(place(duration.0) as usize, count);
             timed += count;
         })?;
-        add(UNFINISHED, cell.count().saturating_sub(timed));
+        add(UNFINISHED, bucket.count().saturating_sub(timed));
         Some(())
     }
 }
@@ -163,7 +163,7 @@ fn of_query(
 ) -> Result<(HeatmapCounts, bool, ScanStats), QueryError> {
     let mut all = HeatmapAccumulators(window).unordered();
     let of = (reader, ReadBudget::whole(reader));
-    let stats = spans_by_portion(of, query, window.range(), Detail::Facts, |rows, found| {
+    let stats = spans_by_portion(of, query, window.range(), Projection::Facts, |rows, found| {
         found.iter().for_each(|row| all.call(0, &Call::from_row(rows, *row)));
     })?;
     Ok((all, false, stats))

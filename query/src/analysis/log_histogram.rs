@@ -9,7 +9,7 @@ use tidings_proto::{
     api::{LogHistogram, LogsInStep},
     otlp::Severity,
 };
-use tidings_storage::{CountedLogs, DeduplicationSet, Detail, LogFilter, Scan};
+use tidings_storage::{CountedLogs, DeduplicationSet, LogFilter, Projection, Scan};
 
 use super::window::Window;
 use crate::{
@@ -37,7 +37,7 @@ pub(crate) fn log_histogram(
     let CountedLogs { cells, uncounted } = reader.count_logs(&filter, window.step())?;
     let mut seen = DeduplicationSet::new(reader.limits.counted_max);
     let mut steps: BTreeMap<UnixNanos, LogsInStep> = BTreeMap::new();
-    let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
+    let scan = Scan { detail: Projection::Facts, rows_max: reader.settings.search_rows_max };
     let mut add = |start_unix_nano: UnixNanos, severity_number: i32, count: u64| {
         let step = steps
             .entry(start_unix_nano)
@@ -53,7 +53,7 @@ pub(crate) fn log_histogram(
             Some(Severity::Fatal) => &mut step.fatal,
         } += count;
     };
-    cells.iter().for_each(|cell| add(cell.step, cell.severity_number, cell.count));
+    cells.iter().for_each(|bucket| add(bucket.step, bucket.severity_number, bucket.count));
     let stats = reader.logs_within(&filter, &uncounted, scan, |rows| {
         for row in 0..rows.len() {
             let time = rows.time(row);

@@ -17,7 +17,7 @@ use tidings_proto::{
     DurationNanos, UnixNanos,
     api::{CountInStep, LogGroup, LogStats},
 };
-use tidings_storage::{CountedLogs, DeduplicationSet, Detail, LogFilter, Scan};
+use tidings_storage::{CountedLogs, DeduplicationSet, LogFilter, Projection, Scan};
 
 use super::window::Window;
 use crate::{
@@ -116,7 +116,7 @@ pub(crate) fn log_stats(reader: &Reader, search: &LogStatsSearch) -> Result<LogS
     let mut number = search.number.as_deref().map(NumberReader::new).transpose()?;
     let details = fields.iter().map(FieldReader::detail);
     let details = details.chain(number.iter().map(NumberReader::detail));
-    let detail = details.max().unwrap_or(Detail::Facts);
+    let detail = details.max().unwrap_or(Projection::Facts);
     let groups_max = if number.is_some() { SKETCHES_MAX } else { VALUES_MAX };
     let mut table = GroupTable {
         groups: HashMap::new(),
@@ -130,10 +130,10 @@ pub(crate) fn log_stats(reader: &Reader, search: &LogStatsSearch) -> Result<LogS
         false => CountedLogs { cells: Vec::new(), uncounted: vec![filter.time] },
     };
     let mut key = GroupKey::new();
-    for cell in &cells {
+    for bucket in &cells {
         key.clear();
-        key.extend(fields.iter().map(|field| field.text_of_cell(cell)));
-        table.add(&key, search.step.map(|_| cell.step), cell.count);
+        key.extend(fields.iter().map(|field| field.text_of_bucket(bucket)));
+        table.add(&key, search.step.map(|_| bucket.step), bucket.count);
     }
     let mut seen = DeduplicationSet::new(reader.limits.counted_max);
     let scan = Scan { detail, rows_max: reader.settings.search_rows_max };

@@ -24,8 +24,8 @@ use tidings_proto::{
     api::{CountInStep, LogPattern, LogPatternList, PatternChange},
 };
 use tidings_storage::{
-    CountedForms, CutServices, DeduplicationSet, Detail, FormBounds, FormRecords, FormSummary,
-    FormWriter, KeptForms, LogFilter, Scan, ScanStats, TimeRange,
+    CountedForms, CutServices, DeduplicationSet, FormBounds, FormRecords, FormSummary, FormWriter,
+    KeptForms, LogFilter, Projection, Scan, ScanStats, TimeRange,
 };
 
 use super::window::Window;
@@ -186,7 +186,7 @@ fn read_examples(
     let end = UnixNanos(last.0.saturating_add(1));
     let time = TimeRange { start: Some(*first), end: Some(end) };
     let filter = LogFilter { time, keys: Some(keys), ..filter.clone() };
-    let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+    let scan = Scan { detail: Projection::Facts, rows_max: u64::MAX };
     reader.logs(&filter, scan, |rows| {
         for row in 0..rows.len() {
             let key = (rows.time(row), rows.content_hash(row));
@@ -212,7 +212,7 @@ fn count_forms(
     let CountedForms { mut forms, uncounted } = reader.count_log_forms(filter, step, bounds)?;
     let mut seen = DeduplicationSet::new(reader.limits.counted_max);
     let mut writer = FormWriter::default();
-    let scan = Scan { detail: Detail::Facts, rows_max };
+    let scan = Scan { detail: Projection::Facts, rows_max };
     let stats = reader.logs_within(filter, &uncounted, scan, |rows| {
         for row in 0..rows.len() {
             let (time, hash) = (rows.time(row), rows.content_hash(row));

@@ -464,7 +464,7 @@ pub(crate) fn sums_in_parts<K: AggregatedCalls>(
     mut visit: impl FnMut(usize, Vec<EdgeCalls<K>>),
 ) -> Result<usize, QueryError> {
     let (mut first, last) = (0, between.len().saturating_sub(1));
-    let mut length = if reader.lacks_spans() { 0 } else { last };
+    let mut length = if reader.may_miss_spans() { 0 } else { last };
     while first < last && length > 0 {
         let end = last.min(first + length);
         let trail = if end < last { LEAD } else { DurationNanos(0) };

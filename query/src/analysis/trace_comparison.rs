@@ -32,7 +32,7 @@ use crate::{
     execution::Reader,
     trace::{
         moment,
-        summary::{Moment, summary},
+        summary::{TraceStateClock, summary},
         trace_rows::Names,
         tree::Tree,
     },
@@ -116,7 +116,7 @@ pub(crate) fn compare(reader: &Reader, search: &CompareSearch) -> Result<Compari
         }
     })?;
     let Some((service, operation, end)) = entry else {
-        return Err(nothing_of("left", &search.left));
+        return Err(no_comparable_trace("left", &search.left));
     };
     let right = match &search.right {
         ComparedWith::Traces(ids) => ids.clone(),
@@ -141,7 +141,7 @@ pub(crate) fn compare(reader: &Reader, search: &CompareSearch) -> Result<Compari
     each_tree(reader, &right, |tree, names| overlay.add(1, tree, names, right_moment))?;
     if overlay.sides[1].ids.is_empty() {
         return Err(match &search.right {
-            ComparedWith::Traces(ids) => nothing_of("right", ids),
+            ComparedWith::Traces(ids) => no_comparable_trace("right", ids),
             ComparedWith::Typical(_) => {
                 let what = format!(
                     "no other transaction that enters at {operation} of {service} is stored"
@@ -154,7 +154,7 @@ pub(crate) fn compare(reader: &Reader, search: &CompareSearch) -> Result<Compari
 }
 
 /// Error for a side of which no trace can be compared.
-fn nothing_of(name: &'static str, ids: &[TraceId]) -> QueryError {
+fn no_comparable_trace(name: &'static str, ids: &[TraceId]) -> QueryError {
     let shown: Vec<String> = ids.iter().take(IDS_SHOWN_MAX).map(TraceId::to_string).collect();
     let more = ids.len() - shown.len();
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
@@ -167,7 +167,7 @@ fn nothing_of(name: &'static str, ids: &[TraceId]) -> QueryError {
 
 impl SideTraces {
     /// Adds a trace. The first one is summarised if `moment` is set.
-    fn add(&mut self, tree: &Tree, names: &Names, moment: Option<Moment>) {
+    fn add(&mut self, tree: &Tree, names: &Names, moment: Option<TraceStateClock>) {
         if self.ids.is_empty() {
             self.first = moment.map(|moment| summary(tree, names, moment));
         }
@@ -202,7 +202,7 @@ impl SideTraces {
 }
 
 impl Overlay {
-    fn add(&mut self, side: usize, tree: &Tree, names: &Names, moment: Option<Moment>) {
+    fn add(&mut self, side: usize, tree: &Tree, names: &Names, moment: Option<TraceStateClock>) {
         if self.room[side] == 0 {
             return;
         }

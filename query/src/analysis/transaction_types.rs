@@ -13,11 +13,11 @@ use std::{
 
 use tidings_proto::{
     DurationNanos, TraceId,
-    api::{TimeShare, TransactionKind, TransactionKindList},
+    api::{TimeShare, TransactionType, TransactionTypeList},
 };
 use tidings_storage::{
-    Calls, Detail, KindAnswer, KindBounds, KindCalls, KindKey, OtherKinds, SampleSpec, Scan,
-    ScanStats, SpanFilter, TimeRange, Transactions, transaction_place,
+    Calls, KindAnswer, KindBounds, KindCalls, KindKey, OtherKinds, Projection, SampleSpec, Scan,
+    ScanStats, SpanFilter, TimeRange, Transactions, transaction_position,
 };
 
 use super::{CallSteps, each_tree, window::Window};
@@ -95,7 +95,7 @@ struct CountedTypes {
 pub(crate) fn kinds(
     reader: &Reader,
     search: &KindSearch,
-) -> Result<TransactionKindList, QueryError> {
+) -> Result<TransactionTypeList, QueryError> {
     let window = Window::new(reader, search.start, search.step)?;
     let asked = (search.service.clone(), search.operation.clone());
     let has_breakdown = !search.without_breakdown && search.than.is_none();
@@ -109,7 +109,7 @@ pub(crate) fn kinds(
     for (((service, operation), kind), ids) in kinds.into_iter().zip(samples) {
         let (where_time_goes, analysed_count) = shares(reader, &ids)?;
         let count = kind.calls.count.saturating_mul(factor);
-        views.push(TransactionKind {
+        views.push(TransactionType {
             service,
             operation,
             count,
@@ -122,7 +122,7 @@ pub(crate) fn kinds(
             analysed_count,
         });
     }
-    Ok(TransactionKindList {
+    Ok(TransactionTypeList {
         window: window.view(),
         kinds: views,
         kind_count,
@@ -290,9 +290,9 @@ fn frequent_in_aggregate(
     let places: HashMap<KindKey<'_>, usize> =
         listed.iter().zip(0..).map(|(kind, place)| (kind.key, place)).collect();
     let mut kinds: Vec<TypeCalls> = vec![TypeCalls::default(); listed.len()];
-    for (stretch, key, calls) in calls.each() {
+    for (period, key, calls) in calls.each() {
         let Some(place) = places.get(&key) else { continue };
-        let start = bounds.between.get(stretch as usize).copied().unwrap_or_default();
+        let start = bounds.between.get(period as usize).copied().unwrap_or_default();
         let kind = &mut kinds[*place];
         kind.calls.merge(calls);
         kind.steps.merge(window.step_of(start), calls);
@@ -316,7 +316,7 @@ fn count_from_spans(
     let visible = KindBounds::visible(start..end);
     let start = TimeRange { start: Some(visible.start), end: Some(visible.end) };
     let filter = SpanFilter { start, ..SpanFilter::default() };
-    let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
+    let scan = Scan { detail: Projection::Facts, rows_max: reader.settings.search_rows_max };
     let (traces_max, bytes_max) = (bounds.traces_max.max(1), bounds.bytes_max);
     let (mut transactions, mut level) = (Transactions::default(), 0);
     let scan = reader.spans(&filter, scan, |rows| {
@@ -328,20 +328,20 @@ fn count_from_spans(
             let mut is_too_much = transactions.trace_count() > traces_max;
             if transactions.name_bytes() > bytes_max {
                 // Part of the capacity must be free: otherwise every row would come here again.
-                transactions.forget_names();
+                transactions.drop_unused_names();
                 is_too_much |= transactions.name_bytes() > bytes_max / 2;
             }
             while is_too_much && level < u64::BITS - 1 {
                 level += 1;
                 transactions.retain(|trace_id| is_sampled(trace_id, level));
-                transactions.forget_names();
+                transactions.drop_unused_names();
                 is_too_much = transactions.trace_count() > traces_max
                     || transactions.name_bytes() > bytes_max / 2;
             }
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    transactions.retain_begun(|time| window.contains(time));
+    transactions.retain_started_in(|time| window.contains(time));
     let calls = transactions.calls(bounds, limit);
     let kinds = frequent_in_aggregate(&calls, window, bounds, limit);
     let samples = transactions.sample(&choose(&kinds));
@@ -351,7 +351,7 @@ fn count_from_spans(
 
 /// Reports whether the trace is in the sample of one in `1 << level`.
 fn is_sampled(trace_id: TraceId, level: u32) -> bool {
-    transaction_place(trace_id).leading_zeros() >= level
+    transaction_position(trace_id).leading_zeros() >= level
 }
 
 /// Time of one operation in some traces.

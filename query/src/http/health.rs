@@ -4,34 +4,41 @@
 //! Owns the list of service names. A running process serves, and single queries report their own
 //! failures. A watcher is notified when that changes, and costs a permit and memory but no work.
 
-use ::http::{HeaderMap, StatusCode};
 use axum::{
-    Extension, Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, Path, State},
-    response::{IntoResponse, Response},
-    routing::post,
+    Router,
+    body::Body,
+    extract::{Path, Request, State},
+    response::Response,
 };
-use futures::{StreamExt, stream};
-use prost::Message;
-use tidings_grpc::{self as grpc, GrpcStatus};
-use tidings_proto::otlp::Code;
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use tonic::{Code, Status, codec::CompressionEncoding};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse,
+    health_check_response::ServingStatus,
+    health_server::{Health, HealthServer},
+};
+use tower::ServiceExt;
 
-use super::unread_budget::BodyMemory;
-use crate::QueryService;
+use super::{grpc_calls, unread_budget::BodyMemory};
+use crate::{QueryService, rpc_status::rpc_status};
 
 /// Maximum size of a request, which has only a service's name.
 const REQUEST_BYTES_MAX: usize = 4 << 10;
 
 /// Bytes reserved for one `Watch` stream, counted with the unread answers: its stream, head and task
-/// took 8.5 KiB when 48,000 were open.
-const WATCH_BYTES: u64 = 9 << 10;
+/// took 8.5 KiB when 48,000 were open, and tonic has a buffer of 8 KiB for its messages.
+const WATCH_BYTES: u64 = 17 << 10;
 
 /// The gRPC services of the address, and "" for all of them. The process adds Flight SQL's.
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 10] = [
     "",
     "arrow.flight.protocol.FlightService",
     "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
     "jaeger.api_v2.QueryService",
     "jaeger.api_v3.QueryService",
     "jaeger.storage.v2.DependencyReader",
@@ -39,80 +46,77 @@ const SERVICES: [&str; 8] = [
     "tempopb.StreamingQuerier",
 ];
 
-/// `grpc.health.v1.HealthCheckRequest`.
-#[derive(Clone, PartialEq, Message)]
-struct HealthCheckRequest {
-    #[prost(string, tag = "1")]
-    service: String,
-}
-
-/// `grpc.health.v1.HealthCheckResponse`.
-#[derive(Clone, PartialEq, Message)]
-struct HealthCheckResponse {
-    #[prost(int32, tag = "1")]
-    status: i32,
-}
-
-/// `grpc.health.v1.HealthCheckResponse.ServingStatus`.
-#[derive(Debug, Clone, Copy)]
-enum ServingStatus {
-    Serving = 1,
-    NotServing = 2,
-    /// Used only by `Watch`.
-    ServiceUnknown = 3,
-}
-
-impl ServingStatus {
-    fn message(self) -> Vec<u8> {
-        HealthCheckResponse { status: self as i32 }.encode_to_vec()
-    }
-}
-
 /// The routes of the health check, at the root: gRPC has no path prefix.
 pub(super) fn routes() -> Router<QueryService> {
-    let call = post(call).layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX));
-    Router::new().route("/grpc.health.v1.Health/{method}", call)
+    Router::new().route("/grpc.health.v1.Health/{method}", grpc_calls::route(call))
 }
 
 async fn call(
     State(service): State<QueryService>,
     Path(method): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Response {
-    if !grpc::is_grpc(&headers) {
-        return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
+    if !matches!(method.as_str(), "Check" | "Watch") {
+        return grpc_calls::unknown_method(&method);
     }
-    let answer = match method.as_str() {
-        "Check" => is_known(&headers, body).and_then(|is_known| check(&service, is_known)),
-        "Watch" => is_known(&headers, body).map(|is_known| watch(&service, is_known)),
-        _ => Err(GrpcStatus::new(Code::Unimplemented, format!("unknown method {method}"))),
+    let request = match grpc_calls::read_message(request, REQUEST_BYTES_MAX).await {
+        Ok(request) => request,
+        Err(status) => return status.into_http(),
     };
-    answer.unwrap_or_else(|status| grpc::reply(Err(status)).into_response())
+    let server = HealthServer::new(AddressHealth(service))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(REQUEST_BYTES_MAX);
+    match server.oneshot(request).await {
+        Ok(response) => response.map(Body::new),
+        Err(never) => match never {},
+    }
+}
+
+/// The health of the services of this address.
+struct AddressHealth(QueryService);
+
+#[tonic::async_trait]
+impl Health for AddressHealth {
+    type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
+
+    async fn check(
+        &self,
+        request: tonic::Request<HealthCheckRequest>,
+    ) -> Result<tonic::Response<HealthCheckResponse>, Status> {
+        if !is_known(request.get_ref()) {
+            return Err(rpc_status(Code::NotFound, "unknown service"));
+        }
+        let is_ended = *self.0.shutdown_signal().borrow();
+        let status = if is_ended { ServingStatus::NotServing } else { ServingStatus::Serving };
+        Ok(tonic::Response::new(message(status)))
+    }
+
+    async fn watch(
+        &self,
+        request: tonic::Request<HealthCheckRequest>,
+    ) -> Result<tonic::Response<Self::WatchStream>, Status> {
+        let statuses = statuses(&self.0, is_known(request.get_ref()));
+        let mut response = tonic::Response::new(statuses);
+        response.extensions_mut().insert(BodyMemory(WATCH_BYTES));
+        Ok(response)
+    }
 }
 
 /// Reports whether the requested service is one of this address.
-fn is_known(headers: &HeaderMap, body: Bytes) -> Result<bool, GrpcStatus> {
-    let message = grpc::unframe(headers, body, REQUEST_BYTES_MAX)?;
-    let asked = HealthCheckRequest::decode(message);
-    let asked = asked.map_err(|error| GrpcStatus::invalid(error.to_string()))?;
-    Ok(SERVICES.contains(&asked.service.as_str()))
+fn is_known(asked: &HealthCheckRequest) -> bool {
+    SERVICES.contains(&asked.service.as_str())
 }
 
-fn check(service: &QueryService, is_known: bool) -> Result<Response, GrpcStatus> {
-    if !is_known {
-        return Err(GrpcStatus::new(Code::NotFound, "unknown service"));
-    }
-    let status = match *service.shutdown_signal().borrow() {
-        false => ServingStatus::Serving,
-        true => ServingStatus::NotServing,
-    };
-    Ok(grpc::reply(Ok(vec![status.message()])).into_response())
+fn message(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse { status: status.into() }
 }
 
 /// Reports serving until the process stops, then not serving, which ends the stream. An unknown
 /// service stays unknown, and its stream stays open.
-fn watch(service: &QueryService, is_known: bool) -> Response {
+fn statuses(
+    service: &QueryService,
+    is_known: bool,
+) -> BoxStream<'static, Result<HealthCheckResponse, Status>> {
     let mut ended = service.shutdown_signal();
     let first = match (is_known, *ended.borrow()) {
         (false, _) => Some(ServingStatus::ServiceUnknown),
@@ -123,10 +127,8 @@ fn watch(service: &QueryService, is_known: bool) -> Response {
     let last = async move {
         // An error means that the service has been dropped.
         let _ = ended.wait_for(|ended| *ended).await;
-        is_known.then(|| Ok(grpc::framed(&[ServingStatus::NotServing.message()])))
+        is_known.then_some(ServingStatus::NotServing)
     };
-    let first = first.map(|status| Ok(grpc::framed(&[status.message()])));
     let last = stream::once(last).filter_map(std::future::ready);
-    let answer = grpc::stream_frames(stream::iter(first).chain(last));
-    (Extension(BodyMemory(WATCH_BYTES)), answer).into_response()
+    stream::iter(first).chain(last).map(|status| Ok(message(status))).boxed()
 }

@@ -19,6 +19,7 @@ use axum::{
     routing::{any, get, post},
 };
 
+use super::grpc_calls;
 use crate::QueryService;
 
 /// Reason why a search by the API of another system may lack traces.
@@ -47,10 +48,16 @@ pub(super) fn routes() -> Router<QueryService> {
         .route("/jaeger/api/v3/traces/{id}", get(v3::trace))
         .route("/jaeger/api/v3/trace-summaries", get(v3::summaries))
         .route("/jaeger/api/v3/dependencies", get(v3::dependencies))
-        .route("/jaeger.api_v2.QueryService/{method}", post(query_services::v2))
-        .route("/jaeger.api_v3.QueryService/{method}", post(query_services::v3))
-        .route("/jaeger.storage.v2.TraceReader/{method}", post(query_services::storage))
-        .route("/jaeger.storage.v2.DependencyReader/{method}", post(query_services::storage))
+        .route("/jaeger.api_v2.QueryService/{method}", grpc_calls::route(query_services::v2))
+        .route("/jaeger.api_v3.QueryService/{method}", grpc_calls::route(query_services::v3))
+        .route(
+            "/jaeger.storage.v2.TraceReader/{method}",
+            grpc_calls::route(query_services::storage),
+        )
+        .route(
+            "/jaeger.storage.v2.DependencyReader/{method}",
+            grpc_calls::route(query_services::storage),
+        )
         .route("/jaeger", any(no_such_page))
         .route("/jaeger/", any(no_such_page))
         .route("/jaeger/{*path}", any(no_such_page))

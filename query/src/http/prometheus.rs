@@ -71,7 +71,7 @@ async fn query_at(
         step_ms: 1,
         lookback_ms: params.lookback()?,
     };
-    let written = service.ask_within(params.timeout()?, move |reader| {
+    let written = service.ask_with_timeout(params.timeout()?, move |reader| {
         let answer = evaluate_instant(reader, &query, asked);
         Ok(answer.and_then(|answer| {
             Ok(success_of(&answer, Some(time), reader.limits.answer_bytes_max())?)
@@ -98,7 +98,7 @@ async fn query_range(
     }
     let query = params.query();
     let asked = EvaluationTimes { start_ms, end_ms, step_ms, lookback_ms: params.lookback()? };
-    let written = service.ask_within(params.timeout()?, move |reader| {
+    let written = service.ask_with_timeout(params.timeout()?, move |reader| {
         let answer = evaluate_range(reader, &query, asked);
         Ok(answer
             .and_then(|answer| Ok(success_of(&answer, None, reader.limits.answer_bytes_max())?)))

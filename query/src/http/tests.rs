@@ -5,14 +5,19 @@ use std::{
     time::Duration,
 };
 
-use ::http::{HeaderMap, HeaderValue, header::ACCEPT};
+use ::http::{HeaderMap, HeaderValue, Request, header::ACCEPT};
+use axum::{Extension, Router, body::Body, routing::get};
 use http_body_util::BodyExt;
 use serde::{Serialize, Serializer};
 use tidings_storage::{Clock, Store, StoreSettings, SystemClock};
+use tower::ServiceExt;
 use utoipa::openapi::{RefOr, path::Operation};
 
-use super::{document, encoding, endpoints, searching, unread_budget::UnreadBudget};
-use crate::{QueryLimits, QueryService, QuerySettings};
+use super::{
+    BodyMemory, document, encoding, endpoints, searching, unread_budget::UnreadBudget,
+    with_unread_budget,
+};
+use crate::{QueryError, QueryLimits, QueryService, QuerySettings};
 
 fn operations() -> BTreeMap<String, Operation> {
     let paths = document().paths.paths.into_iter();
@@ -69,12 +74,35 @@ impl Serialize for OtherQueryProbe {
 }
 
 /// A service that runs one query at a time.
-async fn single_permit_service(folder: &Path) -> QueryService {
+pub(super) async fn single_permit_service(folder: &Path) -> QueryService {
     let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder) };
     let (store, _) = Store::open(settings, Arc::new(SystemClock)).await.unwrap();
     let settings = QuerySettings { search_rows_max: 1_000, ..QuerySettings::default() };
     let limits = QueryLimits { running_max: 1, waiting_max: 0, ..QueryLimits::default() };
     QueryService::with_limits(store, settings, limits, Arc::new(SystemClock))
+}
+
+#[test]
+fn a_defect_is_described_in_the_log_and_not_to_a_client() {
+    let status = tonic::Status::from(QueryError::Defect { reason: "a panic".to_owned() });
+    assert_eq!(status.code(), tonic::Code::Internal);
+    assert_eq!(status.message(), "the server has a fault, which its log describes");
+}
+
+#[tokio::test]
+async fn answers_of_other_routes_are_counted_with_those_of_the_service() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = single_permit_service(folder.path()).await;
+    let half = service.limits().answer_bytes_max() / 2 + 1;
+    let routes = Router::new().route("/", get(move || async move { Extension(BodyMemory(half)) }));
+    let routes = with_unread_budget(routes, &service);
+    let ask = || routes.clone().oneshot(Request::get("/").body(Body::empty()).unwrap());
+    let unread = ask().await.unwrap();
+    assert_eq!(unread.status(), 200);
+    assert!(UnreadBudget::shared(&service).try_reserve(half).is_err());
+    assert_eq!(ask().await.unwrap().status(), 503);
+    drop(unread);
+    assert_eq!(ask().await.unwrap().status(), 200);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use axum::{
     extract::{Path, State, rejection::PathRejection},
     response::Response,
 };
-use tidings_proto::api::{ResolveResult, TransactionKindList, TransactionView};
+use tidings_proto::api::{ResolveResult, TransactionTypeList, TransactionView};
 
 use super::{
     encoding,
@@ -77,9 +77,9 @@ impl HasParameters for TransactionParameters {
     get,
     path = "/api/v1/transactions",
     tag = "transactions",
-    operation_id = "listTransactionKinds",
+    operation_id = "listTransactionTypes",
     params(ParametersOf<TransactionTypeParameters>),
-    responses((status = 200, body = TransactionKindList), Problems)
+    responses((status = 200, body = TransactionTypeList), Problems)
 )]
 async fn kinds(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<TransactionTypeParameters>(&uri)?;

@@ -15,15 +15,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tonic::Status;
 
 use crate::{
     ClientId, QueryError, QueryService,
     client_quota::{TenantNumber, UnreadQuota, UnreadReservation},
 };
 
-/// Response extension: maximum bytes of memory of a body that is produced while it is read.
+/// Response extension: maximum bytes of memory of a body whose size hint does not tell them. Such a
+/// body is produced while it is read, or ends with trailers.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct BodyMemory(pub(super) u64);
+pub struct BodyMemory(pub u64);
 
 /// The budget of unread answers from the point of view of one client.
 #[derive(Debug, Clone)]
@@ -92,7 +94,7 @@ pub(super) async fn reserve_body(
 /// A refusal in the form of the protocol.
 fn refusal_response(error: QueryError, is_grpc: bool) -> Response {
     match is_grpc {
-        true => tidings_grpc::reply(Err(error.into())).into_response(),
+        true => Status::from(error).into_http(),
         false => error.into_response(),
     }
 }
@@ -139,7 +141,13 @@ impl HttpBody for ReservedBody {
 
 #[cfg(test)]
 mod tests {
-    use axum::{Router, body::Body, http::Request, middleware, routing::get};
+    use axum::{
+        Router,
+        body::{Body, HttpBody},
+        http::Request,
+        middleware,
+        routing::get,
+    };
     use http_body_util::BodyExt;
     use tower::ServiceExt;
 
@@ -183,9 +191,8 @@ mod tests {
             (422, true)
         );
         let grpc = ask("application/grpc").await.unwrap();
-        assert_eq!(grpc.status(), 200);
-        let trailers = grpc.into_body().collect().await.unwrap().trailers().cloned().unwrap();
-        assert_eq!(trailers["grpc-status"], "8");
+        assert_eq!((grpc.status().as_u16(), grpc.headers()["grpc-status"] == "8"), (200, true));
+        assert!(grpc.body().is_end_stream(), "the status ends the call");
     }
 
     #[tokio::test]

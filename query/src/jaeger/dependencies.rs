@@ -10,7 +10,7 @@ use tidings_proto::{
     jaeger::{DependencyLink, NO_SERVICE},
 };
 use tidings_storage::{
-    Detail, GraphBounds, GraphDetail, GraphKey, GraphPart, SpanFilter, TimeRange, graph_calls,
+    GraphBounds, GraphDetail, GraphKey, GraphPart, Projection, SpanFilter, TimeRange, graph_calls,
     split_at_gaps,
 };
 
@@ -85,7 +85,7 @@ fn read_rollups(
 fn read_spans(reader: &Reader, start: TimeRange) -> Result<(DependencyCounts, bool), QueryError> {
     let filter = SpanFilter { start, ..SpanFilter::default() };
     let gather = GatherOptions {
-        detail: Detail::Facts,
+        detail: Projection::Facts,
         hosts_max: 0,
         spans_max: spans_max(reader),
         instead: "",

@@ -12,7 +12,7 @@ use tidings_proto::{
     DurationNanos, TraceId,
     otlp::{KeyValue, SpanKind, StatusCode, Value},
 };
-use tidings_storage::{AttributeFilter, Detail, Scan, SpanFilter, SpanRows, TimeRange};
+use tidings_storage::{AttributeFilter, Projection, Scan, SpanFilter, SpanRows, TimeRange};
 
 use super::stored;
 use crate::{
@@ -70,7 +70,7 @@ pub(crate) fn search(reader: &Reader, search: &JaegerSearch) -> Result<FoundIds,
     let Some((filter, checks)) = plan(search) else {
         return Ok(FoundIds { ids: Vec::new(), budget_spent: false });
     };
-    let detail = if checks.is_empty() { Detail::Ids } else { Detail::Full };
+    let detail = if checks.is_empty() { Projection::Ids } else { Projection::Full };
     let scan = Scan { detail, rows_max: reader.settings.search_rows_max };
     let mut newest = NewestTraces::new(search.limit);
     let stats = reader.newest_spans_reached(&filter, scan, |rows, reached| {

@@ -9,7 +9,7 @@ use tidings_proto::{
     UnixNanos,
     api::{LogContext, LogView},
 };
-use tidings_storage::{Detail, LogFilter, LogRows, Scan, ScanStats, TimeRange};
+use tidings_storage::{LogFilter, LogRows, Projection, Scan, ScanStats, TimeRange};
 
 use super::{RecordKey, is_before, log_view, pop_last_key, read, rows_needed, scan_in_order};
 use crate::{
@@ -86,7 +86,7 @@ fn find(
     let time = TimeRange { start: search.time, end: search.time.map(end) };
     let filter = LogFilter { time, ..LogFilter::default() };
     let mut found = None;
-    let scan = Scan { detail: Detail::Full, rows_max: reader.settings.search_rows_max };
+    let scan = Scan { detail: Projection::Full, rows_max: reader.settings.search_rows_max };
     let stats = reader.logs(&filter, scan, |rows| {
         let Some(row) = (0..rows.len()).find(|row| rows.content_hash(*row) == search.id) else {
             return Ok(ControlFlow::Continue(()));
@@ -136,7 +136,7 @@ fn nearest(
     };
     let filter = LogFilter { time, ..filter.clone() };
     let rows_max = reader.settings.search_rows_max;
-    let scan = Scan { detail: Detail::Attributes, rows_max };
+    let scan = Scan { detail: Projection::Attributes, rows_max };
     let visit = |rows: &LogRows| {
         for key in of_sender(rows, found).filter(|key| is_before(order, found.key, *key)) {
             keys.insert(key);

@@ -17,7 +17,7 @@ use tidings_proto::{
     otlp::{KeyValue, Value},
     tid::{CandidateId, hex_ids, recognise},
 };
-use tidings_storage::{Detail, LogFilter, LogRows, Scan, ScanStats, TimeRange};
+use tidings_storage::{LogFilter, LogRows, Projection, Scan, ScanStats, TimeRange};
 
 use super::RecordKey;
 use crate::{QueryError, cursor::LogOrder, execution::Reader};
@@ -69,7 +69,7 @@ pub(crate) fn correlated(
         end: Some(UnixNanos(end.0.saturating_add(MARGIN_NANOS))),
     };
     let filter = LogFilter { time, ..LogFilter::default() };
-    let scan = Scan { detail: Detail::Attributes, rows_max: reader.settings.search_rows_max };
+    let scan = Scan { detail: Projection::Attributes, rows_max: reader.settings.search_rows_max };
     let mut found: BTreeMap<RecordKey, LogCorrelation> = BTreeMap::new();
     let mut dropped = 0;
     let mut stats = reader.logs(&filter, scan, |rows| {

@@ -8,7 +8,7 @@
 use std::{collections::BTreeSet, ops::ControlFlow, slice};
 
 use tidings_proto::{UnixNanos, api::LogView};
-use tidings_storage::{Detail, LogFilter, Scan, TimeRange};
+use tidings_storage::{LogFilter, Projection, Scan, TimeRange};
 
 use super::{RecordKey, read};
 use crate::{QueryError, cursor::LogOrder, execution::Reader};
@@ -107,7 +107,7 @@ impl ShownRecords {
         let (mut new, mut dropped) = (BTreeSet::new(), 0);
         let mut added = AddedKeys { keys: BTreeSet::new(), from: self.from };
         let rows_max = reader.settings.search_rows_max;
-        reader.logs(&filter, Scan { detail: Detail::Keys, rows_max }, |rows| {
+        reader.logs(&filter, Scan { detail: Projection::Keys, rows_max }, |rows| {
             for row in 0..rows.len() {
                 let key = (rows.time(row), rows.content_hash(row));
                 // Removed keys lie before `from`, which moves while rows are read.

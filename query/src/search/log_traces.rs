@@ -6,7 +6,7 @@ use tidings_proto::{
     TraceId, UnixNanos,
     api::{TotalRelation, TraceSearchResult},
 };
-use tidings_storage::{Detail, KindBounds, LogFilter, RowsNeeded, Scan, ScanStats, TimeRange};
+use tidings_storage::{KindBounds, LogFilter, Projection, RowsNeeded, Scan, ScanStats, TimeRange};
 
 use crate::{QueryError, execution::Reader};
 
@@ -33,7 +33,7 @@ pub(crate) fn find_log_traces(
     let mut found = LogTraces { stats: ScanStats::NOTHING, ..LogTraces::default() };
     for filter in filters {
         let rows_max = reader.settings.search_rows_max.saturating_sub(found.stats.rows);
-        let scan = Scan { detail: Detail::Ids, rows_max };
+        let scan = Scan { detail: Projection::Ids, rows_max };
         let mut is_late = false;
         let stats = reader.newest_logs(filter, scan, |rows| {
             for trace_id in (0..rows.len()).filter_map(|row| rows.trace_id(row)) {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tidings_proto::{TraceId, UnixNanos};
-use tidings_storage::{Detail, RowsNeeded, Scan, SpanFilter, SpanRows};
+use tidings_storage::{Projection, RowsNeeded, Scan, SpanFilter, SpanRows};
 
 use super::{TraceSearch, newest_first, streamed_traces::StreamedTraces};
 use crate::{QueryError, execution::Reader};
@@ -191,7 +191,7 @@ impl<'a> TracePositions<'a> {
             }
         }
         let filter = SpanFilter { trace_ids: Some(ids), ..self.filter.clone() };
-        let scan = Scan { detail: Detail::Ids, rows_max: u64::MAX };
+        let scan = Scan { detail: Projection::Ids, rows_max: u64::MAX };
         let found = &mut self.found;
         self.reader.spans(&filter, scan, |rows| {
             for row in 0..rows.len() {

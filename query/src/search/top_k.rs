@@ -19,7 +19,7 @@ use tidings_proto::{
     api::{TraceSearchResult, TraceSummary},
     otlp::StatusCode,
 };
-use tidings_storage::{Detail, Scan, ScanStats, SpanFilter, SpanRows};
+use tidings_storage::{Projection, Scan, ScanStats, SpanFilter, SpanRows};
 
 use super::{log_traces::widen_range, summaries};
 use crate::{
@@ -260,7 +260,7 @@ impl TraceAggregates {
         // traces found have no value.
         let budget = reader.settings.search_rows_max;
         let rows_max = budget.saturating_sub(stats.rows).max(budget.div_ceil(2));
-        let scan = Scan { detail: Detail::Times, rows_max };
+        let scan = Scan { detail: Projection::Times, rows_max };
         let read = reader.spans_ahead(filter, scan, |rows| {
             let mut row = 0;
             while row < rows.len() {

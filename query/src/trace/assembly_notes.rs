@@ -8,7 +8,7 @@ use tidings_proto::api::{
 use super::{
     descriptions,
     hosts::Hosts,
-    summary::{Moment, state},
+    summary::{TraceStateClock, state},
     trace_rows::GatheredTraces,
     tree::Tree,
 };
@@ -20,7 +20,7 @@ pub(crate) fn assembly_notes(
     gathered: &GatheredTraces,
     clocks: Option<&Clocks>,
     log_count: u64,
-    moment: Moment,
+    moment: TraceStateClock,
     shown_max: usize,
 ) -> AssemblyNotes {
     let nodes = (0_u32..).zip(&tree.assembled.nodes);

@@ -13,7 +13,7 @@ use std::{
 };
 
 use tidings_proto::{DurationNanos, UnixNanos, api::ServiceTime, otlp::SpanKind};
-use tidings_storage::{Detail, Peer, Scan, SpanFilter, SpanRows, TimeRange};
+use tidings_storage::{Peer, Projection, Scan, SpanFilter, SpanRows, TimeRange};
 
 use super::{
     of_trace,
@@ -80,7 +80,7 @@ pub(crate) fn peers_of_spans<T>(
     let mut distinct = DistinctPeers::default();
     for (kind, mut unread) in counts {
         let filter = SpanFilter { kind: Some(kind), ..filter.clone() };
-        let scan = Scan { detail: Detail::Attributes, rows_max };
+        let scan = Scan { detail: Projection::Attributes, rows_max };
         let stats = reader.spans(&filter, scan, |rows| {
             for row in 0..rows.len() {
                 if distinct.bytes > bytes_max {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, ops::ControlFlow};
 
 use prost::Message;
 use tidings_proto::{TraceId, otlp::ExportTraceServiceRequest};
-use tidings_storage::{Detail, Scan, SpanFilter};
+use tidings_storage::{Projection, Scan, SpanFilter};
 
 use super::{
     USE_SKELETON,
@@ -151,7 +151,7 @@ fn counts(reader: &Reader, ids: &[TraceId]) -> Result<HashMap<TraceId, u64>, Que
     let mut counts = HashMap::with_capacity(ids.len());
     reader.spans(
         &filter_of_ids(ids),
-        Scan { detail: Detail::Ids, rows_max: u64::MAX },
+        Scan { detail: Projection::Ids, rows_max: u64::MAX },
         |rows| {
             for row in 0..rows.len() {
                 *counts.entry(rows.trace_id(row)).or_default() += 1;
@@ -168,6 +168,6 @@ fn gather(reader: &Reader, ids: &[TraceId]) -> Result<GatheredTraces, QueryError
     }
     let spans_max = reader.limits.view_spans_max;
     let gather =
-        GatherOptions { detail: Detail::Full, hosts_max: 0, spans_max, instead: USE_SKELETON };
+        GatherOptions { detail: Projection::Full, hosts_max: 0, spans_max, instead: USE_SKELETON };
     GatheredTraces::read(reader, &filter_of_ids(ids), gather)
 }

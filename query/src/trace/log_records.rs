@@ -7,7 +7,7 @@ use tidings_proto::{
     TraceId, UnixNanos,
     api::{LogSearchResult, Searched, TotalRelation},
 };
-use tidings_storage::{Detail, Scan, ScanStats};
+use tidings_storage::{Projection, Scan, ScanStats};
 
 use super::{logs_of, not_found, of_trace};
 use crate::{
@@ -53,7 +53,7 @@ fn bounds(
     trace_id: TraceId,
 ) -> Result<Option<(UnixNanos, UnixNanos)>, QueryError> {
     let mut bounds: Option<(UnixNanos, UnixNanos)> = None;
-    let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+    let scan = Scan { detail: Projection::Facts, rows_max: u64::MAX };
     reader.spans(&of_trace(trace_id), scan, |rows| {
         for row in (0..rows.len()).filter(|row| rows.start(*row).0 > 0) {
             let (start, end) = (rows.start(row), rows.end(row).max(rows.start(row)));

@@ -13,7 +13,7 @@ use tidings_proto::{
 
 use super::{
     descriptions::{problem_counts, problem_views},
-    summary::{Moment, summary},
+    summary::{TraceStateClock, summary},
     trace_rows::Names,
     trace_view::spent,
     tree::Tree,
@@ -25,7 +25,7 @@ pub(crate) fn skeleton(
     tree: &Tree,
     names: &Names,
     log_count: u64,
-    moment: Moment,
+    moment: TraceStateClock,
     problems_max: usize,
 ) -> TraceSkeleton {
     let mut services = Numbering::default();

@@ -14,7 +14,7 @@ use tidings_proto::{
     api::{EventColumns, SpanFlags},
     otlp::Event,
 };
-use tidings_storage::{Detail, ExceptionAttributes, Scan};
+use tidings_storage::{ExceptionAttributes, Projection, Scan};
 
 use super::{
     of_trace,
@@ -65,7 +65,7 @@ pub(super) fn span_events(reader: &Reader, tree: &Tree) -> Result<SpanEvents, Qu
     let kept_max = reader.limits.events_shown_max;
     let mut kept = Vec::new();
     let mut count = 0_u64;
-    let scan = Scan { detail: Detail::Events, rows_max: u64::MAX };
+    let scan = Scan { detail: Projection::Events, rows_max: u64::MAX };
     reader.spans(&of_trace(tree.trace_id), scan, |rows| {
         for row in 0..rows.len() {
             // A repeated span counts once.

@@ -12,7 +12,7 @@ use tidings_proto::{
     SpanId, TraceId, UnixNanos,
     api::{LinkView, TraceLinks},
 };
-use tidings_storage::{Detail, Scan, ScanStats, SpanFilter, SpanRows};
+use tidings_storage::{Projection, Scan, ScanStats, SpanFilter, SpanRows};
 
 use super::of_trace;
 use crate::{
@@ -29,7 +29,7 @@ type LinkKey = (UnixNanos, TraceId, SpanId, u64, usize);
 /// The links of the trace.
 pub(crate) fn links(reader: &Reader, trace_id: TraceId) -> Result<TraceLinks, QueryError> {
     let mut outgoing = BTreeMap::new();
-    let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
+    let scan = Scan { detail: Projection::Full, rows_max: u64::MAX };
     reader.spans(&of_trace(trace_id), scan, |rows| {
         for row in 0..rows.len() {
             add(&mut outgoing, rows, row, |_| true);
@@ -49,7 +49,7 @@ fn incoming(
     trace_id: TraceId,
 ) -> Result<(BTreeMap<LinkKey, LinkView>, ScanStats), QueryError> {
     let filter = SpanFilter { links_to: Some(trace_id), ..SpanFilter::default() };
-    let scan = Scan { detail: Detail::Full, rows_max: reader.settings.search_rows_max };
+    let scan = Scan { detail: Projection::Full, rows_max: reader.settings.search_rows_max };
     let mut found = BTreeMap::new();
     let mut stats = reader.spans(&filter, scan, |rows| {
         for row in (0..rows.len()).filter(|row| rows.trace_id(*row) != trace_id) {
@@ -105,7 +105,7 @@ fn mark_stored(reader: &Reader, links: &mut [LinkView]) -> Result<(), QueryError
     let filter =
         SpanFilter { trace_ids: Some(linked.iter().copied().collect()), ..SpanFilter::default() };
     let mut stored = BTreeSet::new();
-    let scan = Scan { detail: Detail::Ids, rows_max: u64::MAX };
+    let scan = Scan { detail: Projection::Ids, rows_max: u64::MAX };
     reader.spans(&filter, scan, |rows| {
         stored.extend((0..rows.len()).map(|row| rows.trace_id(row)));
         let all = stored.len() == linked.len();

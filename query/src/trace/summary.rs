@@ -16,7 +16,7 @@ use super::{trace_rows::Names, tree::Tree};
 /// Time of the query, and the times after which an ended trace counts as settled and a silent one
 /// as over.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Moment {
+pub(crate) struct TraceStateClock {
     /// Time of the query.
     pub now: UnixNanos,
     /// Time after the end of a trace during which further spans are expected.
@@ -25,7 +25,7 @@ pub(crate) struct Moment {
     pub silent_after: Duration,
 }
 
-impl Moment {
+impl TraceStateClock {
     /// Reports whether the time is less than `length` away from now, before or after. A time far
     /// ahead comes from a wrong clock and never counts as recent.
     fn is_within(self, time: UnixNanos, length: Duration) -> bool {
@@ -34,7 +34,7 @@ impl Moment {
 }
 
 /// Returns the summary of the trace.
-pub(crate) fn summary(tree: &Tree, names: &Names, moment: Moment) -> TraceSummary {
+pub(crate) fn summary(tree: &Tree, names: &Names, moment: TraceStateClock) -> TraceSummary {
     let mut clock = ServiceClock::default();
     clock.add(tree);
     let entry = tree.entry.map(|node| tree.fact(node));
@@ -60,7 +60,7 @@ pub(crate) fn summary(tree: &Tree, names: &Names, moment: Moment) -> TraceSummar
 /// without an end counts as running while the trace received spans recently, by the server's clock,
 /// because its sender may have died. A trace with gaps counts as running while its last span is so
 /// recent that the rest may be on its way.
-pub(crate) fn state(tree: &Tree, moment: Moment) -> TransactionState {
+pub(crate) fn state(tree: &Tree, moment: TraceStateClock) -> TransactionState {
     let entry_failed = tree.has_root() && tree.entry.is_some_and(|node| tree.failed(node));
     let unfinished = |node| tree.flags(node) & SpanFlags::UNFINISHED != 0;
     let may_go_on = if entry_failed {

@@ -15,7 +15,7 @@ use std::{
 use ahash::RandomState;
 use tidings_assembly::SpanFacts;
 use tidings_proto::{SpanId, TraceId, UnixNanos, api::SpanFlags, otlp::StatusCode};
-use tidings_storage::{Detail, Scan, SpanFilter, SpanRows};
+use tidings_storage::{Projection, Scan, SpanFilter, SpanRows};
 
 use super::hosts::Hosts;
 use crate::{QueryError, execution::Reader};
@@ -131,8 +131,8 @@ pub(crate) struct GatheredTraces {
 /// Extent of a gather.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct GatherOptions {
-    /// Columns to read of each row; rows are kept when this is more than [`Detail::Resources`].
-    pub detail: Detail,
+    /// Columns to read of each row; rows are kept when this is more than [`Projection::Resources`].
+    pub detail: Projection,
     /// Maximum number of spans of a trace for which hosts are determined, which needs resource
     /// columns.
     pub hosts_max: u64,
@@ -153,7 +153,7 @@ impl GatheredTraces {
         let mut gathered = Self::default();
         let scan = Scan { detail: gather.detail, rows_max: u64::MAX };
         reader.spans(filter, scan, |rows| {
-            gathered.add(rows, gather.detail > Detail::Resources, gather.hosts_max);
+            gathered.add(rows, gather.detail > Projection::Resources, gather.hosts_max);
             let instead = gather.instead;
             if gathered.spans > gather.spans_max {
                 return Err(QueryError::TooManySpans { limit: gather.spans_max, instead });
@@ -180,7 +180,7 @@ impl GatheredTraces {
         let scan = Scan { detail: gather.detail, rows_max: u64::MAX };
         let mut all = true;
         let visit = |rows: &SpanRows| {
-            gathered.add(rows, gather.detail > Detail::Resources, gather.hosts_max);
+            gathered.add(rows, gather.detail > Projection::Resources, gather.hosts_max);
             all = gathered.spans <= gather.spans_max
                 && gathered.bytes_held() <= reader.limits.view_bytes_max;
             Ok(if all { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })

@@ -18,7 +18,7 @@ use tidings_storage::SpanRows;
 
 use super::{
     descriptions::{problem_counts, problem_views},
-    summary::{Moment, summary},
+    summary::{TraceStateClock, summary},
     trace_rows::GatheredTraces,
     tree::{Tree, shift_time},
 };
@@ -28,7 +28,7 @@ pub(crate) fn trace_view(
     tree: &Tree,
     gathered: &GatheredTraces,
     logs: LogSearchResult,
-    moment: Moment,
+    moment: TraceStateClock,
     problems_max: usize,
 ) -> TraceView {
     let mut resource_table = ResourceTable::default();

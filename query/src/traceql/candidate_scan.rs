@@ -24,7 +24,7 @@ use std::{
 };
 
 use tidings_proto::{TraceId, UnixNanos};
-use tidings_storage::{Detail, RowsNeeded, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
+use tidings_storage::{Projection, RowsNeeded, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
 use tidings_traceql::{Fields, Value};
 
 use super::{
@@ -153,7 +153,7 @@ impl<'a> CandidateScan<'a> {
         let filter = SpanFilter { start: self.start, ..filter.clone() };
         let budget = self.budget;
         let rows_max = budget.rows_max.saturating_sub(self.stats.rows);
-        let detail = if self.extents.is_some() { Detail::Times } else { detail(self.fields) };
+        let detail = if self.extents.is_some() { Projection::Times } else { detail(self.fields) };
         let scan = Scan { detail, rows_max };
         let (found_max, traces_max) = (self.reader.limits.counted_max, self.step_traces_max());
         let (mut since, mut unsettled, mut stopped) = (None, 0, rows_max == 0);
@@ -248,7 +248,7 @@ impl<'a> CandidateScan<'a> {
             for start in &unread {
                 let trace_ids = Some(ids.clone());
                 let filter = SpanFilter { trace_ids, start: *start, ..SpanFilter::default() };
-                let scan = Scan { detail: Detail::Times, rows_max: u64::MAX };
+                let scan = Scan { detail: Projection::Times, rows_max: u64::MAX };
                 self.reader.spans(&filter, scan, |rows| {
                     for row in 0..rows.len() {
                         unknown.entry(rows.trace_id(row)).or_default().add_row(rows, row);

@@ -12,7 +12,7 @@ use tidings_traceql::{Fields, compile};
 use super::{
     evaluate::evaluate,
     native::stages_of,
-    read::{RowReader, has_room, table},
+    read::{RowReader, fits_memory, table},
     records::{RECORDS_MAX, RecordReader, RecordsRead},
 };
 use crate::{
@@ -121,7 +121,7 @@ fn select_nodes(
             return Err(QueryError::Deadline { limit: reader.limits.deadline });
         }
     };
-    if !has_room(&tree, &fields, &reader.limits) {
+    if !fits_memory(&tree, &fields, &reader.limits) {
         let (bytes_max, instead) = (reader.limits.view_bytes_max, "name fewer attributes");
         return Err(QueryError::TooManyBytes { bytes_max, instead });
     }

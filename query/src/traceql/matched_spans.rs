@@ -9,7 +9,7 @@
 use std::{collections::HashSet, ops::ControlFlow};
 
 use tidings_proto::{SpanId, TraceId, UnixNanos};
-use tidings_storage::{Detail, ScanStats, SpanRows, TimeRange};
+use tidings_storage::{Projection, ScanStats, SpanRows, TimeRange};
 use tidings_traceql::{CompiledStage, Fields, Value, compile};
 
 use super::{
@@ -92,7 +92,7 @@ pub(crate) fn spans_by_portion(
     (reader, budget): (&Reader, ReadBudget),
     query: &str,
     start: TimeRange,
-    at_least: Detail,
+    at_least: Projection,
     visit: impl FnMut(&SpanRows, &[usize]),
 ) -> Result<ScanStats, QueryError> {
     let mut fields = Fields::default();
@@ -111,7 +111,7 @@ pub(super) fn each_match(
     (reader, budget): (&Reader, ReadBudget),
     (stages, fields): (&[CompiledStage], &Fields),
     start: TimeRange,
-    at_least: Detail,
+    at_least: Projection,
     visitor: &mut impl MatchVisitor,
 ) -> Result<MatchStats, QueryError> {
     let mut candidates = Candidates::from_stages(stages, fields, start);
@@ -158,7 +158,7 @@ pub(super) fn each_match(
 fn of_scan(
     (reader, budget): (&Reader, ReadBudget),
     (candidates, fields): (&Candidates, &Fields),
-    at_least: Detail,
+    at_least: Projection,
     visitor: &mut impl MatchVisitor,
 ) -> Result<ScanStats, QueryError> {
     let mut known: HashSet<u64> = HashSet::new();

@@ -15,7 +15,7 @@ mod observe;
 mod range;
 
 use tidings_proto::UnixNanos;
-use tidings_storage::{Detail, ScanStats, TimeRange};
+use tidings_storage::{Projection, ScanStats, TimeRange};
 use tidings_traceql::{Field, Fields, Measure, Metrics, Stage, Step, Value, compile};
 
 pub(crate) use range::Range;
@@ -144,7 +144,8 @@ fn of_spans(
         found.stats += ScanStats { complete: true, ..scan };
     }
     let mut observer = Observer::new(search, measure, by, &mut fields, room);
-    let at_least = if observer.needs_attributes() { Detail::Attributes } else { Detail::Facts };
+    let at_least =
+        if observer.needs_attributes() { Projection::Attributes } else { Projection::Facts };
     let (of, start) = ((stages.as_slice(), &fields), search.range.starts());
     let rows_max = rows_max.saturating_sub(found.stats.rows);
     let budget = ReadBudget { rows_max, ..ReadBudget::whole(reader) };

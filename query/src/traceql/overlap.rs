@@ -7,7 +7,7 @@
 use std::{collections::HashSet, ops::ControlFlow};
 
 use tidings_proto::{TraceId, UnixNanos};
-use tidings_storage::{Detail, Scan, SpanFilter, TimeRange};
+use tidings_storage::{Projection, Scan, SpanFilter, TimeRange};
 
 use super::candidate_scan::ResultPosition;
 use crate::{QueryError, execution::Reader, search::log_traces::widen_range};
@@ -123,7 +123,7 @@ impl SubRange {
         };
         let end = if is_before { at } else { later(at) };
         let start = TimeRange { start: Some(earlier(at)), end: Some(end) };
-        let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+        let scan = Scan { detail: Projection::Facts, rows_max: u64::MAX };
         let mut crossing: HashSet<TraceId> = HashSet::new();
         for places in places.chunks(LOOKUP_TRACES_MAX) {
             let ids: Vec<TraceId> = places.iter().map(|place| place.1).collect();

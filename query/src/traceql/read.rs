@@ -12,7 +12,7 @@ use tidings_proto::{
     SpanId, UnixNanos,
     otlp::{Event, KeyValue, Link},
 };
-use tidings_storage::{Detail, SpanRows};
+use tidings_storage::{Projection, SpanRows};
 use tidings_traceql::{Field, Fields, Intrinsic, Name, Scope, Value};
 
 use super::{
@@ -32,14 +32,14 @@ use crate::{
 const KEPT_MAX: usize = 4096;
 
 /// Columns that the fields of a query need.
-pub(crate) fn detail(fields: &Fields) -> Detail {
-    fields.iter().map(|field| detail_of(&field.name)).max().unwrap_or(Detail::Facts)
+pub(crate) fn detail(fields: &Fields) -> Projection {
+    fields.iter().map(|field| detail_of(&field.name)).max().unwrap_or(Projection::Facts)
 }
 
-fn detail_of(name: &Name) -> Detail {
+fn detail_of(name: &Name) -> Projection {
     match name {
-        Name::Attribute(Scope::Resource, key) if key == "service.name" => Detail::Facts,
-        Name::Attribute(Scope::Any | Scope::Resource | Scope::Span, _) => Detail::Attributes,
+        Name::Attribute(Scope::Resource, key) if key == "service.name" => Projection::Facts,
+        Name::Attribute(Scope::Any | Scope::Resource | Scope::Span, _) => Projection::Attributes,
         Name::Attribute(Scope::Event | Scope::Link | Scope::Instrumentation, _)
         | Name::Intrinsic(
             Intrinsic::EventName
@@ -48,8 +48,8 @@ fn detail_of(name: &Name) -> Detail {
             | Intrinsic::LinkSpanId
             | Intrinsic::InstrumentationName
             | Intrinsic::InstrumentationVersion,
-        ) => Detail::Full,
-        Name::Intrinsic(_) => Detail::Facts,
+        ) => Projection::Full,
+        Name::Intrinsic(_) => Projection::Facts,
     }
 }
 
@@ -200,10 +200,10 @@ impl<'a> RowReader<'a> {
                 return if service.is_empty() { Value::Nil } else { self.text(service) };
             }
             Name::Attribute(Scope::Event, key) => {
-                return many(events.iter().flat_map(|event| of_key(&event.attributes, key)));
+                return list_value(events.iter().flat_map(|event| of_key(&event.attributes, key)));
             }
             Name::Attribute(Scope::Link, key) => {
-                return many(links.iter().flat_map(|link| of_key(&link.attributes, key)));
+                return list_value(links.iter().flat_map(|link| of_key(&link.attributes, key)));
             }
             Name::Attribute(..) => return Value::Nil,
             Name::Intrinsic(intrinsic) => intrinsic,
@@ -224,17 +224,17 @@ impl<'a> RowReader<'a> {
                 Some(_) => Value::Bool(true),
                 None => Value::Nil,
             },
-            Intrinsic::EventName => many(events.iter().map(|event| Value::text(&event.name))),
+            Intrinsic::EventName => list_value(events.iter().map(|event| Value::text(&event.name))),
             Intrinsic::EventTimeSinceStart => {
                 let start = rows.start(row);
                 let since = |event: &Event| UnixNanos(event.time_unix_nano).since(start).0;
-                many(events.iter().map(|event| Value::nanos(since(event))))
+                list_value(events.iter().map(|event| Value::nanos(since(event))))
             }
             Intrinsic::LinkTraceId => {
-                many(links.iter().map(|link| Value::text(&hex(&link.trace_id))))
+                list_value(links.iter().map(|link| Value::text(&hex(&link.trace_id))))
             }
             Intrinsic::LinkSpanId => {
-                many(links.iter().map(|link| Value::text(&hex(&link.span_id))))
+                list_value(links.iter().map(|link| Value::text(&hex(&link.span_id))))
             }
             Intrinsic::InstrumentationName => self.text(&rows.scope(row).unwrap_or_default().name),
             Intrinsic::InstrumentationVersion => {
@@ -274,7 +274,7 @@ fn of_key<'a>(attributes: &'a [KeyValue], key: &'a str) -> impl Iterator<Item = 
 }
 
 /// Combines values to nil, the single value, or a list.
-pub(super) fn many(values: impl Iterator<Item = Value>) -> Value {
+pub(super) fn list_value(values: impl Iterator<Item = Value>) -> Value {
     let flat = values.flat_map(|value| match value {
         Value::Many(values) => values.to_vec(),
         single => vec![single],
@@ -297,7 +297,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Returns true if the table of a trace takes no more memory than a query may hold.
-pub(crate) fn has_room(tree: &Tree, fields: &Fields, limits: &QueryLimits) -> bool {
+pub(crate) fn fits_memory(tree: &Tree, fields: &Fields, limits: &QueryLimits) -> bool {
     let values = fields.len().saturating_mul(tree.assembled.nodes.len());
     values.saturating_mul(size_of::<Value>()) as u64 <= limits.view_bytes_max
 }
@@ -355,7 +355,9 @@ impl TraceValues {
             children: child_counts(tree),
             missing: missing_parents(tree),
             errors: i64::try_from(failed).unwrap_or(i64::MAX),
-            services: many(services.into_iter().filter(|name| !name.is_empty()).map(Value::text)),
+            services: list_value(
+                services.into_iter().filter(|name| !name.is_empty()).map(Value::text),
+            ),
         }
     }
 }

@@ -10,10 +10,10 @@ pub(super) mod necessary_filters;
 use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
 use tidings_proto::{SpanId, TraceId, UnixNanos, otlp::Severity};
-use tidings_storage::{Detail, LogFilter, LogRows, Scan, ScanStats, SpanFilter, TimeRange};
+use tidings_storage::{LogFilter, LogRows, Projection, Scan, ScanStats, SpanFilter, TimeRange};
 use tidings_traceql::{CompiledStage, Fields, Intrinsic, Name, Value};
 
-use super::read::many;
+use super::read::list_value;
 use crate::{
     QueryError,
     execution::Reader,
@@ -48,7 +48,7 @@ impl SpanLogRecords {
     pub(super) fn value(&self, intrinsic: Intrinsic, trace_id: TraceId, span_id: SpanId) -> Value {
         let records = self.of_spans.get(&(trace_id, span_id));
         let records = records.into_iter().flatten();
-        many(records.filter_map(|record| match intrinsic {
+        list_value(records.filter_map(|record| match intrinsic {
             Intrinsic::LogBody => record.body.as_ref().map(|body| Value::Text(Arc::clone(body))),
             Intrinsic::LogSeverity => record.severity.map(Value::Severity),
             _ => None,
@@ -114,7 +114,7 @@ impl<'a> RecordReader<'a> {
         let filter =
             LogFilter { trace_ids: Some(ids.to_vec()), time: self.time, ..LogFilter::default() };
         let rows_max = self.reader.settings.search_rows_max.saturating_sub(self.stats.rows);
-        let scan = Scan { detail: Detail::Facts, rows_max };
+        let scan = Scan { detail: Projection::Facts, rows_max };
         let (mut count, mut bytes, mut late) = (0, 0, false);
         let (columns, bytes_max) = (self.columns, self.bytes_max());
         let stats = self.reader.logs(&filter, scan, |rows| {

@@ -128,7 +128,7 @@ impl TreeShape {
         spans: &[u32],
         mark: impl Fn(u32) -> Option<u32>,
         pace: &CheckPacer<'_>,
-    ) -> Result<Marks, QueryError> {
+    ) -> Result<MarkedSpans, QueryError> {
         if spans.len() < self.parents.len() / SPARSE {
             let mut few = Vec::with_capacity(spans.len());
             for span in spans {
@@ -136,7 +136,7 @@ impl TreeShape {
                 few.extend(mark(*span));
             }
             few.sort_unstable();
-            return Ok(Marks::Few(few));
+            return Ok(MarkedSpans::Few(few));
         }
         let mut all = vec![false; self.parents.len()];
         for span in spans {
@@ -145,7 +145,7 @@ impl TreeShape {
                 all[span as usize] = true;
             }
         }
-        Ok(Marks::Many(all))
+        Ok(MarkedSpans::Many(all))
     }
 }
 
@@ -220,14 +220,14 @@ impl<'a> CheckPacer<'a> {
 const SPARSE: usize = 32;
 
 /// Marked spans of a trace.
-enum Marks {
+enum MarkedSpans {
     /// A few spans in order, possibly with duplicates.
     Few(Vec<u32>),
     /// Membership flag of each span of the trace.
     Many(Vec<bool>),
 }
 
-impl Marks {
+impl MarkedSpans {
     fn have(&self, span: u32) -> bool {
         match self {
             Self::Few(spans) => spans.binary_search(&span).is_ok(),

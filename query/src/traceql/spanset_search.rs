@@ -13,7 +13,7 @@ use std::{
 };
 
 use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos};
-use tidings_storage::{Detail, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
+use tidings_storage::{Projection, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
 use tidings_traceql::{CompiledStage, Field, Fields, Stage, Value, compile};
 
 use super::{
@@ -23,7 +23,7 @@ use super::{
     display::{DisplayBudget, DisplayLimits, bounded, read_values},
     evaluate::{Spanset, Table, evaluate},
     overlap::{SubRange, TimeSelection},
-    read::{RowReader, detail, has_room, table},
+    read::{RowReader, detail, fits_memory, table},
     records::{self, RecordReader, RecordsRead},
 };
 use crate::{
@@ -298,7 +298,7 @@ pub(crate) fn each_candidate(
     mut visit: impl FnMut(&SpanRows, usize, &[Value]),
 ) -> Result<ScanStats, QueryError> {
     let of = (reader, ReadBudget::whole(reader));
-    each_portion(of, candidates, fields, Detail::Facts, |rows, row_reader| {
+    each_portion(of, candidates, fields, Projection::Facts, |rows, row_reader| {
         each_row((reader, row_reader), candidates, rows, |row, values| visit(rows, row, values))?;
         Ok(ControlFlow::Continue(()))
     })
@@ -310,7 +310,7 @@ pub(super) fn each_portion(
     (reader, budget): (&Reader, ReadBudget),
     candidates: &Candidates,
     fields: &Fields,
-    at_least: Detail,
+    at_least: Projection,
     mut visit: impl FnMut(&SpanRows, &mut RowReader<'_>) -> Result<ControlFlow<()>, QueryError>,
 ) -> Result<ScanStats, QueryError> {
     let mut total = ScanStats::NOTHING;
@@ -346,7 +346,7 @@ pub(super) fn each_trace(
     mut visit: impl FnMut(TraceStep<'_>) -> Result<ControlFlow<()>, QueryError>,
 ) -> Result<bool, QueryError> {
     // Rows are kept only when more than facts are read.
-    let detail = detail(fields).max(Detail::Attributes);
+    let detail = detail(fields).max(Projection::Attributes);
     let mut row_reader = RowReader::new(fields);
     let (mut at, mut size, mut complete) = (0, first.clamp(1, BATCH_TRACES_MAX), true);
     while at < places.len() {
@@ -394,7 +394,7 @@ pub(super) fn each_trace(
             let Some(facts) = traces.remove(id) else { continue };
             reader.check()?;
             let tree = Tree::new(*id, facts);
-            if !has_room(&tree, fields, &reader.limits) {
+            if !fits_memory(&tree, fields, &reader.limits) {
                 complete = false;
                 continue;
             }

@@ -11,7 +11,7 @@ use std::{
 
 use tidings_pattern::Patterns;
 use tidings_proto::otlp::StatusCode;
-use tidings_storage::{Detail, Scan, TimeRange};
+use tidings_storage::{Projection, Scan, TimeRange};
 use tidings_traceql::{
     Expression, Field, Fields, INTRINSICS, Intrinsic, Join, Name, Operator, Query, Root, Scope,
     Spansets, Stage, Static, Value, compile, parse_incomplete, parse_with,
@@ -56,7 +56,7 @@ pub(crate) fn names(
     let (hasher, mut senders) = (RandomState::new(), HashSet::new());
     let narrow = [Scope::Span, Scope::Resource];
     let all_narrow = scopes.iter().all(|scope| narrow.contains(scope));
-    let wanted = if all_narrow { Detail::Attributes } else { Detail::Full };
+    let wanted = if all_narrow { Projection::Attributes } else { Projection::Full };
     let mut row_reader = super::read::RowReader::new(&fields);
     let mut values = Vec::new();
     for filter in &candidates.filters {

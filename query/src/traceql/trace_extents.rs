@@ -148,7 +148,7 @@ impl TraceExtents {
         rows: &SpanRows,
         mut visit: impl FnMut(TraceId, UnixNanos),
     ) -> bool {
-        let (mut row, mut has_room) = (0, true);
+        let (mut row, mut fits_memory) = (0, true);
         while row < rows.len() {
             let id = rows.trace_id(row);
             let (mut extent, mut start) = (TimeExtent::default(), rows.start(row));
@@ -161,10 +161,10 @@ impl TraceExtents {
             match self.add(id, start, extent) {
                 Some((position, true)) => visit(id, position),
                 Some((_, false)) => {}
-                None => has_room = false,
+                None => fits_memory = false,
             }
         }
-        has_room
+        fits_memory
     }
 
     /// Adds rows of a trace. Returns its position, and true if it is long or does not fit. `None`

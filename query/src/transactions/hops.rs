@@ -2,7 +2,7 @@
 //!
 //! A call is a span that serves a request or takes a message, a span of another service than the
 //! span above it, or a span without one above it. The caller is the service of the span above. A
-//! span that calls a peer without spans is a call of the peer by its own service, and its own time
+//! span that calls a peer without spans is a call of the peer by its own service, and its self time
 //! counts for the peer: waiting for a callee counts for the callee. Hops are made of names that
 //! senders choose, so only those with most of the time are shown.
 

@@ -8,7 +8,7 @@ use tidings_proto::{
     },
 };
 use tidings_storage::{
-    AttributeFilter, Clock, Detail, Scan, SpanFilter, Store, StoreSettings, SystemClock,
+    AttributeFilter, Clock, Projection, Scan, SpanFilter, Store, StoreSettings, SystemClock,
     TelemetryBatch,
 };
 
@@ -190,7 +190,7 @@ async fn an_external_peer_with_the_name_of_a_service_is_that_service() {
 fn client_peers(reader: &Reader, rows_max: u64) -> Result<(usize, bool, usize), QueryError> {
     let kind = SpanKind::Client;
     let filter = SpanFilter { kind: Some(kind), ..SpanFilter::default() };
-    let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+    let scan = Scan { detail: Projection::Facts, rows_max: u64::MAX };
     let mut open = HashMap::new();
     reader.spans(&filter, scan, |rows| {
         open.extend((0..rows.len()).map(|row| (rows.content_hash(row), kind)));

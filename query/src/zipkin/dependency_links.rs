@@ -15,7 +15,7 @@ use tidings_proto::{
     UnixNanos,
     zipkin::{Kind, Span, span_from_otlp},
 };
-use tidings_storage::{Detail, Scan, SpanFilter, SpanRows, TimeRange};
+use tidings_storage::{Projection, Scan, SpanFilter, SpanRows, TimeRange};
 
 use super::{merge::merge, tree::LinkTree};
 use crate::{QueryError, execution::Reader};
@@ -159,7 +159,7 @@ pub(crate) fn links(reader: &Reader, start: TimeRange) -> Result<(Vec<Link>, boo
     let mut traces: HashMap<u64, Vec<Span>> = HashMap::new();
     let mut held = LinkBudget { spans: 0, bytes: 0, bytes_max: reader.limits.metrics_bytes_max };
     let mut full = false;
-    let scan = Scan { detail: Detail::Attributes, rows_max: reader.settings.search_rows_max };
+    let scan = Scan { detail: Projection::Attributes, rows_max: reader.settings.search_rows_max };
     let filter = SpanFilter { start, ..SpanFilter::default() };
     let stats = reader.spans(&filter, scan, |rows| {
         for row in 0..rows.len() {

@@ -15,7 +15,7 @@ use tidings_proto::{
     otlp::ExportTraceServiceRequest,
     zipkin::{Endpoint, Span, from_otlp},
 };
-use tidings_storage::{AttributeFilter, Detail, Scan, SpanFilter, TimeRange};
+use tidings_storage::{AttributeFilter, Projection, Scan, SpanFilter, TimeRange};
 
 use super::{
     request::{Request, began},
@@ -52,7 +52,7 @@ pub(crate) struct ZipkinTraces {
 pub(crate) fn get(reader: &Reader, id: TraceId) -> Result<Vec<Span>, QueryError> {
     let mut spans = Vec::new();
     let unvisited = visit_complete(reader, &[id], |_, trace| {
-        spans = HeldSpans::from_trace(&trace, reader.limits.view_bytes_max)?.spans;
+        spans = ReservedSpans::from_trace(&trace, reader.limits.view_bytes_max)?.spans;
         Ok(ControlFlow::Continue(()))
     })?;
     unvisited.into_count(&[id])?;
@@ -63,8 +63,8 @@ pub(crate) fn get(reader: &Reader, id: TraceId) -> Result<Vec<Span>, QueryError>
 pub(crate) fn get_many(reader: &Reader, ids: &[TraceId]) -> Result<ZipkinTraces, QueryError> {
     let (mut traces, mut room) = (Vec::new(), reader.limits.view_bytes_max);
     let unvisited = visit_complete(reader, ids, |_, trace| {
-        match HeldSpans::from_trace(&trace, room) {
-            Ok(HeldSpans { spans, bytes }) => {
+        match ReservedSpans::from_trace(&trace, room) {
+            Ok(ReservedSpans { spans, bytes }) => {
                 room -= bytes;
                 traces.push(spans);
             }
@@ -79,12 +79,12 @@ pub(crate) fn get_many(reader: &Reader, ids: &[TraceId]) -> Result<ZipkinTraces,
 
 /// Spans of a trace, with the memory that they take.
 #[derive(Debug)]
-struct HeldSpans {
+struct ReservedSpans {
     spans: Vec<Span>,
     bytes: u64,
 }
 
-impl HeldSpans {
+impl ReservedSpans {
     /// Converts the spans of a trace in its order; `None` when they take more bytes than this.
     fn from_trace(trace: &ExportTraceServiceRequest, bytes_max: u64) -> Result<Self, QueryError> {
         let (mut spans, mut bytes) = (Vec::new(), 0);
@@ -203,7 +203,7 @@ struct SearchState<'a> {
     request: &'a Request,
     met: HashSet<TraceId>,
     /// Matching traces by the time at which each began.
-    matching: Vec<(u64, HeldSpans)>,
+    matching: Vec<(u64, ReservedSpans)>,
     /// Memory of the matching traces.
     held_bytes: u64,
     /// True when only the newest of them fit.
@@ -222,7 +222,7 @@ impl SearchState<'_> {
         filter: &SpanFilter,
         count: usize,
     ) -> Result<Vec<(TraceId, UnixNanos)>, QueryError> {
-        let scan = Scan { detail: Detail::Ids, rows_max: self.reader.settings.search_rows_max };
+        let scan = Scan { detail: Projection::Ids, rows_max: self.reader.settings.search_rows_max };
         let mut newest = NewestTraces::new(count);
         let stats = self.reader.newest_spans_reached(filter, scan, |rows, reached| {
             for row in 0..rows.len() {
@@ -253,7 +253,7 @@ impl SearchState<'_> {
 
     fn keep_if_matching(&mut self, trace: &ExportTraceServiceRequest) {
         let bytes_max = self.reader.limits.view_bytes_max;
-        let Ok(held) = HeldSpans::from_trace(trace, bytes_max) else {
+        let Ok(held) = ReservedSpans::from_trace(trace, bytes_max) else {
             self.complete = false;
             return;
         };

@@ -136,6 +136,31 @@ async fn a_report_has_calls_that_take_longer() {
 }
 
 #[tokio::test]
+async fn a_changed_service_has_the_quantiles_of_all_calls_since_its_change() {
+    // The first calls after the change are the slowest.
+    let millis = |at: u64| if at < 97 * MINUTE { 20 } else { 400 - at / MINUTE };
+    let harness = after(times().flat_map(|at| request(at, "GET /order", millis(at)))).await;
+    let report = report(&harness).await;
+    let orders = service(&report, "orders");
+    let since = &orders["since"];
+    let begin = text(&since["startUnixNano"]);
+    let third = BEGIN + 100 * MINUTE * MILLI;
+    assert!(begin.parse::<u64>().unwrap() < third, "no compared part begins with it: {orders}");
+    let end = BEGIN + 2 * HOUR * MILLI;
+    let red = harness.get(&format!("/red?start={begin}&end={end}&by=service,served")).await;
+    let mut groups = red["groups"].as_array().unwrap().iter();
+    let group = groups.find(|group| group["service"] == "orders" && group["served"] == true);
+    let group = group.unwrap();
+    assert_eq!(since["count"], group["count"], "{since} {group}");
+    for quantile in ["p50Nano", "p95Nano", "p99Nano"] {
+        assert_eq!(since[quantile], group["duration"][quantile], "{since} {group}");
+    }
+    let change = &orders["changes"][0];
+    let stated = text(&since[format!("p{}Nano", change["quantile"])]);
+    assert_eq!(change["now"], stated.parse::<f64>().unwrap(), "one number: {orders}");
+}
+
+#[tokio::test]
 async fn a_report_has_calls_that_fail() {
     let failing = |at: u64| {
         usual(at).map(|span| match is_struck(at) {

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value as Json;
@@ -101,6 +104,21 @@ pub struct Harness {
 }
 
 impl Harness {
+    /// Calls a method over gRPC. Returns the bytes of the messages with their prefixes, and the
+    /// status from the trailers, or from the head where there are no messages.
+    pub async fn grpc_call(&self, path: &str, body: Vec<u8>) -> (Bytes, tonic::Status) {
+        let request = Request::post(path).header("content-type", "application/grpc");
+        let request = request.header("accept-encoding", "gzip").body(Body::from(body)).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "application/grpc");
+        assert!(!response.headers().contains_key("content-encoding"), "gRPC has its own");
+        let head = tonic::Status::from_header_map(response.headers());
+        let body = response.into_body().collect().await.unwrap();
+        let status = body.trailers().and_then(tonic::Status::from_header_map).or(head).unwrap();
+        (body.to_bytes(), status)
+    }
+
     pub async fn new() -> Self {
         Self::with_limits(QueryLimits::default()).await
     }

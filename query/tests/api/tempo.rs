@@ -1011,23 +1011,9 @@ struct ValueOfSeries {
 
 /// A gRPC call: returns its message, its status and the status message.
 async fn grpc(harness: &Harness, method: &str, body: Vec<u8>) -> (Vec<u8>, String) {
-    use http_body_util::BodyExt;
-    use tower::ServiceExt;
-
-    let asked = Request::post(format!("/tempopb.StreamingQuerier/{method}"))
-        .header(header::CONTENT_TYPE, "application/grpc")
-        .body(Body::from(body))
-        .unwrap();
-    let response = harness.router.clone().oneshot(asked).await.unwrap();
-    assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(response.headers()["content-type"], "application/grpc");
-    let head = response.headers().clone();
-    let collected = response.into_body().collect().await.unwrap();
-    let trailers = collected.trailers().cloned().unwrap_or(head);
-    let text =
-        |name: &str| trailers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
-    let status = format!("{} {}", text("grpc-status"), text("grpc-message"));
-    (collected.to_bytes().to_vec(), status)
+    let path = format!("/tempopb.StreamingQuerier/{method}");
+    let (messages, status) = harness.grpc_call(&path, body).await;
+    (messages.to_vec(), format!("{} {}", i32::from(status.code()), status.message()))
 }
 
 fn framed(message: &impl Message) -> Vec<u8> {
@@ -1099,13 +1085,13 @@ async fn the_streaming_api_gives_the_same_answers() {
             metric("{}"),
             "3 invalid TraceQL query: this finds traces; add a metric to it, as in `{} | rate()`",
         ),
-        ("Search", vec![0, 0, 0], "13 the message is cut off"),
+        ("Search", vec![0, 0, 0], "13 Unexpected EOF decoding stream."),
         (
             "Search",
             vec![1, 0, 0, 0, 0],
-            "13 a message is flagged as compressed, but grpc-encoding names nothing",
+            "13 protocol error: received message with compressed-flag but no grpc-encoding was specified",
         ),
-        ("Nothing", Vec::new(), "12 there is no call Nothing"),
+        ("Nothing", Vec::new(), "12 unknown method Nothing"),
     ];
     for (method, body, expected) in refused {
         assert_eq!(grpc(&harness, method, body).await, (Vec::new(), expected.to_owned()));

@@ -61,13 +61,8 @@ impl TraceqlError {
     /// Creates an error at this byte of the text.
     #[must_use]
     pub fn at(text: &str, byte: usize, message: impl Into<String>) -> Self {
-        let before = text.get(..byte).unwrap_or(text);
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        Self {
-            message: message.into(),
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-        }
+        let (line, column) = tidings_pattern::line_and_column(text, byte);
+        Self { message: message.into(), line, column }
     }
 }
 

@@ -4,14 +4,15 @@
 //! and nothing is allocated for sizes that a message merely claims. Arrow's own reader expects
 //! trusted data.
 
+use arrow_flight::FlightData;
 use arrow_ipc::{
     Buffer, DateUnit, Field, FieldNode, Message, MessageHeader, Precision, RecordBatch, TimeUnit,
     Type, root_as_message_with_opts,
 };
 use flatbuffers::VerifierOptions;
-use tidings_grpc::GrpcStatus;
+use tonic::Status;
 
-use super::messages::FlightData;
+use super::invalid;
 use crate::{Parameter, limits::PLACEHOLDERS_MAX};
 
 const SECOND: i64 = 1_000_000_000;
@@ -49,7 +50,7 @@ enum ParameterType {
 }
 
 /// Returns the values of the row that these messages have, in order.
-pub(super) fn values(messages: &[FlightData]) -> Result<Vec<Parameter>, GrpcStatus> {
+pub(super) fn values(messages: &[FlightData]) -> Result<Vec<Parameter>, Status> {
     let (mut kinds, mut row) = (None, None);
     for data in messages.iter().filter(|data| !data.data_header.is_empty()) {
         let message = verified(&data.data_header)?;
@@ -65,24 +66,24 @@ pub(super) fn values(messages: &[FlightData]) -> Result<Vec<Parameter>, GrpcStat
                     }
                     _ => {
                         let message = "a query takes one row of values, and several were sent";
-                        return Err(GrpcStatus::invalid(message));
+                        return Err(invalid(message));
                     }
                 }
             }
-            _ => return Err(GrpcStatus::invalid("values are sent as a schema and a record batch")),
+            _ => return Err(invalid("values are sent as a schema and a record batch")),
         }
     }
     match (row, kinds) {
         (Some(row), _) => Ok(row),
         (None, Some(kinds)) if kinds.is_empty() => Ok(Vec::new()),
-        (None, _) => Err(GrpcStatus::invalid("no row of values was sent")),
+        (None, _) => Err(invalid("no row of values was sent")),
     }
 }
 
 /// Verifies the bytes and returns their message. A part that several others share is verified once
 /// for each of them, so the work is bounded by the number of bytes and not by the structure that
 /// they claim.
-fn verified(bytes: &[u8]) -> Result<Message<'_>, GrpcStatus> {
+fn verified(bytes: &[u8]) -> Result<Message<'_>, Status> {
     let options = VerifierOptions {
         max_depth: DEPTH_MAX,
         max_tables: TABLES_MAX,
@@ -90,24 +91,24 @@ fn verified(bytes: &[u8]) -> Result<Message<'_>, GrpcStatus> {
         ..VerifierOptions::default()
     };
     root_as_message_with_opts(&options, bytes)
-        .map_err(|error| GrpcStatus::invalid(format!("this is no message of Arrow's: {error}")))
+        .map_err(|error| invalid(format!("this is no message of Arrow's: {error}")))
 }
 
-fn broken() -> GrpcStatus {
-    GrpcStatus::invalid("the values do not lie where they are said to")
+fn broken() -> Status {
+    invalid("the values do not lie where they are said to")
 }
 
-fn kinds_of(message: &Message<'_>) -> Result<Vec<ParameterType>, GrpcStatus> {
+fn kinds_of(message: &Message<'_>) -> Result<Vec<ParameterType>, Status> {
     let schema = message.header_as_schema().ok_or_else(broken)?;
     let Some(fields) = schema.fields() else { return Ok(Vec::new()) };
     if fields.len() > PLACEHOLDERS_MAX {
         let message = format!("a query has {PLACEHOLDERS_MAX} placeholders at most");
-        return Err(GrpcStatus::invalid(message));
+        return Err(invalid(message));
     }
     fields.iter().map(|field| kind(&field)).collect()
 }
 
-fn kind(field: &Field<'_>) -> Result<ParameterType, GrpcStatus> {
+fn kind(field: &Field<'_>) -> Result<ParameterType, Status> {
     let bytes = |bits: i32| usize::try_from(bits / 8).unwrap_or_default();
     let kind = match field.type_type() {
         Type::Null => Some(ParameterType::Null),
@@ -143,7 +144,7 @@ fn kind(field: &Field<'_>) -> Result<ParameterType, GrpcStatus> {
     kind.filter(|_| field.dictionary().is_none()).ok_or_else(|| {
         let name = field.type_type().variant_name().unwrap_or("unknown");
         let known = "null, truth values, numbers, texts, dates and timestamps are";
-        GrpcStatus::invalid(format!("a value of the type {name} is not taken: {known}"))
+        invalid(format!("a value of the type {name} is not taken: {known}"))
     })
 }
 
@@ -157,9 +158,9 @@ struct ParameterRow<'a> {
 }
 
 impl<'a> ParameterRow<'a> {
-    fn new(batch: &RecordBatch<'a>, body: &'a [u8]) -> Result<Self, GrpcStatus> {
+    fn new(batch: &RecordBatch<'a>, body: &'a [u8]) -> Result<Self, Status> {
         if batch.compression().is_some() {
-            return Err(GrpcStatus::invalid("values are not compressed"));
+            return Err(invalid("values are not compressed"));
         }
         Ok(Self {
             body,
@@ -169,7 +170,7 @@ impl<'a> ParameterRow<'a> {
         })
     }
 
-    fn values(mut self, kinds: &[ParameterType]) -> Result<Vec<Parameter>, GrpcStatus> {
+    fn values(mut self, kinds: &[ParameterType]) -> Result<Vec<Parameter>, Status> {
         kinds.iter().map(|kind| self.value(*kind).ok_or_else(broken)).collect()
     }
 

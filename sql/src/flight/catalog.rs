@@ -1,15 +1,18 @@
 //! Flight SQL's metadata of the views: catalogs, schemas, tables and keys, as rows.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
-use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
-
-use super::{
-    info, ipc,
-    messages::{GetDbSchemas, GetTables},
-    types,
+use arrow_array::RecordBatch;
+use arrow_flight::{
+    error::FlightError,
+    sql::{
+        CommandGetCatalogs, CommandGetDbSchemas, CommandGetTableTypes, CommandGetTables,
+        metadata::{GetDbSchemasBuilder, GetTablesBuilder},
+    },
 };
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+
+use super::{info, ipc::defect, types};
 use crate::{
     SqlError, SqlLimits,
     flight::command::Command,
@@ -20,6 +23,9 @@ use crate::{
 const VIEW: &str = "VIEW";
 /// Maximum bytes of a pattern: no name matches a longer one.
 const PATTERN_BYTES_MAX: usize = 1 << 10;
+/// A builder without this filter takes every row. Rows are filtered here: the builders' patterns
+/// are regular expressions of any length, and each type of table is a column of its own.
+const UNFILTERED: Option<String> = None;
 
 /// Returns the rows of every command that is not a query; `None` for a query.
 pub(super) fn rows(command: &Command, limits: &SqlLimits) -> Result<Option<RecordBatch>, SqlError> {
@@ -27,57 +33,51 @@ pub(super) fn rows(command: &Command, limits: &SqlLimits) -> Result<Option<Recor
         Command::Query(_) => return Ok(None),
         Command::SqlInfo(wanted) => info::rows(wanted, limits),
         Command::Types(wanted) => types::rows(*wanted),
-        Command::Catalogs => batch(catalogs(), vec![texts([CATALOG])]),
+        Command::Catalogs => catalogs(),
         Command::Schemas(asked) => schemas(asked),
-        Command::Tables(asked) => return tables(asked).map(Some),
-        Command::TableTypes => batch(table_types(), vec![texts([VIEW])]),
+        Command::Tables(asked) => tables(asked),
+        Command::TableTypes => table_types(),
         Command::PrimaryKeys => Ok(RecordBatch::new_empty(primary_keys())),
         Command::ForeignKeys => Ok(RecordBatch::new_empty(foreign_keys())),
     };
-    rows.map(Some).map_err(|error| SqlError::Defect { reason: error.to_string() })
+    rows.map(Some).map_err(defect)
 }
 
-pub(super) fn field(name: &str, data_type: DataType) -> Field {
+fn catalogs() -> Result<RecordBatch, FlightError> {
+    let mut builder = CommandGetCatalogs {}.into_builder();
+    builder.append(CATALOG);
+    builder.build()
+}
+
+fn table_types() -> Result<RecordBatch, FlightError> {
+    let mut builder = CommandGetTableTypes {}.into_builder();
+    builder.append(VIEW);
+    builder.build()
+}
+
+fn field(name: &str, data_type: DataType) -> Field {
     Field::new(name, data_type, false)
 }
 
-pub(super) fn optional(name: &str, data_type: DataType) -> Field {
+fn optional(name: &str, data_type: DataType) -> Field {
     Field::new(name, data_type, true)
 }
 
-fn schema(fields: Vec<Field>) -> SchemaRef {
-    Arc::new(Schema::new(fields))
-}
-
-fn texts<const N: usize>(texts: [&str; N]) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(texts))
-}
-
-fn batch(schema: SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch, ArrowError> {
-    RecordBatch::try_new(schema, columns)
-}
-
-fn catalogs() -> SchemaRef {
-    schema(vec![field("catalog_name", DataType::Utf8)])
-}
-
-fn table_types() -> SchemaRef {
-    schema(vec![field("table_type", DataType::Utf8)])
-}
-
+/// Returns the columns of primary keys, for which there is no builder.
 fn primary_keys() -> SchemaRef {
-    schema(vec![
+    Arc::new(Schema::new(vec![
         optional("catalog_name", DataType::Utf8),
         optional("db_schema_name", DataType::Utf8),
         field("table_name", DataType::Utf8),
         field("column_name", DataType::Utf8),
         optional("key_name", DataType::Utf8),
         field("key_sequence", DataType::Int32),
-    ])
+    ]))
 }
 
+/// Returns the columns of foreign keys, for which there is no builder.
 fn foreign_keys() -> SchemaRef {
-    schema(vec![
+    Arc::new(Schema::new(vec![
         optional("pk_catalog_name", DataType::Utf8),
         optional("pk_db_schema_name", DataType::Utf8),
         field("pk_table_name", DataType::Utf8),
@@ -91,7 +91,7 @@ fn foreign_keys() -> SchemaRef {
         optional("pk_key_name", DataType::Utf8),
         field("update_rule", DataType::UInt8),
         field("delete_rule", DataType::UInt8),
-    ])
+    ]))
 }
 
 /// Reports whether the only catalog and its only schema match the request.
@@ -100,50 +100,29 @@ fn is_here(catalog: Option<&str>, schema_pattern: Option<&str>) -> bool {
         && schema_pattern.is_none_or(|pattern| matches(pattern, SCHEMA))
 }
 
-fn schemas(asked: &GetDbSchemas) -> Result<RecordBatch, ArrowError> {
-    let schema = schema(vec![
-        optional("catalog_name", DataType::Utf8),
-        field("db_schema_name", DataType::Utf8),
-    ]);
-    match is_here(asked.catalog.as_deref(), asked.db_schema_filter_pattern.as_deref()) {
-        true => batch(schema, vec![texts([CATALOG]), texts([SCHEMA])]),
-        false => Ok(RecordBatch::new_empty(schema)),
+fn schemas(asked: &CommandGetDbSchemas) -> Result<RecordBatch, FlightError> {
+    let mut builder = GetDbSchemasBuilder::new(UNFILTERED, UNFILTERED);
+    if is_here(asked.catalog.as_deref(), asked.db_schema_filter_pattern.as_deref()) {
+        builder.append(CATALOG, SCHEMA);
     }
+    builder.build()
 }
 
-fn tables(asked: &GetTables) -> Result<RecordBatch, SqlError> {
+fn tables(asked: &CommandGetTables) -> Result<RecordBatch, FlightError> {
     let here = is_here(asked.catalog.as_deref(), asked.db_schema_filter_pattern.as_deref());
     let typed = asked.table_types.is_empty() || asked.table_types.iter().any(|kind| kind == VIEW);
     let pattern = asked.table_name_filter_pattern.as_deref();
-    let mut names: Vec<&str> = VIEWS
-        .iter()
-        .copied()
-        .filter(|name| here && typed && pattern.is_none_or(|pattern| matches(pattern, name)))
-        .collect();
-    names.sort_unstable();
-    let repeated = |text: &'static str| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(names.iter().map(|_| text)))
-    };
-    let mut fields = vec![
-        optional("catalog_name", DataType::Utf8),
-        optional("db_schema_name", DataType::Utf8),
-        field("table_name", DataType::Utf8),
-        field("table_type", DataType::Utf8),
-    ];
-    let mut columns = vec![
-        repeated(CATALOG),
-        repeated(SCHEMA),
-        Arc::new(StringArray::from_iter_values(&names)),
-        repeated(VIEW),
-    ];
-    if asked.include_schema {
-        let schemas = names.iter().filter_map(|name| views::schema(name));
-        let schemas = schemas.map(|schema| ipc::schema_message(&schema));
-        let schemas = schemas.collect::<Result<Vec<_>, _>>()?;
-        fields.push(field("table_schema", DataType::Binary));
-        columns.push(Arc::new(BinaryArray::from_iter_values(schemas)));
+    let is_asked =
+        |name: &str| here && typed && pattern.is_none_or(|pattern| matches(pattern, name));
+    let types = iter::empty::<String>();
+    let mut builder =
+        GetTablesBuilder::new(UNFILTERED, UNFILTERED, UNFILTERED, types, asked.include_schema);
+    for name in VIEWS.iter().copied().filter(|name| is_asked(name)) {
+        if let Some(columns) = views::schema(name) {
+            builder.append(CATALOG, SCHEMA, name, VIEW, &columns)?;
+        }
     }
-    batch(schema(fields), columns).map_err(|error| SqlError::Defect { reason: error.to_string() })
+    builder.build()
 }
 
 /// Matches a name against a `LIKE` pattern: `%` is any text, `_` any letter, and a backslash
@@ -152,7 +131,7 @@ fn matches(pattern: &str, name: &str) -> bool {
     if pattern.len() > PATTERN_BYTES_MAX {
         return false;
     }
-    let mut ends: Vec<bool> = std::iter::once(true).chain(name.chars().map(|_| false)).collect();
+    let mut ends: Vec<bool> = iter::once(true).chain(name.chars().map(|_| false)).collect();
     let mut signs = pattern.chars();
     while let Some(sign) = signs.next() {
         // `ends[n]` is true if the pattern so far matches the name's first n letters.
@@ -170,7 +149,7 @@ fn matches(pattern: &str, name: &str) -> bool {
                 let before = ends.clone();
                 let letters = name.chars().map(|letter| literal.is_none_or(|sign| sign == letter));
                 let after = before.iter().zip(letters).map(|(end, fits)| *end && fits);
-                ends = std::iter::once(false).chain(after).collect();
+                ends = iter::once(false).chain(after).collect();
             }
         }
     }

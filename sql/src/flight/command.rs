@@ -4,17 +4,17 @@
 //! The server keeps no state for it, so it never expires and clients cannot exhaust the server. A
 //! handle grants nothing beyond the query: it passes every check again.
 
+use arrow_flight::sql::{
+    Any, CommandGetDbSchemas, CommandGetSqlInfo, CommandGetTables, CommandGetXdbcTypeInfo,
+    CommandPreparedStatementQuery, CommandStatementQuery, ProstMessageExt, TicketStatementQuery,
+};
 use bytes::Bytes;
 use prost::{Message, Oneof};
-use tidings_grpc::GrpcStatus;
+use tonic::Status;
 
-use super::{
-    messages::{Any, GetDbSchemas, GetSqlInfo, GetTables, GetXdbcTypeInfo, Statement, WithHandle},
-    unsupported_call,
-};
+use super::{invalid, unsupported_call};
 use crate::{Parameter, Query, limits::PLACEHOLDERS_MAX};
 
-const TYPES: &str = "type.googleapis.com/";
 const PACKAGE: &str = "arrow.flight.protocol.sql.";
 const READS_ONLY: &str = "what is stored can be read and not written";
 
@@ -25,45 +25,51 @@ pub(super) enum Command {
     SqlInfo(Vec<u32>),
     Types(Option<i32>),
     Catalogs,
-    Schemas(GetDbSchemas),
-    Tables(GetTables),
+    Schemas(CommandGetDbSchemas),
+    Tables(CommandGetTables),
     TableTypes,
     PrimaryKeys,
     ForeignKeys,
 }
 
-/// Returns a wrapped message and its name.
-fn unwrap(wrapped: &[u8]) -> Result<(String, Bytes), GrpcStatus> {
+/// Returns a wrapped message and its name. Names are refused before their messages are read, so
+/// this is no `arrow_flight::sql::Command`.
+fn unwrap(wrapped: &[u8]) -> Result<(String, Bytes), Status> {
     let any = Any::decode(wrapped).map_err(|_| not_sql())?;
     let name = any.type_url.rsplit('/').next().and_then(|name| name.strip_prefix(PACKAGE));
     Ok((name.ok_or_else(not_sql)?.to_owned(), any.value))
 }
 
-fn not_sql() -> GrpcStatus {
-    GrpcStatus::invalid("this is no message of Flight SQL")
+fn not_sql() -> Status {
+    invalid("this is no message of Flight SQL")
 }
 
-/// Wraps the message as Flight SQL requires for its name.
-pub(super) fn wrap(name: &str, message: &impl Message) -> Bytes {
-    let type_url = format!("{TYPES}{PACKAGE}{name}");
-    Any { type_url, value: message.encode_to_vec().into() }.encode_to_vec().into()
+/// Wraps the message as Flight SQL requires.
+pub(super) fn wrap(message: &impl ProstMessageExt) -> Bytes {
+    message.as_any().encode_to_vec().into()
 }
 
-pub(super) fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, GrpcStatus> {
-    M::decode(bytes).map_err(|error| GrpcStatus::invalid(error.to_string()))
+fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, Status> {
+    M::decode(bytes).map_err(|error| invalid(error.to_string()))
 }
 
 impl Command {
     /// Reads the command of a descriptor or a ticket.
-    pub(super) fn read(wrapped: &[u8]) -> Result<Self, GrpcStatus> {
+    pub(super) fn read(wrapped: &[u8]) -> Result<Self, Status> {
         let (name, value) = unwrap(wrapped)?;
         Ok(match name.as_str() {
-            "CommandStatementQuery" => Self::Query(Query::new(statement(&value)?)),
-            "TicketStatementQuery" | "CommandPreparedStatementQuery" => {
-                Self::Query(query(&decode::<WithHandle>(&value)?.handle)?)
+            "CommandStatementQuery" => {
+                let CommandStatementQuery { query, transaction_id } = decode(&value)?;
+                Self::Query(Query::new(statement(query, transaction_id)?))
             }
-            "CommandGetSqlInfo" => Self::SqlInfo(decode::<GetSqlInfo>(&value)?.info),
-            "CommandGetXdbcTypeInfo" => Self::Types(decode::<GetXdbcTypeInfo>(&value)?.data_type),
+            "TicketStatementQuery" => {
+                Self::Query(query(&decode::<TicketStatementQuery>(&value)?.statement_handle)?)
+            }
+            "CommandPreparedStatementQuery" => Self::Query(prepared(&value)?),
+            "CommandGetSqlInfo" => Self::SqlInfo(decode::<CommandGetSqlInfo>(&value)?.info),
+            "CommandGetXdbcTypeInfo" => {
+                Self::Types(decode::<CommandGetXdbcTypeInfo>(&value)?.data_type)
+            }
             "CommandGetCatalogs" => Self::Catalogs,
             "CommandGetDbSchemas" => Self::Schemas(decode(&value)?),
             "CommandGetTables" => Self::Tables(decode(&value)?),
@@ -81,29 +87,33 @@ impl Command {
 }
 
 /// Returns the text of a statement that belongs to no transaction.
-pub(super) fn statement(value: &[u8]) -> Result<String, GrpcStatus> {
-    let statement: Statement = decode(value)?;
-    match statement.transaction_id {
+pub(super) fn statement(text: String, transaction: Option<Bytes>) -> Result<String, Status> {
+    match transaction {
         Some(id) if !id.is_empty() => Err(unsupported_call("a transaction", READS_ONLY)),
-        _ => Ok(statement.query),
+        _ => Ok(text),
     }
 }
 
-/// Returns the message of an action, which must have this name.
-pub(super) fn action(body: &[u8], expected: &str) -> Result<Bytes, GrpcStatus> {
+/// Returns the message of an action, which must have the name of its type.
+pub(super) fn action<M: ProstMessageExt>(body: &[u8]) -> Result<M, Status> {
+    let expected = M::type_url().rsplit('.').next().unwrap_or_default();
     match unwrap(body)? {
-        (name, value) if name == expected => Ok(value),
-        (name, _) => Err(GrpcStatus::invalid(format!("{expected} is expected, and not {name}"))),
+        (name, value) if name == expected => decode(&value),
+        (name, _) => Err(invalid(format!("{expected} is expected, and not {name}"))),
     }
 }
 
 /// Returns the query of a prepared statement whose values are put, when its handle is valid.
-pub(super) fn put(wrapped: &[u8]) -> Result<Query, GrpcStatus> {
+pub(super) fn put(wrapped: &[u8]) -> Result<Query, Status> {
     let (name, value) = unwrap(wrapped)?;
     match name.as_str() {
-        "CommandPreparedStatementQuery" => query(&decode::<WithHandle>(&value)?.handle),
+        "CommandPreparedStatementQuery" => prepared(&value),
         _ => Err(unsupported_call(&name, READS_ONLY)),
     }
+}
+
+fn prepared(command: &[u8]) -> Result<Query, Status> {
+    query(&decode::<CommandPreparedStatementQuery>(command)?.prepared_statement_handle)
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -135,8 +145,8 @@ enum HandleParameter {
 }
 
 /// Returns the query of a handle.
-fn query(handle: &[u8]) -> Result<Query, GrpcStatus> {
-    let unknown = || GrpcStatus::invalid("this handle is none of this server's");
+fn query(handle: &[u8]) -> Result<Query, Status> {
+    let unknown = || invalid("this handle is none of this server's");
     let Handle { text, values } = Handle::decode(handle).map_err(|_| unknown())?;
     if values.len() > PLACEHOLDERS_MAX {
         return Err(unknown());

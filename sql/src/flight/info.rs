@@ -1,15 +1,9 @@
 //! Answers to `CommandGetSqlInfo`: properties of the server and of its dialect.
 
-use std::sync::Arc;
-
-use arrow_array::{
-    ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, UInt32Array,
-    UnionArray, new_empty_array,
-};
-use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, UnionFields, UnionMode};
+use arrow_array::RecordBatch;
+use arrow_flight::{error::FlightError, sql::metadata::SqlInfoDataBuilder};
 use datafusion::arrow::ARROW_VERSION;
 
-use super::catalog::field;
 use crate::{
     SqlLimits,
     limits::{COLUMNS_MAX, QUERY_BYTES_MAX, RELATIONS_MAX},
@@ -88,66 +82,18 @@ fn known(limits: &SqlLimits) -> Vec<(u32, InfoValue)> {
 }
 
 /// Returns rows of the requested properties, or of all of them when the request is empty.
-pub(super) fn rows(wanted: &[u32], limits: &SqlLimits) -> Result<RecordBatch, ArrowError> {
+pub(super) fn rows(wanted: &[u32], limits: &SqlLimits) -> Result<RecordBatch, FlightError> {
     let told = known(limits).into_iter();
-    let told: Vec<(u32, InfoValue)> =
-        told.filter(|(name, _)| wanted.is_empty() || wanted.contains(name)).collect();
-    let (mut texts, mut truths, mut large, mut bits) = (vec![], vec![], vec![], vec![]);
-    let (mut types, mut places) = (Vec::new(), Vec::new());
-    for (_, value) in &told {
-        let (kind, place) = match value {
-            Text(text) => (0, push(&mut texts, *text)),
-            Truth(truth) => (1, push(&mut truths, *truth)),
-            Large(count) => (2, push(&mut large, i64::try_from(*count).unwrap_or(i64::MAX))),
-            Bits(number) => (3, push(&mut bits, *number)),
-        };
-        types.push(kind);
-        places.push(place);
+    let told = told.filter(|(name, _)| wanted.is_empty() || wanted.contains(name));
+    let mut builder = SqlInfoDataBuilder::new();
+    for (name, value) in told {
+        match value {
+            Text(text) => builder.append(name, text),
+            Truth(truth) => builder.append(name, truth),
+            Large(count) => builder.append(name, i64::try_from(count).unwrap_or(i64::MAX)),
+            Bits(number) => builder.append(name, number),
+        }
     }
-    let fields = union_fields();
-    let empty = |kind: i8| {
-        let found = fields.iter().find(|(known, _)| *known == kind);
-        new_empty_array(found.map_or(&DataType::Null, |(_, field)| field.data_type()))
-    };
-    let children: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from(texts)),
-        Arc::new(BooleanArray::from(truths)),
-        Arc::new(Int64Array::from(large)),
-        Arc::new(Int32Array::from(bits)),
-        empty(4),
-        empty(5),
-    ];
-    let values = UnionArray::try_new(fields.clone(), types.into(), Some(places.into()), children)?;
-    let schema = Schema::new(vec![
-        field("info_name", DataType::UInt32),
-        field("value", DataType::Union(fields, UnionMode::Dense)),
-    ]);
-    let names = UInt32Array::from_iter_values(told.iter().map(|(name, _)| *name));
-    RecordBatch::try_new(Arc::new(schema), vec![Arc::new(names), Arc::new(values)])
-}
-
-/// Appends the value and returns its position.
-fn push<T>(values: &mut Vec<T>, value: T) -> i32 {
-    let place = i32::try_from(values.len()).unwrap_or(i32::MAX);
-    values.push(value);
-    place
-}
-
-/// Returns the types of a value, by their numbers.
-fn union_fields() -> UnionFields {
-    let list = |item: DataType| DataType::List(Arc::new(Field::new("item", item, true)));
-    let entry = Fields::from(vec![
-        field("keys", DataType::Int32),
-        Field::new("values", list(DataType::Int32), true),
-    ]);
-    let entries = Field::new("entries", DataType::Struct(entry), false);
-    let fields = [
-        field("string_value", DataType::Utf8),
-        field("bool_value", DataType::Boolean),
-        field("bigint_value", DataType::Int64),
-        field("int32_bitmask", DataType::Int32),
-        Field::new("string_list", list(DataType::Utf8), true),
-        Field::new("int32_to_int32_list_map", DataType::Map(Arc::new(entries), false), true),
-    ];
-    (0..).zip(fields.map(Arc::new)).collect()
+    // The properties are chosen above: the builder computes a filter for each number of a request.
+    builder.build()?.record_batch([])
 }

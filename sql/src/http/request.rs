@@ -39,7 +39,7 @@ pub(super) enum AnswerForm {
 
 /// A query and how much of its answer is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
-pub(super) struct Ask {
+pub(super) struct SqlRequest {
     /// The query, of 8 KiB at most.
     #[schema(min_length = 1, max_length = 8192, example = "SELECT 1")]
     pub(super) query: String,
@@ -48,7 +48,7 @@ pub(super) struct Ask {
     pub(super) limit: Option<usize>,
 }
 
-impl Ask {
+impl SqlRequest {
     /// Reads the query of a URL.
     pub(super) fn of_uri(uri: &Uri, rows_max: usize) -> Result<Self, SqlError> {
         let encoded = uri.query().unwrap_or_default();
@@ -147,9 +147,9 @@ impl RequestParameters {
         }
     }
 
-    fn ask(self) -> Result<Ask, SqlError> {
+    fn ask(self) -> Result<SqlRequest, SqlError> {
         let missing = || SqlError::parameter("query", "`query` is missing");
-        Ok(Ask { query: self.query.ok_or_else(missing)?, limit: self.limit })
+        Ok(SqlRequest { query: self.query.ok_or_else(missing)?, limit: self.limit })
     }
 }
 

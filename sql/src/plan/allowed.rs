@@ -204,18 +204,18 @@ pub(crate) fn check_functions(
     statement: &Statement,
     session: &SessionState,
 ) -> Result<(), SqlError> {
-    match walk(statement, &mut KnownCalls { session }) {
+    match walk(statement, &mut UndefinedFunctionVisitor { session }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(unknown) => Err(unknown),
     }
 }
 
 /// Visits calls until one is of a function that the session does not have.
-struct KnownCalls<'a> {
+struct UndefinedFunctionVisitor<'a> {
     session: &'a SessionState,
 }
 
-impl PartVisitor for KnownCalls<'_> {
+impl PartVisitor for UndefinedFunctionVisitor<'_> {
     fn pre_visit_expr(&mut self, expr: &SqlExpr) -> Flow {
         let SqlExpr::Function(call) = expr else { return ControlFlow::Continue(()) };
         let name = match call.name.0.as_slice() {

@@ -22,12 +22,12 @@ impl Budget {
 
 /// One scan's part of a budget, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct BudgetReservation {
     budget: Arc<Budget>,
     bytes: usize,
 }
 
-impl Held {
+impl BudgetReservation {
     pub(super) fn new(budget: &Arc<Budget>) -> Self {
         Self { budget: Arc::clone(budget), bytes: 0 }
     }
@@ -59,7 +59,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for BudgetReservation {
     fn drop(&mut self) {
         self.budget.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
@@ -72,7 +72,8 @@ mod tests {
     #[test]
     fn scans_hold_no_more_together_than_there_is() {
         let budget = Budget::new(10);
-        let (mut first, mut second) = (Held::new(&budget), Held::new(&budget));
+        let (mut first, mut second) =
+            (BudgetReservation::new(&budget), BudgetReservation::new(&budget));
         assert!(first.resize(6).is_ok());
         assert!(second.resize(5).is_err());
         assert!(second.resize(4).is_ok());

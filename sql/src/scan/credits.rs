@@ -16,13 +16,13 @@ const AHEAD: u32 = 2;
 /// The credits of a scan.
 #[derive(Debug)]
 pub(crate) struct Credits {
-    balance: Mutex<Balance>,
+    balance: Mutex<CreditBalance>,
     changed: Condvar,
     max: u32,
 }
 
 #[derive(Debug)]
-struct Balance {
+struct CreditBalance {
     batches: u32,
     since: Since,
     is_stopped: bool,
@@ -33,11 +33,11 @@ impl Credits {
     /// sees each batch first.
     pub(crate) fn new(narrows: bool) -> Self {
         let max = if narrows { 1 } else { AHEAD };
-        let balance = Balance { batches: max, since: Since::Ever, is_stopped: false };
+        let balance = CreditBalance { batches: max, since: Since::Ever, is_stopped: false };
         Self { balance: Mutex::new(balance), changed: Condvar::new(), max }
     }
 
-    fn balance(&self) -> MutexGuard<'_, Balance> {
+    fn balance(&self) -> MutexGuard<'_, CreditBalance> {
         self.balance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -78,9 +78,9 @@ impl Credits {
         }
     }
 
-    fn awaited(&self) -> MutexGuard<'_, Balance> {
+    fn awaited(&self) -> MutexGuard<'_, CreditBalance> {
         let balance = self.balance();
-        let waits = |balance: &mut Balance| balance.batches == 0 && !balance.is_stopped;
+        let waits = |balance: &mut CreditBalance| balance.batches == 0 && !balance.is_stopped;
         self.changed.wait_while(balance, waits).unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -10,9 +10,10 @@ use std::{
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use tidings_proto::{UnixNanos, api::EdgeKind};
-use tidings_query::{BoundedSnapshot, QueryError, StretchEdge, edges_between};
+use tidings_query::{BoundedSnapshot, PeriodEdge, QueryError, edges_between};
 use tidings_storage::{
-    Call, CallAccumulator, CallAccumulatorFactory, CallBounds, CallKey, Cell, SpanFilter, TimeRange,
+    Call, CallAccumulator, CallAccumulatorFactory, CallBounds, CallKey, RollupBucket, SpanFilter,
+    TimeRange,
 };
 
 use super::{
@@ -101,7 +102,7 @@ impl Source for EdgeSource {
         };
         for minutes in stretches {
             out.meter.check()?;
-            if self.give(stored, &minutes, out)?.is_break() {
+            if self.push_rows(stored, &minutes, out)?.is_break() {
                 break;
             }
         }
@@ -111,7 +112,7 @@ impl Source for EdgeSource {
 
 impl EdgeSource {
     /// Passes on the edges of these minutes.
-    fn give(
+    fn push_rows(
         &self,
         stored: &Stored,
         minutes: &RangeInclusive<u64>,
@@ -129,15 +130,15 @@ impl EdgeSource {
         };
         let mut found = edges_between(bounded, &bounds).map_err(|error| failure(error, meter))?;
         if !found.complete {
-            out.meter.lack();
+            out.meter.mark_partial();
         }
         out.keep(found.edges.len() * BYTES_EACH)?;
-        found.edges.sort_by_key(|edge| edge.stretch);
+        found.edges.sort_by_key(|edge| edge.period);
         for part in found.edges.chunks(BATCH_ROWS) {
             let batch = batch(part, first)
                 .and_then(|batch| batch.project(&self.columns))
                 .map_err(|error| SqlError::Defect { reason: error.to_string() })?;
-            if out.give(&batch)?.is_break() {
+            if out.push_rows(&batch)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -172,7 +173,7 @@ fn minutes_with_spans(
     let aggregate = snapshot.aggregate_calls(&filter, MINUTE, bounds, &AllMinutes, &watch)?;
     meter.check()?;
     if !aggregate.scan.complete {
-        meter.lack();
+        meter.mark_partial();
     }
     let mut all = aggregate.unordered.0.clone();
     all.extend(aggregate.shares.iter().flat_map(|share| &share.0));
@@ -223,8 +224,8 @@ impl CallAccumulator for Minutes {
         self.0.insert(call.exemplar.start_unix_nano.0 / MINUTE.0);
     }
 
-    fn cell(&mut self, _: u32, cell: &Cell<'_>) -> Option<()> {
-        self.0.insert(cell.start().0 / MINUTE.0);
+    fn add_bucket(&mut self, _: u32, bucket: &RollupBucket<'_>) -> Option<()> {
+        self.0.insert(bucket.start().0 / MINUTE.0);
         Some(())
     }
 }
@@ -244,16 +245,16 @@ fn edge_word(kind: EdgeKind) -> &'static str {
     }
 }
 
-fn batch(edges: &[StretchEdge], first: u64) -> Result<RecordBatch, ArrowError> {
-    let text = |text: fn(&StretchEdge) -> &str| -> ArrayRef {
+fn batch(edges: &[PeriodEdge], first: u64) -> Result<RecordBatch, ArrowError> {
+    let text = |text: fn(&PeriodEdge) -> &str| -> ArrayRef {
         Arc::new(edges.iter().map(|edge| Some(text(edge))).collect::<StringArray>())
     };
-    let count = |count: fn(&StretchEdge) -> u64| -> ArrayRef {
+    let count = |count: fn(&PeriodEdge) -> u64| -> ArrayRef {
         let counts = edges.iter().map(|edge| i64::try_from(count(edge)).ok());
         Arc::new(counts.collect::<Int64Array>())
     };
     let mut columns: Vec<ArrayRef> = vec![
-        minutes(edges.iter().map(|edge| first + u64::from(edge.stretch))),
+        minutes(edges.iter().map(|edge| first + u64::from(edge.period))),
         text(|edge| &edge.from.1),
         text(|edge| edge.from.0.word()),
         text(|edge| &edge.to.1),

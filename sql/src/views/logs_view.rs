@@ -13,7 +13,7 @@ use datafusion::{
 };
 use serde::{Deserialize, Serialize};
 use tidings_query::log_condition;
-use tidings_storage::{Detail, LogFilter, LogRows, Scan};
+use tidings_storage::{LogFilter, LogRows, Projection, Scan};
 
 use super::{
     Condition, Repeats, View, literal_text, pushdown,
@@ -25,7 +25,7 @@ use crate::{
     scan::{RowOutput, Source, Stored},
 };
 
-use Detail::{Attributes, Facts, Full, Ids};
+use Projection::{Attributes, Facts, Full, Ids};
 
 const COLUMNS: &[Column] = &[
     column("time", Origin::Time("time_unix_nanos"), Ids),
@@ -134,7 +134,7 @@ impl Source for LogSource {
         let (schema, filter) = (view_columns::schema(&self.columns), self.filter()?);
         let detail = self.columns.iter().map(|column| column.detail).max().unwrap_or(Ids);
         let mut repeats = Repeats::default();
-        let mut give = |rows: &LogRows, out: &mut RowOutput<'_>| {
+        let mut push_rows = |rows: &LogRows, out: &mut RowOutput<'_>| {
             if rows.is_empty() {
                 // These batches only report the progress of the scan, and have no columns.
                 return Ok(ControlFlow::Continue(()));
@@ -143,25 +143,25 @@ impl Source for LogSource {
                 let batch = view_columns::batch(rows, &self.columns, Arc::clone(&schema))
                     .map_err(|error| SqlError::Defect { reason: error.to_string() })?;
                 let batch = repeats.without(rows.columns(), batch, out)?;
-                out.give(&batch)
+                out.push_rows(&batch)
             })
         };
         if !out.narrows() {
-            return scan_logs(stored, &filter, detail, out, give);
+            return scan_logs(stored, &filter, detail, out, push_rows);
         }
         let of = |time| LogFilter { time, ..filter.clone() };
         let (timeless, timed) = pushdown::split_timeless(filter.time);
         if let Some(timeless) = timeless {
-            scan_logs(stored, &of(timeless), detail, out, &mut give)?;
+            scan_logs(stored, &of(timeless), detail, out, &mut push_rows)?;
         }
         let scan = Scan { detail, rows_max: u64::MAX };
         let snapshot = &stored.snapshot;
         let mut ended = Ok(ControlFlow::Continue(()));
         snapshot.scan_newest_logs(&of(timed), scan, 0, &mut |rows, _| {
-            ended = out.meter.check().and_then(|()| give(rows, out));
+            ended = out.meter.check().and_then(|()| push_rows(rows, out));
             pushdown::rows_needed(&ended, out.since())
         })?;
-        finish(ended, !snapshot.lacks_logs(), out)
+        finish(ended, !snapshot.may_miss_logs(), out)
     }
 }
 
@@ -169,7 +169,7 @@ impl Source for LogSource {
 fn scan_logs(
     stored: &Stored,
     filter: &LogFilter,
-    detail: Detail,
+    detail: Projection,
     out: &mut RowOutput<'_>,
     mut visit: impl FnMut(&LogRows, &mut RowOutput<'_>) -> Result<ControlFlow<()>, SqlError>,
 ) -> Result<(), SqlError> {

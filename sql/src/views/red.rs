@@ -149,7 +149,7 @@ impl Source for RedSource {
         let is_done = giving.finish()?;
         meter.check()?;
         if !scan.complete && !is_done {
-            meter.lack();
+            meter.mark_partial();
         }
         if repeats_counted {
             meter.count_repeats();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use arrow_schema::SchemaRef;
-use tidings_storage::{Detail, Scan, SpanFilter, SpanRows};
+use tidings_storage::{Projection, Scan, SpanFilter, SpanRows};
 
 use super::{
     Condition, Repeats, View, pushdown,
@@ -17,7 +17,7 @@ use crate::{
     scan::{RowOutput, Source, Stored},
 };
 
-use Detail::{Attributes, Facts, Full, Ids};
+use Projection::{Attributes, Facts, Full, Ids};
 
 /// The columns of the view.
 pub(super) const COLUMNS: &[Column] = &[
@@ -93,7 +93,7 @@ impl Source for SpanSource {
         let detail = self.columns.iter().map(|column| column.detail).max().unwrap_or(Facts);
         let detail = detail.max(Facts);
         let mut repeats = Repeats::default();
-        let mut give = |rows: &SpanRows, out: &mut RowOutput<'_>| {
+        let mut push_rows = |rows: &SpanRows, out: &mut RowOutput<'_>| {
             if rows.is_empty() {
                 // These batches only report the progress of the scan, and have no columns.
                 return Ok(ControlFlow::Continue(()));
@@ -102,25 +102,25 @@ impl Source for SpanSource {
                 let batch = view_columns::batch(rows, &self.columns, Arc::clone(&schema))
                     .map_err(|error| SqlError::Defect { reason: error.to_string() })?;
                 let batch = repeats.without(rows.columns(), batch, out)?;
-                out.give(&batch)
+                out.push_rows(&batch)
             })
         };
         if !out.narrows() {
-            return scan_spans(stored, &self.filter, detail, out, give);
+            return scan_spans(stored, &self.filter, detail, out, push_rows);
         }
         let of = |start| SpanFilter { start, ..self.filter.clone() };
         let (timeless, timed) = pushdown::split_timeless(self.filter.start);
         if let Some(timeless) = timeless {
-            scan_spans(stored, &of(timeless), detail, out, &mut give)?;
+            scan_spans(stored, &of(timeless), detail, out, &mut push_rows)?;
         }
         let scan = Scan { detail, rows_max: u64::MAX };
         let snapshot = &stored.snapshot;
         let mut ended = Ok(ControlFlow::Continue(()));
         snapshot.scan_newest_spans(&of(timed), scan, 0, &mut |rows, _| {
-            ended = out.meter.check().and_then(|()| give(rows, out));
+            ended = out.meter.check().and_then(|()| push_rows(rows, out));
             pushdown::rows_needed(&ended, out.since())
         })?;
-        finish(ended, !snapshot.lacks_spans(), out)
+        finish(ended, !snapshot.may_miss_spans(), out)
     }
 }
 
@@ -128,7 +128,7 @@ impl Source for SpanSource {
 pub(super) fn scan_spans(
     stored: &Stored,
     filter: &SpanFilter,
-    detail: Detail,
+    detail: Projection,
     out: &mut RowOutput<'_>,
     mut visit: impl FnMut(&SpanRows, &mut RowOutput<'_>) -> Result<ControlFlow<()>, SqlError>,
 ) -> Result<(), SqlError> {
@@ -155,7 +155,7 @@ pub(super) fn finish(
     }
     out.meter.check()?;
     if !complete {
-        out.meter.lack();
+        out.meter.mark_partial();
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use tidings_proto::{SpanId, TraceId, UnixNanos, otlp::StatusCode};
-use tidings_storage::{Detail, SpanFilter, SpanRows, TimeRange};
+use tidings_storage::{Projection, SpanFilter, SpanRows, TimeRange};
 
 use super::{
     Condition, Predicate, View, pushdown, spans_view::scan_spans, view_columns::timestamp,
@@ -144,12 +144,12 @@ impl Source for TraceSource {
             }
         }
         let mut traces = All { among, ..All::default() };
-        scan_spans(stored, &filter, Detail::Facts, out, |rows, out| {
+        scan_spans(stored, &filter, Projection::Facts, out, |rows, out| {
             traces.add(rows);
             out.keep(traces.bytes())?;
             Ok(ControlFlow::Continue(()))
         })?;
-        self.give(traces, out)
+        self.push_rows(traces, out)
     }
 }
 
@@ -162,7 +162,7 @@ impl TraceSource {
         out: &mut RowOutput<'_>,
     ) -> Result<HashSet<TraceId>, SqlError> {
         let mut found = HashSet::new();
-        scan_spans(stored, filter, Detail::Ids, out, |rows, out| {
+        scan_spans(stored, filter, Projection::Ids, out, |rows, out| {
             found.extend((0..rows.len()).map(|row| rows.trace_id(row)));
             out.keep(found.capacity() * 24)?;
             Ok(ControlFlow::Continue(()))
@@ -170,7 +170,7 @@ impl TraceSource {
         Ok(found)
     }
 
-    fn give(&self, traces: All, out: &mut RowOutput<'_>) -> Result<(), SqlError> {
+    fn push_rows(&self, traces: All, out: &mut RowOutput<'_>) -> Result<(), SqlError> {
         let All { of, names, .. } = traces;
         let mut of: Vec<(TraceId, TraceAggregate)> = of.into_iter().collect();
         of.sort_unstable_by_key(|(id, trace)| (trace.start.unwrap_or_default(), *id));
@@ -178,7 +178,7 @@ impl TraceSource {
             let batch = batch(part, &names.texts)
                 .and_then(|batch| batch.project(&self.columns))
                 .map_err(|error| SqlError::Defect { reason: error.to_string() })?;
-            if out.give(&batch)?.is_break() {
+            if out.push_rows(&batch)?.is_break() {
                 break;
             }
         }

@@ -24,7 +24,7 @@ use tidings_proto::{
     DurationNanos, SpanId, TraceId,
     tid::{CandidateId, recognise},
 };
-use tidings_storage::{Detail, SpanFilter, SpanRows};
+use tidings_storage::{Projection, SpanFilter, SpanRows};
 
 use super::{
     Condition, View, literal_text,
@@ -101,7 +101,7 @@ impl TraceReference {
         };
         let filter = SpanFilter { trace_id_low64: Some(low64), ..SpanFilter::default() };
         let mut smallest = None;
-        scan_spans(stored, &filter, Detail::Ids, out, |rows, _| {
+        scan_spans(stored, &filter, Projection::Ids, out, |rows, _| {
             let ids = (0..rows.len()).map(|row| rows.trace_id(row));
             smallest = ids.chain(smallest).min();
             Ok(ControlFlow::Continue(()))
@@ -199,7 +199,7 @@ impl Source for TreeSource {
         let own = SCHEMA.fields().len() - COLUMNS.len();
         let of_spans = self.columns.iter().filter_map(|place| place.checked_sub(own));
         let detail = of_spans.map(|place| COLUMNS[place].detail).max();
-        let detail = detail.unwrap_or(Detail::Facts).max(Detail::Facts);
+        let detail = detail.unwrap_or(Projection::Facts).max(Projection::Facts);
         let (mut batches, mut facts, mut names) = (Vec::new(), Vec::new(), Names::default());
         let mut bytes = 0;
         scan_spans(stored, &filter, detail, out, |rows, out| {
@@ -221,7 +221,7 @@ impl Source for TreeSource {
         let places = UInt64Array::from_iter_values(places);
         let spans = take_record_batch(&all, &places).map_err(broken)?;
         let batch = self.columns(&assembled, &nodes, &spans).map_err(broken)?;
-        out.give(&batch).map(drop)
+        out.push_rows(&batch).map(drop)
     }
 }
 

@@ -19,7 +19,7 @@ use arrow_array::{
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use tidings_proto::otlp::{InstrumentationScope, Resource, SpanKind, StatusCode};
 use tidings_query::severity_name;
-use tidings_storage::{Detail, LogRows, SpanRows, text_portions};
+use tidings_storage::{LogRows, Projection, SpanRows, text_portions};
 
 use super::attribute_maps;
 use crate::{SqlError, scan::BATCH_BYTES_MAX};
@@ -30,11 +30,11 @@ pub(super) struct Column {
     pub(super) name: &'static str,
     pub(super) origin: Origin,
     /// The least detail of a scan that has the column.
-    pub(super) detail: Detail,
+    pub(super) detail: Projection,
 }
 
 /// Defines a column of this name.
-pub(super) const fn column(name: &'static str, origin: Origin, detail: Detail) -> Column {
+pub(super) const fn column(name: &'static str, origin: Origin, detail: Projection) -> Column {
     Column { name, origin, detail }
 }
 
@@ -139,14 +139,14 @@ rows!(LogRows);
 /// Returns the rows in portions, so that a batch of texts does not exceed the maximum of a batch.
 pub(super) fn in_portions<R: Rows>(
     rows: &R,
-    mut give: impl FnMut(&R) -> Result<ControlFlow<()>, SqlError>,
+    mut push_rows: impl FnMut(&R) -> Result<ControlFlow<()>, SqlError>,
 ) -> Result<ControlFlow<()>, SqlError> {
     let portions = text_portions(rows.columns(), BATCH_BYTES_MAX);
     if portions.len() == 1 {
-        return give(rows);
+        return push_rows(rows);
     }
     for portion in portions {
-        if give(&rows.slice(portion))?.is_break() {
+        if push_rows(&rows.slice(portion))?.is_break() {
             return Ok(ControlFlow::Break(()));
         }
     }

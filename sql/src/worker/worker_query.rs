@@ -15,7 +15,7 @@ use super::Order;
 use crate::{
     AnswerFormat, Query, SqlError, SqlLimits,
     answer::{Collected, Rows, arrow_parts, check_rows, csv_parts, json_parts},
-    flight::{framed, schema_message},
+    flight::{flight_parts, schema_message},
     message::{Task, WorkerMessage},
     meter::Meter,
     plan::{self, Planned, QuerySignature, plan},
@@ -89,7 +89,7 @@ fn parts(rows: Rows, form: AnswerFormat) -> Box<dyn Iterator<Item = Result<Bytes
         AnswerFormat::Json => Box::new(json_parts(rows)),
         AnswerFormat::Csv => Box::new(csv_parts(rows)),
         AnswerFormat::Arrow => Box::new(arrow_parts(rows)),
-        AnswerFormat::Flight => Box::new(framed(rows)),
+        AnswerFormat::Flight => Box::new(flight_parts(rows)),
     }
 }
 

@@ -1,15 +1,18 @@
 //! Flight SQL in its frames: commands, tickets, handles, statuses.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::Write};
 
 use arrow_array::{RecordBatch, cast::AsArray};
 use arrow_ipc::reader::StreamReader;
 use arrow_schema::Schema;
 use axum::{Router, body::Body};
 use bytes::{BufMut, Bytes, BytesMut};
+use flate2::{Compression, write::GzEncoder};
 use http::Request;
 use http_body_util::BodyExt;
-use tidings_sql::{SqlLimits, router};
+use tidings_query::BodyMemory;
+use tidings_sql::{SqlLimits, SubmittedStatement, router};
+use tonic::{Code, Status};
 use tower::ServiceExt;
 
 use crate::harness::{Harness, span, story};
@@ -70,16 +73,20 @@ fn frame(messages: &[Vec<u8>]) -> Bytes {
 type Called = Result<Vec<Bytes>, (i32, String)>;
 
 async fn call(router: &Router, method: &str, messages: &[Vec<u8>]) -> Called {
-    let request = Request::post(format!("/arrow.flight.protocol.FlightService/{method}"))
-        .header("content-type", "application/grpc")
-        .body(Body::from(frame(messages)));
-    let response = router.clone().oneshot(request.unwrap()).await.unwrap();
+    send(router, method, frame(messages)).await
+}
+
+/// Sends the frames of a request, whose encoding is gzip where they are flagged as compressed.
+async fn send(router: &Router, method: &str, frames: Bytes) -> Called {
+    let response = respond(router, method, frames).await;
     assert_eq!(response.status(), 200);
-    let body = response.into_body().collect().await.unwrap();
-    let trailers = body.trailers().unwrap().clone();
-    let status = trailers["grpc-status"].to_str().unwrap().parse().unwrap();
-    if status != 0 {
-        return Err((status, trailers["grpc-message"].to_str().unwrap().to_owned()));
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap();
+    // A call without a response has its status in the head.
+    let status = body.trailers().and_then(Status::from_header_map);
+    let status = status.or_else(|| Status::from_header_map(&head.headers)).unwrap();
+    if status.code() != Code::Ok {
+        return Err((status.code().into(), status.message().to_owned()));
     }
     let (mut rest, mut messages) = (body.to_bytes(), Vec::new());
     while !rest.is_empty() {
@@ -88,6 +95,23 @@ async fn call(router: &Router, method: &str, messages: &[Vec<u8>]) -> Called {
         rest = rest.slice(5 + length as usize..);
     }
     Ok(messages)
+}
+
+async fn respond(router: &Router, method: &str, frames: Bytes) -> http::Response<Body> {
+    let request = Request::post(format!("/arrow.flight.protocol.FlightService/{method}"))
+        .header("content-type", "application/grpc")
+        .header("grpc-encoding", "gzip")
+        .body(Body::from(frames));
+    router.clone().oneshot(request.unwrap()).await.unwrap()
+}
+
+/// Frames a message that is compressed.
+fn gzip_frame(message: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(message).unwrap();
+    let mut framed = frame(&[encoder.finish().unwrap()]).to_vec();
+    framed[0] = 1;
+    framed.into()
 }
 
 async fn one(router: &Router, method: &str, message: Vec<u8>) -> Result<Bytes, (i32, String)> {
@@ -224,6 +248,7 @@ async fn unsupported_calls_are_refused_by_name() {
         ("ListFlights", Vec::new(), "ListFlights"),
         ("DoExchange", Vec::new(), "DoExchange"),
         ("PollFlightInfo", descriptor(&query("SELECT 1")), "PollFlightInfo"),
+        ("DoNothing", Vec::new(), "DoNothing"),
     ] {
         let (status, said) = one(&router, method, message).await.unwrap_err();
         assert_eq!((status, said.contains(named)), (UNIMPLEMENTED, true), "{method}: {said}");
@@ -285,6 +310,47 @@ async fn the_catalog_is_the_views() {
     let names: Vec<Bytes> = actions.iter().map(|action| fields(action)[&1].clone()).collect();
     assert_eq!(names, ["CreatePreparedStatement", "ClosePreparedStatement"]);
     assert!(call(&router, "Handshake", &[Vec::new()]).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_request_has_a_limit_for_all_its_messages_as_they_are_sent_and_decompressed() {
+    let harness = Harness::new().await;
+    let router = router(Some(harness.service.clone()));
+    let asked = descriptor(&query("SELECT 1"));
+    assert_eq!(send(&router, "GetFlightInfo", gzip_frame(&asked)).await.unwrap().len(), 1);
+    let info = respond(&router, "GetFlightInfo", frame(std::slice::from_ref(&asked))).await;
+    assert!(info.extensions().get::<BodyMemory>().is_some(), "it is counted until it is read");
+    // Field 3 of the messages is no part of a row.
+    let large = gzip_frame(&message(&[(3, &vec![0; 200 << 10])]));
+    assert!(large.len() < 4 << 10, "{}", large.len());
+    let (status, said) = send(&router, "DoPut", large.clone()).await.unwrap_err();
+    assert_eq!((status, said.as_str()), (INVALID, "there is no descriptor"));
+    let (status, said) = send(&router, "DoPut", large.repeat(2).into()).await.unwrap_err();
+    assert_eq!((status, said.contains("more than 262144 bytes")), (EXHAUSTED, true), "{said}");
+    // Nothing reads field 9.
+    let unread = gzip_frame(&message(&[(9, &vec![0; 200 << 10])]));
+    let (status, said) = send(&router, "DoPut", unread.repeat(65).into()).await.unwrap_err();
+    assert_eq!((status, said.contains("more than 64 messages")), (EXHAUSTED, true), "{said}");
+    let alone = gzip_frame(&message(&[(3, &vec![0; 300 << 10])]));
+    let (status, said) = send(&router, "DoPut", alone).await.unwrap_err();
+    assert_eq!(status, EXHAUSTED, "{said}");
+    for method in ["DoPut", "DoGet", "Handshake"] {
+        let long = vec![message(&[(3, &vec![0; 100 << 10])]); 3];
+        let (status, said) = call(&router, method, &long).await.unwrap_err();
+        assert_eq!(status, EXHAUSTED, "{method}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_response_has_the_text_of_its_query_whether_it_is_answered_or_refused() {
+    let harness = Harness::new().await;
+    let router = router(Some(harness.service.clone()));
+    for text in ["SELECT 1 AS one", "SELEC 1"] {
+        let ticket = message(&[(1, &query(text))]);
+        let response = respond(&router, "DoGet", frame(&[ticket])).await;
+        let told = response.extensions().get::<SubmittedStatement>();
+        assert_eq!(told, Some(&SubmittedStatement(text.to_owned())));
+    }
 }
 
 #[tokio::test]

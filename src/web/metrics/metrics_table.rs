@@ -419,7 +419,7 @@ pub(super) const METRICS: &[MetricDescription] = &[
         help: "Things that a person should look at, as `/ready` says them",
         read: |measured| {
             let store = &measured.store;
-            let of_store = store.alarms().len() + usize::from(store.trouble().is_some());
+            let of_store = store.alarms().len() + usize::from(store.flush_failure().is_some());
             let is_default = measured.tenant.is_default();
             let of_process = if is_default { measured.health.alarms().len() } else { 0 };
             gauge((of_store + of_process) as u64)

@@ -22,7 +22,7 @@ use tidings_storage::{Clock, TimeCounts, TimeHistogram};
 use crate::web::RequestWords;
 
 /// The APIs by the beginning of their paths; the first that matches counts.
-const APIS: [(&str, &str); 21] = [
+const APIS: [(&str, &str); 22] = [
     ("/api/v1/sql", "sql"),
     ("/arrow.flight.protocol.FlightService/", "flight_sql"),
     ("/api/v1/logs", "logs"),
@@ -44,6 +44,7 @@ const APIS: [(&str, &str); 21] = [
     ("/tempo", "tempo"),
     ("/jaeger", "jaeger"),
     ("/grpc.health.v1.Health/", "health"),
+    ("/grpc.reflection.", "reflection"),
 ];
 
 /// Returns the API that a path belongs to.

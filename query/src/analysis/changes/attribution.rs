@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    effects::{ByUnit, Effect, UnitCalls, effect, mean, observe},
+    effects::{ByUnit, UnitCalls, UnitEffect, effect, mean, observe},
     endpoints::{Party, Waiting, owners},
     roles::{Roles, Unit},
     sampled::{SampledTrace, Sides},
@@ -66,12 +66,12 @@ struct Root {
 
 /// The culprits.
 pub(super) fn attribute(traces: Sides<&[SampledTrace]>) -> Attribution {
-    let roles = Roles::learn(traces.now.iter().chain(traces.before));
+    let roles = Roles::from_traces(traces.now.iter().chain(traces.before));
     let calls = observe(traces, &roles);
     let shapes = changed_shapes(traces, &roles);
     let mut roots = roots(traces);
     let keys: Vec<(u32, Unit)> = calls.keys().copied().collect();
-    let effects: Vec<Effect> = keys
+    let effects: Vec<UnitEffect> = keys
         .iter()
         .map(|key| effect(&calls[key], roots.get(&key.0).copied().unwrap_or_default().traces))
         .collect();
@@ -121,7 +121,7 @@ pub(super) fn attribute(traces: Sides<&[SampledTrace]>) -> Attribution {
 /// the p-value.
 fn weigh(
     root: &Root,
-    effect: &Effect,
+    effect: &UnitEffect,
     (slower_p, failing_p): (f64, f64),
     shape: &ShapeChange,
 ) -> Option<(f64, f64, Aspect, f64)> {
@@ -178,7 +178,7 @@ fn roots(traces: Sides<&[SampledTrace]>) -> BTreeMap<u32, Root> {
 }
 
 /// The parties of edges, computed over all transaction types together.
-fn edge_owners(calls: &ByUnit, effects: &[Effect], slower_p: &[f64]) -> BTreeMap<Unit, Party> {
+fn edge_owners(calls: &ByUnit, effects: &[UnitEffect], slower_p: &[f64]) -> BTreeMap<Unit, Party> {
     #[derive(Default)]
     struct Sum {
         calls: f64,

@@ -7,7 +7,7 @@ use tidings_proto::{
     DurationNanos, UnixNanos,
     api::{
         CallsInStep, Change, ChangeKind, ChangeStep, ChangedGroup, GroupStats, HistogramBucket,
-        StatsSince,
+        LatencyStats, StatsSince,
     },
 };
 use tidings_storage::Calls;
@@ -16,8 +16,7 @@ use super::{
     onset,
     sampled::Sides,
     statistics::{
-        confidence, corrected, count_above, dispersion, float, quantile, rank_test, rate_test,
-        share_test,
+        ComparedQuantile, confidence, corrected, dispersion, float, quantile, rate_test, share_test,
     },
 };
 use crate::analysis::{CallSteps, window::Window};
@@ -26,10 +25,6 @@ use crate::analysis::{CallSteps, window::Window};
 pub(super) const P_VALUE_MAX: f64 = 0.01;
 /// Maximum p-value, before that correction, of a difference about which too few calls say nothing.
 const UNCERTAIN_P_MAX: f64 = 0.1;
-/// Minimum factor between two durations.
-const LATENCY_FACTOR_MIN: f64 = 1.2;
-/// Minimum difference of two durations, in nanoseconds.
-const LATENCY_DIFFERENCE_MIN: f64 = 100_000.0;
 /// Least difference of two shares of failures, and least factor.
 const ERRORS_DIFFERENCE_MIN: f64 = 0.005;
 const ERRORS_FACTOR_MIN: f64 = 1.5;
@@ -42,7 +37,7 @@ const BETTER_WEIGHT: f64 = 0.1;
 /// The quantiles that are compared, in percent, each with the weight of a change in it.
 const QUANTILES: [(u64, f64); 3] = [(50, 1.0), (95, 0.7), (99, 0.5)];
 
-/// A group in both stretches of time.
+/// A group in both periods.
 #[derive(Debug)]
 pub(super) struct ComparedGroup<'a> {
     pub service: String,
@@ -51,7 +46,7 @@ pub(super) struct ComparedGroup<'a> {
     pub sides: Sides<GroupCalls<'a>>,
 }
 
-/// The calls of a group in one stretch of time.
+/// The calls of a group in one period.
 #[derive(Debug, Default)]
 pub(super) struct GroupCalls<'a> {
     pub all: PartCalls,
@@ -63,7 +58,7 @@ pub(super) struct GroupCalls<'a> {
     pub durations_by_step: Option<Cow<'a, CallSteps>>,
 }
 
-/// The calls of a part of a stretch.
+/// The calls of a part of a period.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PartCalls {
     pub count: u64,
@@ -81,7 +76,7 @@ const RECENT_FACTOR: f64 = 1.1;
 
 /// The times that are compared.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stretches {
+pub(super) struct ComparedPeriods {
     pub windows: Sides<Window>,
     /// Seconds with any traffic.
     pub seconds: Sides<f64>,
@@ -91,7 +86,7 @@ pub(super) struct Stretches {
     pub is_full: bool,
 }
 
-impl Stretches {
+impl ComparedPeriods {
     /// Returns the seconds with traffic from a moment in the window on.
     fn seconds_since(&self, moment: UnixNanos) -> f64 {
         let [start, _] = self.windows.now.times();
@@ -114,12 +109,15 @@ impl<'a> GroupCalls<'a> {
     /// Returns the numbers of the calls from the step of this moment on. Without all durations in
     /// memory, the quantiles are those of the longest recent part that begins at the step or later,
     /// else of the step with most calls.
-    fn since(&self, begin: UnixNanos, stretches: Stretches) -> StatsSince {
-        let step = stretches.windows.now.step_of(begin);
-        let seconds = stretches.seconds_since(begin);
+    fn since(&self, begin: UnixNanos, periods: ComparedPeriods) -> StatsSince {
+        let step = periods.windows.now.step_of(begin);
+        let seconds = periods.seconds_since(begin);
         if let Some(steps) = &self.durations_by_step {
-            let part = PartCalls::new(&steps.since(step));
-            return StatsSince { start_unix_nano: begin, stats: part.stats(seconds) };
+            let calls = steps.since(step);
+            let part =
+                PartCalls { count: calls.count, errors: calls.errors, durations: Vec::new() };
+            let stats = with_quantiles(part.stats(seconds), calls.latency.stats());
+            return StatsSince { start_unix_nano: begin, stats };
         }
         let steps = self.steps.iter().filter(|of| of.start_unix_nano >= step);
         let counts = PartCalls {
@@ -178,14 +176,17 @@ pub(super) fn durations(histogram: &[HistogramBucket]) -> Vec<(u64, u64)> {
 }
 
 /// The groups with their changes, the most changed first, then those with most calls.
-pub(super) fn judge(groups: Vec<ComparedGroup<'_>>, stretches: Stretches) -> Vec<ChangedGroup> {
+pub(super) fn rank_changes(
+    groups: Vec<ComparedGroup<'_>>,
+    periods: ComparedPeriods,
+) -> Vec<ChangedGroup> {
     let candidates: Vec<Vec<Candidate>> =
-        groups.iter().map(|group| candidates(group, stretches)).collect();
+        groups.iter().map(|group| candidates(group, periods)).collect();
     let p_values: Vec<f64> = candidates.iter().flatten().map(|of| of.change.p_value).collect();
     let mut corrected = corrected(&p_values).into_iter();
     let calls_max = groups.iter().map(|of| of.calls()).max();
     let calls_max = float(calls_max.unwrap_or(1).max(1));
-    let mut judged: Vec<ChangedGroup> = Vec::with_capacity(groups.len());
+    let mut ranked: Vec<ChangedGroup> = Vec::with_capacity(groups.len());
     for (group, candidates) in groups.into_iter().zip(candidates) {
         let is_uncertain = candidates.iter().any(|candidate| candidate.is_uncertain);
         let mut changes: Vec<Candidate> = candidates
@@ -200,22 +201,22 @@ pub(super) fn judge(groups: Vec<ComparedGroup<'_>>, stretches: Stretches) -> Vec
         let calls = group.calls();
         let traffic = 0.5 + 0.5 * (float(calls) / calls_max).powf(0.25);
         let left: f64 = changes.iter().map(|candidate| 1.0 - candidate.weight).product();
-        let begin = changes.iter().find_map(|candidate| candidate.change.since_unix_nano);
+        let begin = changes.first().and_then(|candidate| candidate.change.since_unix_nano);
         let Sides { now, before } = group.sides;
-        let since = begin.map(|begin| now.since(begin, stretches));
+        let since = begin.map(|begin| now.since(begin, periods));
         if let Some(since) = &since {
             for candidate in &mut changes {
                 set_value_since(&mut candidate.change, since);
             }
         }
         let is_uncertain = is_uncertain && changes.is_empty();
-        judged.push(ChangedGroup {
+        ranked.push(ChangedGroup {
             service: group.service,
             operation: group.operation,
             uninstrumented: group.uninstrumented,
-            now: now.all.stats(stretches.seconds.now),
+            now: now.all.stats(periods.seconds.now),
             since,
-            before: before.all.stats(stretches.seconds.before),
+            before: before.all.stats(periods.seconds.before),
             steps: now.steps.iter().map(step).collect(),
             baseline_steps: before.steps.iter().map(step).collect(),
             changes: changes.into_iter().map(|candidate| candidate.change).collect(),
@@ -229,8 +230,22 @@ pub(super) fn judge(groups: Vec<ComparedGroup<'_>>, stretches: Stretches) -> Vec
             new_exception_count: None,
         });
     }
-    rank(&mut judged);
-    judged
+    rank(&mut ranked);
+    ranked
+}
+
+/// Replaces the quantiles of a group since its change, and those that its changes state.
+pub(super) fn set_quantiles_since(group: &mut ChangedGroup, duration: LatencyStats) {
+    let Some(since) = &mut group.since else { return };
+    since.stats = with_quantiles(since.stats, duration);
+    for change in &mut group.changes {
+        set_value_since(change, since);
+    }
+}
+
+fn with_quantiles(stats: GroupStats, duration: LatencyStats) -> GroupStats {
+    let LatencyStats { p50_nano, p95_nano, p99_nano, .. } = duration;
+    GroupStats { p50_nano, p95_nano, p99_nano, ..stats }
 }
 
 /// Replaces the present value of a change of durations or failures by that of the calls since its
@@ -307,28 +322,34 @@ impl ComparedGroup<'_> {
 
 /// The changes of a group that are tested. Each aspect takes the part of the window in which it
 /// weighs most: the whole window unless a later part shows clearly more.
-fn candidates(group: &ComparedGroup<'_>, stretches: Stretches) -> Vec<Candidate> {
+fn candidates(group: &ComparedGroup<'_>, periods: ComparedPeriods) -> Vec<Candidate> {
     let parts = || {
         let lengths = std::iter::once(1).chain(RECENT);
-        let recent = group.sides.now.recent.iter().map(|(_, part)| part);
-        std::iter::once(&group.sides.now.all).chain(recent).zip(lengths)
+        let recent = group.sides.now.recent.iter().map(|(start, part)| (Some(*start), part));
+        std::iter::once((None, &group.sides.now.all)).chain(recent).zip(lengths)
     };
     let tests = group.tests();
+    let [begin, _] = periods.windows.now.times();
     let best = |test: &dyn Fn(&PartCalls, u64) -> Option<Candidate>| {
         let mut best: Option<Candidate> = None;
-        for mut candidate in parts().filter_map(|(part, divisor)| test(part, divisor)) {
-            candidate.change.p_value = (candidate.change.p_value * tests).min(1.0);
-            let known = best.as_ref().map_or(0.0, Candidate::worth);
-            if best.is_none() || candidate.worth() > known * RECENT_FACTOR {
+        for ((start, part), divisor) in parts() {
+            let Some(mut candidate) = test(part, divisor) else { continue };
+            let change = &mut candidate.change;
+            change.p_value = (change.p_value * tests).min(1.0);
+            if change.since_unix_nano.is_none() {
+                change.tested_since_unix_nano = start.filter(|start| *start > begin);
+            }
+            let known = best.as_ref().map_or(0.0, Candidate::score);
+            if best.is_none() || candidate.score() > known * RECENT_FACTOR {
                 best = Some(candidate);
             }
         }
         best
     };
     let mut candidates = Vec::new();
-    candidates.extend(best(&|part, _| latency(group, part, stretches)));
-    candidates.extend(best(&|part, _| errors(group, part, stretches)));
-    candidates.extend(best(&|part, divisor| rate(group, part, divisor, stretches)));
+    candidates.extend(best(&|part, _| latency(group, part, periods)));
+    candidates.extend(best(&|part, _| errors(group, part, periods)));
+    candidates.extend(best(&|part, divisor| rate(group, part, divisor, periods)));
     candidates
 }
 
@@ -336,7 +357,7 @@ impl Candidate {
     /// The weight of the change: large for a large effect that chance hardly explains. Of the
     /// quantiles and parts that are tested, one that is certain is taken before a heavier one that
     /// the correction for the number of tests would drop.
-    fn worth(&self) -> f64 {
+    fn score(&self) -> f64 {
         let counts = self.is_large && self.change.p_value < P_VALUE_MAX;
         if counts { self.weight * confidence(self.change.p_value) } else { 0.0 }
     }
@@ -360,38 +381,31 @@ pub(super) fn change(kind: ChangeKind, before: f64, now: f64, is_worse: bool) ->
         quantile: None,
         worse_quantiles: Vec::new(),
         since_unix_nano: None,
+        tested_since_unix_nano: None,
         p_value: 1.0,
         text: None,
         id: None,
     }
 }
 
-fn latency(group: &ComparedGroup<'_>, now: &PartCalls, stretches: Stretches) -> Option<Candidate> {
+fn latency(
+    group: &ComparedGroup<'_>,
+    now: &PartCalls,
+    periods: ComparedPeriods,
+) -> Option<Candidate> {
     let before = &group.sides.before.all;
     if now.durations.is_empty() || before.durations.is_empty() {
         return None;
     }
-    let rank = rank_test(&now.durations, &before.durations);
-    let all = |of: &[(u64, u64)]| of.iter().map(|(_, count)| count).sum::<u64>();
-    let (all_now, all_before) = (all(&now.durations), all(&before.durations));
     let tests = group.tests();
     let of_quantile = |(percent, weight): (u64, f64)| {
-        let was = quantile(&before.durations, percent);
-        let (b, n) = (float(was), float(quantile(&now.durations, percent)));
-        let p_value = match percent {
-            50 => rank.p_value,
-            _ => {
-                let above = |of: &[(u64, u64)]| count_above(of, was);
-                share_test((above(&now.durations), all_now), (above(&before.durations), all_before))
-            }
-        };
-        let factor = if b > 0.0 { n / b } else { 1.0 };
-        let is_large = !(1.0 / LATENCY_FACTOR_MIN..LATENCY_FACTOR_MIN).contains(&factor)
-            && (n - b).abs() >= LATENCY_DIFFERENCE_MIN;
-        let steepness = factor.max(f64::MIN_POSITIVE).ln().abs();
-        let mut change = change(ChangeKind::Latency, b, n, n > b);
+        let compared = ComparedQuantile::new(&now.durations, &before.durations, percent);
+        let ComparedQuantile { before, now, p_value } = compared;
+        let is_large = compared.is_large();
+        let steepness = compared.factor().max(f64::MIN_POSITIVE).ln().abs();
+        let mut change = change(ChangeKind::Latency, before, now, now > before);
         change.quantile = u8::try_from(percent).ok();
-        change.p_value = (p_value * 3.0).min(1.0);
+        change.p_value = p_value;
         let weight = weight * steepness / (steepness + 0.7) * better(&change);
         Candidate { change, weight, is_large, is_uncertain: false }
     };
@@ -400,12 +414,12 @@ fn latency(group: &ComparedGroup<'_>, now: &PartCalls, stretches: Stretches) -> 
     let worse = tested.iter().filter(|of| of.is_worse(tests, P_VALUE_MAX));
     let worse = worse.filter_map(|of| of.change.quantile).collect();
     let mut best = tested.into_iter().max_by(|a, b| {
-        a.worth().total_cmp(&b.worth()).then_with(|| b.change.quantile.cmp(&a.change.quantile))
+        a.score().total_cmp(&b.score()).then_with(|| b.change.quantile.cmp(&a.change.quantile))
     })?;
     best.change.worse_quantiles = worse;
     best.is_uncertain = is_uncertain;
     let percent = best.change.quantile;
-    best.change.since_unix_nano = since(group, stretches, best.is_large, |step| {
+    best.change.since_unix_nano = since(group, periods, best.is_large, |step| {
         let duration =
             if percent == Some(50) { step.duration.p50_nano } else { step.duration.p95_nano };
         (float(duration.0.max(1)).ln(), float(step.count).sqrt())
@@ -413,7 +427,11 @@ fn latency(group: &ComparedGroup<'_>, now: &PartCalls, stretches: Stretches) -> 
     Some(best)
 }
 
-fn errors(group: &ComparedGroup<'_>, now: &PartCalls, stretches: Stretches) -> Option<Candidate> {
+fn errors(
+    group: &ComparedGroup<'_>,
+    now: &PartCalls,
+    periods: ComparedPeriods,
+) -> Option<Candidate> {
     let before = &group.sides.before.all;
     if now.count == 0 || before.count == 0 || now.errors + before.errors == 0 {
         return None;
@@ -423,7 +441,7 @@ fn errors(group: &ComparedGroup<'_>, now: &PartCalls, stretches: Stretches) -> O
     change.p_value = share_test((now.errors, now.count), (before.errors, before.count));
     let factor = is.max(was) / is.min(was).max(f64::MIN_POSITIVE);
     let is_large = (is - was).abs() >= ERRORS_DIFFERENCE_MIN && factor >= ERRORS_FACTOR_MIN;
-    change.since_unix_nano = since(group, stretches, is_large, |step| {
+    change.since_unix_nano = since(group, periods, is_large, |step| {
         (float(step.error_count) / float(step.count.max(1)), float(step.count))
     });
     let weight = (1.5 * (is - was).abs().sqrt()).min(1.0) * better(&change);
@@ -436,12 +454,12 @@ fn rate(
     group: &ComparedGroup<'_>,
     now: &PartCalls,
     divisor: u64,
-    stretches: Stretches,
+    periods: ComparedPeriods,
 ) -> Option<Candidate> {
     let before = &group.sides.before.all;
-    let Sides { now: whole, before: length } = stretches.seconds;
+    let Sides { now: whole, before: length } = periods.seconds;
     let seconds = Sides { now: whole / float(divisor), before: length };
-    if !stretches.is_full || seconds.now <= 0.0 || seconds.before <= 0.0 {
+    if !periods.is_full || seconds.now <= 0.0 || seconds.before <= 0.0 {
         return None;
     }
     // Without steps the variance of rates is not known.
@@ -472,7 +490,7 @@ fn rate(
         _ => 0.2 * (1.0 - was / is),
     };
     change.since_unix_nano =
-        since(group, stretches, kind == ChangeKind::Throughput, |step| (float(step.count), 1.0));
+        since(group, periods, kind == ChangeKind::Throughput, |step| (float(step.count), 1.0));
     let is_large = factor >= RATE_FACTOR_MIN;
     Some(Candidate { change, weight, is_large, is_uncertain: false })
 }
@@ -485,7 +503,7 @@ fn better(change: &Change) -> f64 {
 /// the change began before the window.
 fn since(
     group: &ComparedGroup<'_>,
-    stretches: Stretches,
+    periods: ComparedPeriods,
     is_wanted: bool,
     of: impl Fn(&CallsInStep) -> (f64, f64),
 ) -> Option<UnixNanos> {
@@ -495,26 +513,25 @@ fn since(
     let Sides { now, before } = &group.sides;
     let values: Vec<(f64, f64)> = before.steps.iter().chain(&now.steps).map(of).collect();
     let place = onset::of_steps(&values)?;
-    let [start, _] = stretches.windows.now.times();
+    let [start, _] = periods.windows.now.times();
     match place.checked_sub(before.steps.len()) {
-        Some(0) if !stretches.contiguous => None,
+        Some(0) if !periods.contiguous => None,
         Some(place) => now.steps.get(place).map(|step| step.start_unix_nano.max(start)),
         // A step that crosses the border belongs to both sides.
-        None if stretches.contiguous && place + 1 == before.steps.len() => Some(start),
+        None if periods.contiguous && place + 1 == before.steps.len() => Some(start),
         None => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tidings_proto::api::LatencyStats;
-
     use super::{
-        CallsInStep, Change, ChangeKind, ComparedGroup, DurationNanos, GroupCalls, GroupStats,
-        PartCalls, Sides, StatsSince, Stretches, UnixNanos, Window, change, judge, set_value_since,
+        CallsInStep, Change, ChangeKind, ChangedGroup, ComparedGroup, ComparedPeriods,
+        DurationNanos, GroupCalls, GroupStats, LatencyStats, PartCalls, Sides, StatsSince,
+        UnixNanos, Window, change, rank_changes, set_value_since,
     };
 
-    const STRETCHES: Stretches = Stretches {
+    const PERIODS: ComparedPeriods = ComparedPeriods {
         windows: Sides { now: Window::MINUTE, before: Window::MINUTE },
         seconds: Sides { now: 60.0, before: 60.0 },
         contiguous: false,
@@ -539,12 +556,12 @@ mod tests {
             ..GroupCalls::default()
         };
         let since = |second: u64| {
-            let stats = calls.since(UnixNanos(second * SECOND), STRETCHES).stats;
+            let stats = calls.since(UnixNanos(second * SECOND), PERIODS).stats;
             (stats.count, stats.error_count, stats.p50_nano.0)
         };
         assert_eq!(since(10), (6, 2, 7), "those of the last part");
         assert_eq!(since(45), (3, 1, 9), "no part begins later, but a step does");
-        let rate = calls.since(UnixNanos(30 * SECOND), STRETCHES).stats.rate_per_second;
+        let rate = calls.since(UnixNanos(30 * SECOND), PERIODS).stats.rate_per_second;
         assert!((rate - 0.1).abs() < 1e-9, "three calls in 30 seconds: {rate}");
     }
 
@@ -571,11 +588,75 @@ mod tests {
                 },
             }
         };
-        let judged = judge((0..40).map(group).collect(), STRETCHES);
+        let judged = rank_changes((0..40).map(group).collect(), PERIODS);
         let changed = judged.iter().filter(|group| !group.changes.is_empty());
         let changed: Vec<&str> = changed.map(|group| group.service.as_str()).collect();
         assert_eq!(changed, ["0"]);
         assert!(judged[0].changes[0].now >= 900.0 * 1e6, "{:?}", judged[0].changes);
+    }
+
+    fn timed(durations: Vec<(u64, u64)>) -> PartCalls {
+        let count = durations.iter().map(|(_, count)| count).sum();
+        PartCalls { count, errors: 0, durations }
+    }
+
+    fn judged_alone(now: GroupCalls<'static>, before: GroupCalls<'static>) -> ChangedGroup {
+        let group = ComparedGroup {
+            service: "a".to_owned(),
+            operation: None,
+            uninstrumented: false,
+            sides: Sides { now, before },
+        };
+        rank_changes(vec![group], PERIODS).remove(0)
+    }
+
+    #[test]
+    fn a_change_without_a_begin_has_that_of_the_part_in_which_it_was_found() {
+        const MILLI: u64 = 1_000_000;
+        let middle = UnixNanos(30_000_000_000);
+        let found = |all: Vec<(u64, u64)>, late: Vec<(u64, u64)>| {
+            let recent = vec![(middle, timed(late))];
+            let now = GroupCalls { all: timed(all), recent, ..GroupCalls::default() };
+            let before = timed(vec![(10 * MILLI, 1_000)]);
+            let group = judged_alone(now, GroupCalls { all: before, ..GroupCalls::default() });
+            let change = &group.changes[0];
+            assert_eq!((change.quantile, change.since_unix_nano), (Some(50), None), "{change:?}");
+            assert_eq!(group.since, None);
+            change.tested_since_unix_nano
+        };
+        let late = found(vec![(10 * MILLI, 170), (20 * MILLI, 30)], vec![(20 * MILLI, 30)]);
+        assert_eq!(late, Some(middle));
+        assert_eq!(found(vec![(20 * MILLI, 200)], vec![(20 * MILLI, 100)]), None, "in the whole");
+    }
+
+    #[test]
+    fn numbers_are_of_the_whole_window_where_the_heaviest_change_has_no_begin() {
+        const SECOND: u64 = 1_000_000_000;
+        let steps = |fails_from: u64| {
+            let step = |second: u64| CallsInStep {
+                start_unix_nano: UnixNanos(second * SECOND),
+                count: 10,
+                error_count: u64::from(second >= fails_from),
+                duration: LatencyStats::default(),
+                slowest: None,
+                failed: None,
+            };
+            (0..60).map(step).collect::<Vec<_>>()
+        };
+        let calls = |nanos: u64, errors: u64| GroupCalls {
+            all: PartCalls { count: 600, errors, durations: vec![(nanos, 600)] },
+            steps: steps(60 - errors),
+            ..GroupCalls::default()
+        };
+        let group = judged_alone(calls(40_000_000, 30), calls(10_000_000, 0));
+        let begins: Vec<_> =
+            group.changes.iter().map(|change| (change.kind, change.since_unix_nano)).collect();
+        let failing = (ChangeKind::Errors, Some(UnixNanos(30 * SECOND)));
+        assert_eq!(begins, [(ChangeKind::Latency, None), failing]);
+        assert_eq!(group.since, None);
+        let failing = judged_alone(calls(10_000_000, 30), calls(10_000_000, 0));
+        let begin = failing.since.map(|since| since.start_unix_nano);
+        assert_eq!(begin, Some(UnixNanos(30 * SECOND)));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tidings_proto::{
     api::{ChangedGroup, Deployment},
     otlp::{KeyValue, Value},
 };
-use tidings_storage::{AttributeFilter, Detail, Scan, SpanFilter, TimeRange};
+use tidings_storage::{AttributeFilter, Projection, Scan, SpanFilter, TimeRange};
 
 use super::sampled::Sides;
 use crate::{QueryError, execution::Reader};
@@ -195,7 +195,7 @@ fn services(
         return Ok(services);
     }
     let filter = SpanFilter { trace_ids: Some(trace_ids), ..SpanFilter::default() };
-    let scan = Scan { detail: Detail::Resources, rows_max: reader.settings.search_rows_max };
+    let scan = Scan { detail: Projection::Resources, rows_max: reader.settings.search_rows_max };
     reader.spans(&filter, scan, |rows| {
         let mut of_portion: BTreeMap<Option<usize>, (Option<String>, Option<String>)> =
             BTreeMap::new();
@@ -260,7 +260,7 @@ impl ServiceValue<'_> {
             ..SpanFilter::default()
         };
         let rows_max = ROWS_MAX.min(reader.settings.search_rows_max);
-        let scan = Scan { detail: Detail::Times, rows_max };
+        let scan = Scan { detail: Projection::Times, rows_max };
         let stats = reader.spans(&filter, scan, |rows| {
             Ok((0..rows.len()).try_for_each(|row| visit(rows.start(row))))
         })?;

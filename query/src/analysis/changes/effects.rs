@@ -47,7 +47,7 @@ pub(super) type ByUnit = BTreeMap<(u32, Unit), Sides<UnitCalls>>;
 
 /// The effect of a unit on a transaction type.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Effect {
+pub(super) struct UnitEffect {
     /// Additional nanoseconds of a trace.
     pub slower: f64,
     /// P-value of the slower calls.
@@ -103,11 +103,11 @@ fn waited(trace: &SampledTrace, place: u32, children: &[u32]) -> Option<u64> {
 }
 
 /// The effect of a unit, given the number of traces on each side.
-pub(super) fn effect(calls: &Sides<UnitCalls>, traces: Sides<u64>) -> Effect {
+pub(super) fn effect(calls: &Sides<UnitCalls>, traces: Sides<u64>) -> UnitEffect {
     let failing = calls.as_ref().map(UnitCalls::failing_traces);
     let failing_more = ratio(failing.now, traces.now) - ratio(failing.before, traces.before);
     let (slower, slower_p) = slower(calls, traces);
-    Effect {
+    UnitEffect {
         slower,
         slower_p,
         failing: failing_more.max(0.0),

@@ -14,7 +14,7 @@ use tidings_proto::{
     SpanId, TraceId,
     api::{ChangeKind, ChangedGroup, FailureShare, ReportPart},
 };
-use tidings_storage::{Detail, ExceptionAttributes, Scan, SpanFilter, SpanRows};
+use tidings_storage::{ExceptionAttributes, Projection, Scan, SpanFilter, SpanRows};
 
 use super::{ChangeQuery, report::Findings, sampled::SampledTrace, statistics::float};
 use crate::QueryError;
@@ -49,7 +49,7 @@ struct FailureTexts {
 type TextsBySpan = HashMap<(TraceId, SpanId), FailureTexts, RandomState>;
 
 /// Sets the failures of the first groups that fail more.
-pub(super) fn give(
+pub(super) fn set_failures(
     asked: &mut ChangeQuery<'_>,
     findings: &Findings<'_>,
     transactions: &mut [ChangedGroup],
@@ -137,7 +137,7 @@ fn read<'a>(
     trace_ids.dedup();
     let filter = SpanFilter { trace_ids: Some(trace_ids), ..SpanFilter::default() };
     let reader = asked.reader;
-    let scan = Scan { detail: Detail::Events, rows_max: reader.settings.search_rows_max };
+    let scan = Scan { detail: Projection::Events, rows_max: reader.settings.search_rows_max };
     asked.stats += reader.spans(&filter, scan, |rows| {
         for row in 0..rows.len() {
             let span = (rows.trace_id(row), rows.span_id(row));

@@ -68,20 +68,31 @@ pub(super) fn read_both(
     let (mut names, mut names_before) = (Names::default(), Names::default());
     // Both sides together hold no more spans than one may.
     let half = reader.with_half_pages();
-    let (now, mut before) = reader.both(
+    let (now, before) = reader.both(
         || read(&half, &wanted.now, &mut names),
         || read(&half, &wanted.before, &mut names_before),
     )?;
-    if !now.has_partial_traces && !before.has_partial_traces {
-        before.renumber(&names.number_all(&names_before));
-        return Ok((Sides { now, before }, names));
-    }
-    // Such large traces need the memory of both.
-    drop((now, before, names_before));
-    let mut names = Names::default();
-    let now = read(reader, &wanted.now, &mut names)?;
-    let before = read(reader, &wanted.before, &mut names)?;
+    let (now, mut names) = reread_if_partial(reader, &wanted.now, (now, names))?;
+    let (mut before, names_before) =
+        reread_if_partial(reader, &wanted.before, (before, names_before))?;
+    before.renumber(&names.number_all(&names_before));
     Ok((Sides { now, before }, names))
+}
+
+/// Reads the traces of a side again if one of them was cut. Such large traces need the memory of
+/// both sides.
+fn reread_if_partial(
+    reader: &Reader,
+    wanted: &[(u32, Vec<TraceId>)],
+    first_read: (TraceSample, Names),
+) -> Result<(TraceSample, Names), QueryError> {
+    if !first_read.0.has_partial_traces {
+        return Ok(first_read);
+    }
+    drop(first_read);
+    let mut names = Names::default();
+    let sample = read(reader, wanted, &mut names)?;
+    Ok((sample, names))
 }
 
 /// The traces of each transaction type, taken in turns, up to the maximum number of spans.

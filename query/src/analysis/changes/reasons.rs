@@ -16,7 +16,7 @@ use tidings_proto::{
     api::{AttributeName, AttributeValue, Cause, CauseKind, GroupStats, Reason, Subject},
     otlp::{KeyValue, SpanKind},
 };
-use tidings_storage::{Detail, Peer, Scan, ScanStats, SpanFilter, SpanRows};
+use tidings_storage::{Peer, Projection, Scan, ScanStats, SpanFilter, SpanRows};
 
 use super::statistics::{counted, float, quantile, share_test};
 use crate::{
@@ -152,7 +152,8 @@ impl Cases {
             return Ok((read, ScanStats::NOTHING));
         }
         let filter = SpanFilter { trace_ids: Some(trace_ids), ..SpanFilter::default() };
-        let scan = Scan { detail: Detail::Attributes, rows_max: reader.settings.search_rows_max };
+        let scan =
+            Scan { detail: Projection::Attributes, rows_max: reader.settings.search_rows_max };
         let stats = reader.spans(&filter, scan, |rows| {
             let mut resources: HashMap<Option<usize>, Vec<KeyValue>, RandomState> =
                 HashMap::default();
@@ -295,7 +296,7 @@ impl Cases {
         let mut shown: Vec<(Reason, &[u32])> = Vec::new();
         for value in found {
             let is_full = shown.len() >= limit;
-            match shown.iter_mut().find(|(_, known)| stand_together(known, value.cases)) {
+            match shown.iter_mut().find(|(_, known)| mostly_overlap(known, value.cases)) {
                 Some((first, _)) => first.together.push(AttributeValue {
                     attribute: value.attribute.name.clone(),
                     value: Some(value.value.to_owned()),
@@ -459,7 +460,7 @@ pub(super) fn is_outcome(key: &str) -> bool {
 }
 
 /// Reports whether two ascending lists have nearly all elements in common.
-fn stand_together(one: &[u32], other: &[u32]) -> bool {
+fn mostly_overlap(one: &[u32], other: &[u32]) -> bool {
     let both = one.iter().filter(|case| other.binary_search(case).is_ok()).count();
     let either = one.len() + other.len() - both;
     float(both as u64) >= TOGETHER_MIN * float(either as u64)

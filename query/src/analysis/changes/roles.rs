@@ -60,7 +60,7 @@ impl SpanKey {
 
 impl Roles {
     /// Learns from the traces of both sides.
-    pub(super) fn learn<'a>(traces: impl Iterator<Item = &'a SampledTrace>) -> Self {
+    pub(super) fn from_traces<'a>(traces: impl Iterator<Item = &'a SampledTrace>) -> Self {
         let mut counts: HashMap<SpanKey, SpanCounts, RandomState> = HashMap::default();
         for trace in traces {
             let children = trace.children();

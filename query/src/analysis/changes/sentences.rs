@@ -26,7 +26,7 @@ const LIKELY_P_VALUE: f64 = 0.5;
 const SHARE_MIN: f64 = 0.25;
 
 /// Sets the sentence of each changed group.
-pub(super) fn give(
+pub(super) fn set_sentences(
     findings: &Findings<'_>,
     culprits: &CulpritRanking,
     transactions: &mut [ChangedGroup],
@@ -41,7 +41,7 @@ pub(super) fn give(
             let is_certain = cause.change.p_value < SURE_P_VALUE;
             let mut changes = group.changes.iter();
             let is_followed = changes.any(|felt| leads_to(cause.change.kind, felt));
-            is_no_chance(&cause.change) && (is_certain || is_followed)
+            is_significant(&cause.change) && (is_certain || is_followed)
         });
         let is_worse = group.changes.first().is_some_and(|change| change.is_worse);
         group.only_feels =
@@ -80,7 +80,7 @@ pub(super) fn give(
 }
 
 /// Sets the sentence of each changed group to its own change. Used when no culprits were searched.
-pub(super) fn give_own(transactions: &mut [ChangedGroup], services: &mut [ChangedGroup]) {
+pub(super) fn set_own_sentences(transactions: &mut [ChangedGroup], services: &mut [ChangedGroup]) {
     let groups = transactions.iter_mut().chain(services);
     for group in groups.filter(|group| is_changed(group)) {
         group.sentence = own(group);
@@ -206,10 +206,10 @@ fn leads_to(kind: ChangeKind, felt: &Change) -> bool {
 
 /// Reports whether chance is an unlikely explanation of a culprit's change.
 fn is_likely(culprit: &Culprit) -> bool {
-    is_no_chance(&culprit.change)
+    is_significant(&culprit.change)
 }
 
-fn is_no_chance(change: &Change) -> bool {
+fn is_significant(change: &Change) -> bool {
     change.p_value < LIKELY_P_VALUE
 }
 

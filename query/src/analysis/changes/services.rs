@@ -6,17 +6,17 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
 };
 
 use tidings_proto::{
     UnixNanos,
-    api::{CallsInStep, NodeKind, Searched},
+    api::{CallsInStep, ChangedGroup, LatencyStats, NodeKind, RedResult, Searched},
 };
 use tidings_storage::{ScanStats, SpanFilter, TimeRange};
 
 use super::{
-    changed_groups::{ComparedGroup, GroupCalls, PartCalls, durations},
+    changed_groups::{ComparedGroup, GroupCalls, PartCalls, durations, set_quantiles_since},
     sampled::Sides,
 };
 use crate::{
@@ -32,6 +32,8 @@ use crate::{
 
 /// Maximum number of groups that are read: the serving and the other spans of a service are two.
 const GROUPS_MAX: usize = 10_000;
+/// Maximum number of begins of changes from which the services are read again.
+const BEGINS_MAX: usize = 4;
 
 /// The spans of services by name.
 type ByService = BTreeMap<String, ServiceSpans>;
@@ -78,7 +80,7 @@ impl ServiceSpans {
     }
 }
 
-/// The services of one stretch of time.
+/// The services of one period.
 #[derive(Debug, Default)]
 pub(super) struct ServiceCalls {
     groups: ByService,
@@ -105,11 +107,7 @@ impl ServiceCalls {
         let mut end = end;
         for (place, start) in bounds.iter().enumerate().rev() {
             if *start < end {
-                read.add_stretch(
-                    reader,
-                    window,
-                    TimeRange { start: Some(*start), end: Some(end) },
-                )?;
+                read.add_period(reader, window, TimeRange { start: Some(*start), end: Some(end) })?;
                 end = *start;
             }
             if place > 0 {
@@ -127,23 +125,13 @@ impl ServiceCalls {
         Ok(read)
     }
 
-    fn add_stretch(
+    fn add_period(
         &mut self,
         reader: &Reader,
         window: Window,
         start: TimeRange,
     ) -> Result<(), QueryError> {
-        let search = RedSearch {
-            filter: SpanFilter { start, ..SpanFilter::default() },
-            query: None,
-            step: Some(window.step()),
-            by: RedKeys { keys: vec![RedKey::Service, RedKey::Served], attribute: None },
-            histogram: true,
-            compare: false,
-            before_steps: false,
-            limit: GROUPS_MAX,
-        };
-        let found = red::red(reader, &search)?;
+        let found = spans_by_service(reader, window, start, true)?;
         let Searched { rows, files, complete, .. } = found.searched;
         self.stats += ScanStats { rows, files, complete };
         self.other_count += found.other_count;
@@ -219,6 +207,74 @@ pub(super) fn services(calls: Sides<&ServiceCalls>) -> Vec<ComparedGroup<'static
     names.into_iter().map(group).collect()
 }
 
+/// The spans of services that start in a part of a window, with their histograms on request.
+fn spans_by_service(
+    reader: &Reader,
+    window: Window,
+    start: TimeRange,
+    histogram: bool,
+) -> Result<RedResult, QueryError> {
+    let search = RedSearch {
+        filter: SpanFilter { start, ..SpanFilter::default() },
+        query: None,
+        step: Some(window.step()),
+        by: RedKeys { keys: vec![RedKey::Service, RedKey::Served], attribute: None },
+        histogram,
+        compare: false,
+        before_steps: false,
+        limit: GROUPS_MAX,
+    };
+    red::red(reader, &search)
+}
+
+/// Reads the quantiles of changed services since their changes: [`ServiceCalls`] has the durations
+/// of a few parts of the window only. Leaves out the changes beyond the first [`BEGINS_MAX`]
+/// begins, and all when time is short.
+pub(super) fn read_quantiles_since(
+    reader: &Reader,
+    window: Window,
+    calls: Sides<&ServiceCalls>,
+    groups: &mut [ChangedGroup],
+) -> Result<ScanStats, QueryError> {
+    let mut begins: Vec<UnixNanos> = Vec::new();
+    for group in groups.iter().filter(|group| !group.uninstrumented) {
+        if let Some(begin) = group.since.map(|since| since.start_unix_nano)
+            && !begins.contains(&begin)
+        {
+            begins.push(begin);
+        }
+    }
+    begins.truncate(BEGINS_MAX);
+    let mut stats = ScanStats::NOTHING;
+    let [start, end] = window.times();
+    for begin in begins {
+        if reader.is_late(5) {
+            break;
+        }
+        // The counts are those of whole steps.
+        let first = window.step_of(begin).max(start);
+        let range = TimeRange { start: Some(first), end: Some(end) };
+        let found = spans_by_service(reader, window, range, false)?;
+        let Searched { rows, files, complete, .. } = found.searched;
+        stats += ScanStats { rows, files, complete };
+        let mut durations: HashMap<(&str, bool), LatencyStats> = HashMap::new();
+        for of in &found.groups {
+            let service = of.service.as_deref().unwrap_or_default();
+            durations.insert((service, of.served == Some(true)), of.duration);
+        }
+        for group in groups.iter_mut().filter(|group| !group.uninstrumented) {
+            if group.since.is_none_or(|since| since.start_unix_nano != begin) {
+                continue;
+            }
+            let key = (group.service.as_str(), is_serving(calls, &group.service));
+            if let Some(duration) = durations.get(&key).copied() {
+                set_quantiles_since(group, duration);
+            }
+        }
+    }
+    Ok(stats)
+}
+
 /// Reports whether a service served a call on one of the sides.
 fn is_serving(calls: Sides<&ServiceCalls>, service: &str) -> bool {
     let sides = [calls.now, calls.before].into_iter();
@@ -258,9 +314,9 @@ impl EndpointCalls {
         let border = u32::try_from(bounds.len().saturating_sub(1)).unwrap_or(u32::MAX);
         bounds.extend(of_window.into_iter().skip(1));
         let mut calls = windows.map(Self::new);
-        let is_known = service_graph::peer_sums(reader, &bounds, border, |stretch, peer, of| {
-            let start = bounds.get(stretch as usize).copied().unwrap_or_default();
-            let side = if stretch < border { &mut calls.before } else { &mut calls.now };
+        let is_known = service_graph::peer_sums(reader, &bounds, border, |period, peer, of| {
+            let start = bounds.get(period as usize).copied().unwrap_or_default();
+            let side = if period < border { &mut calls.before } else { &mut calls.now };
             side.add(peer, start, of);
         })?;
         Ok(is_known.then_some(calls))
@@ -269,8 +325,8 @@ impl EndpointCalls {
     /// Adds the calls that storage has aggregated between each of these times and the next. Returns
     /// false when they are not known.
     fn add_sums(&mut self, reader: &Reader, between: &[UnixNanos]) -> Result<bool, QueryError> {
-        service_graph::peer_sums(reader, between, 0, |stretch, peer, of| {
-            let start = between.get(stretch as usize).copied().unwrap_or_default();
+        service_graph::peer_sums(reader, between, 0, |period, peer, of| {
+            let start = between.get(period as usize).copied().unwrap_or_default();
             self.add(peer, start, of);
         })
     }

@@ -8,6 +8,11 @@ use crate::analysis::explain::statistics::tail;
 /// Minimum number of calls on each side of a comparison. Fewer may share one reason, as a pause of a
 /// process, which no test of significance knows.
 pub(in crate::analysis) const COMPARED_CALLS_MIN: u64 = 4;
+/// Minimum factor between two durations, and minimum difference in nanoseconds.
+const LATENCY_FACTOR_MIN: f64 = 1.2;
+const LATENCY_DIFFERENCE_MIN: f64 = 100_000.0;
+/// Number of quantiles of durations that are tested: the p50, the p95 and the p99.
+const QUANTILE_TESTS: f64 = 3.0;
 /// Maximum number of cases of a table that is tested exactly.
 const EXACT_MAX: u64 = 4_000;
 /// Minimum confidence. An uncertain effect comes last but is not left out.
@@ -53,6 +58,52 @@ pub(super) fn rank_test(now: &[(u64, u64)], before: &[(u64, u64)]) -> RankTest {
     let distance = ((above - n * m / 2.0).abs() - 0.5).max(0.0);
     let p_value = if spread > 0.0 { tail(distance / spread.sqrt()).min(1.0) } else { 1.0 };
     RankTest { p_value, superiority: above / (n * m) }
+}
+
+/// A quantile of durations in two times, in nanoseconds. The rule by which it became longer or
+/// shorter is the same for transaction types and services in reports of changes and for the medians
+/// of rates.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::analysis) struct ComparedQuantile {
+    /// The earlier value.
+    pub before: f64,
+    /// The present value.
+    pub now: f64,
+    /// P-value of the difference, corrected for the number of quantiles.
+    pub p_value: f64,
+}
+
+impl ComparedQuantile {
+    /// Compares a quantile, in percent, of pairs of a duration and its count, ascending. The median
+    /// is tested by ranks, and another quantile by the share of durations above the earlier one.
+    pub(in crate::analysis) fn new(
+        now: &[(u64, u64)],
+        before: &[(u64, u64)],
+        percent: u64,
+    ) -> Self {
+        let (is, was) = (quantile(now, percent), quantile(before, percent));
+        let p_value = if percent == 50 {
+            rank_test(now, before).p_value
+        } else {
+            let above = |of: &[(u64, u64)]| {
+                (count_above(of, was), of.iter().map(|(_, count)| count).sum::<u64>())
+            };
+            share_test(above(now), above(before))
+        };
+        let p_value = (p_value * QUANTILE_TESTS).min(1.0);
+        Self { before: float(was), now: float(is), p_value }
+    }
+
+    /// Returns the factor from the earlier value to the present one; 1 without an earlier one.
+    pub(in crate::analysis) fn factor(self) -> f64 {
+        if self.before > 0.0 { self.now / self.before } else { 1.0 }
+    }
+
+    /// Reports whether the difference is large enough to matter.
+    pub(in crate::analysis) fn is_large(self) -> bool {
+        !(1.0 / LATENCY_FACTOR_MIN..LATENCY_FACTOR_MIN).contains(&self.factor())
+            && (self.now - self.before).abs() >= LATENCY_DIFFERENCE_MIN
+    }
 }
 
 /// Pairs of a value and its count, ascending, from values in any order.

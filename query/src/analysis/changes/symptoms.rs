@@ -11,7 +11,7 @@ use tidings_storage::{LogFilter, TimeRange};
 
 use super::{
     ChangeQuery,
-    changed_groups::{P_VALUE_MAX, Stretches, change},
+    changed_groups::{ComparedPeriods, P_VALUE_MAX, change},
     statistics::{float, rate_test},
     whole_days,
 };
@@ -50,9 +50,9 @@ enum Coverage {
 pub(super) fn add_exceptions(
     asked: &mut ChangeQuery<'_>,
     services: &mut [ChangedGroup],
-    stretches: Stretches,
+    periods: ComparedPeriods,
 ) -> Result<(), QueryError> {
-    let (new, coverage) = new_exceptions(asked, stretches)?;
+    let (new, coverage) = new_exceptions(asked, periods)?;
     count_new(services, &new, coverage);
     for group in new {
         let text = match group.exception_type.as_str() {
@@ -60,7 +60,7 @@ pub(super) fn add_exceptions(
             known => known.to_owned(),
         };
         let (first, count) = (group.first_seen_unix_nano, group.count);
-        let found = occurrence(ChangeKind::NewException, count, first, (text, group.id), stretches);
+        let found = occurrence(ChangeKind::NewException, count, first, (text, group.id), periods);
         add(services, &group.service, found, EXCEPTION_WEIGHT);
     }
     Ok(())
@@ -69,10 +69,10 @@ pub(super) fn add_exceptions(
 /// The groups of exceptions that the baseline does not have.
 fn new_exceptions(
     asked: &mut ChangeQuery<'_>,
-    stretches: Stretches,
+    periods: ComparedPeriods,
 ) -> Result<(Vec<ExceptionGroup>, Coverage), QueryError> {
-    let windows = stretches.windows;
-    if stretches.contiguous {
+    let windows = periods.windows;
+    if periods.contiguous {
         let [start, _] = windows.now.times();
         let range = TimeRange { start: windows.before.range().start, end: windows.now.range().end };
         let (mut groups, coverage) = exception_groups(asked, range)?;
@@ -151,7 +151,7 @@ pub(super) fn add_log_patterns(
     };
     let found = patterns::patterns(asked.reader, &search)?;
     note_uncompared(asked, &found);
-    let stretches = Stretches {
+    let periods = ComparedPeriods {
         windows,
         seconds: sampled_seconds(windows.now.times()),
         contiguous: true,
@@ -160,7 +160,7 @@ pub(super) fn add_log_patterns(
     for pattern in found.patterns.into_iter().filter(|pattern| pattern.is_new) {
         let said = (pattern.template, pattern.id);
         let first = pattern.first_seen_unix_nano;
-        let found = occurrence(ChangeKind::NewLogPattern, pattern.count, first, said, stretches);
+        let found = occurrence(ChangeKind::NewLogPattern, pattern.count, first, said, periods);
         add(services, &pattern.service, found, PATTERN_WEIGHT);
     }
     Ok(())
@@ -197,9 +197,9 @@ fn occurrence(
     count: u64,
     first: UnixNanos,
     (text, id): (String, String),
-    stretches: Stretches,
+    periods: ComparedPeriods,
 ) -> Change {
-    let seconds = stretches.seconds;
+    let seconds = periods.seconds;
     let mut found = change(kind, 0.0, float(count), true);
     found.p_value = rate_test((count, seconds.now), (0, seconds.before), 1.0);
     found.since_unix_nano = Some(first);

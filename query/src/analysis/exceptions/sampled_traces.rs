@@ -12,7 +12,7 @@ use std::{
 
 use ahash::RandomState;
 use tidings_proto::{SpanId, TraceId, api::ExceptionGroup};
-use tidings_storage::{Detail, ExceptionAttributes, Scan, ScanStats, SpanFilter, SpanRows};
+use tidings_storage::{ExceptionAttributes, Projection, Scan, ScanStats, SpanFilter, SpanRows};
 
 use super::{ExceptionSearch, exception_spans, group_id};
 use crate::{
@@ -164,7 +164,7 @@ fn newest_traces(
         return Ok((traces, ScanStats::NOTHING));
     }
     let rows_max = reader.settings.search_rows_max.min(ROWS_MAX);
-    let scan = Scan { detail: Detail::Events, rows_max };
+    let scan = Scan { detail: Projection::Events, rows_max };
     let stats = reader.spans(filter, scan, |rows| {
         for row in 0..rows.len() {
             let trace = rows.trace_id(row);
@@ -211,7 +211,7 @@ fn groups_by_span(
 ) -> Result<(GroupsBySpan, ScanStats), QueryError> {
     let filter =
         SpanFilter { trace_ids: Some(ids.to_vec()), has_exception: true, ..SpanFilter::default() };
-    let scan = Scan { detail: Detail::Events, rows_max: reader.settings.search_rows_max };
+    let scan = Scan { detail: Projection::Events, rows_max: reader.settings.search_rows_max };
     let mut by_span = GroupsBySpan::default();
     let stats = reader.spans(&filter, scan, |rows| {
         for row in 0..rows.len() {

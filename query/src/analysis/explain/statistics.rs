@@ -9,7 +9,7 @@
 /// Returns the p-value of two shares that differ, multiplied by the number of tests, at most 1.
 /// Each side is the number of spans with the value and the number of all spans.
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-pub(super) fn chance(selected: (u64, u64), rest: (u64, u64), tests: usize) -> f64 {
+pub(super) fn adjusted_p_value(selected: (u64, u64), rest: (u64, u64), tests: usize) -> f64 {
     const EXPECTED_MIN: f64 = 5.0;
     let number = |count: u64| count as f64;
     let (with, all) = (number(selected.0 + rest.0), number(selected.1 + rest.1));
@@ -37,7 +37,7 @@ pub(in crate::analysis) fn tail(deviations: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{chance, tail};
+    use super::{adjusted_p_value, tail};
 
     #[test]
     fn the_tail_of_the_normal_distribution_is_as_in_tables() {
@@ -51,13 +51,13 @@ mod tests {
 
     #[test]
     fn chance_explains_equal_shares_and_small_numbers_but_not_great_differences() {
-        assert!(chance((50, 100), (500, 1_000), 1) > 0.99);
-        assert!(chance((52, 100), (500, 1_000), 1) > 0.5);
-        assert!(chance((90, 100), (500, 1_000), 1) < 1e-10);
-        assert!(chance((90, 100), (500, 1_000), 1_000) < 1e-8);
-        assert_eq!(chance((3, 3), (0, 3), 1), 1.0);
-        assert_eq!(chance((0, 0), (0, 0), 1), 1.0);
-        assert_eq!(chance((100, 100), (100, 100), 1), 1.0);
-        assert!(chance((60, 100), (500, 1_000), 1_000) == 1.0);
+        assert!(adjusted_p_value((50, 100), (500, 1_000), 1) > 0.99);
+        assert!(adjusted_p_value((52, 100), (500, 1_000), 1) > 0.5);
+        assert!(adjusted_p_value((90, 100), (500, 1_000), 1) < 1e-10);
+        assert!(adjusted_p_value((90, 100), (500, 1_000), 1_000) < 1e-8);
+        assert_eq!(adjusted_p_value((3, 3), (0, 3), 1), 1.0);
+        assert_eq!(adjusted_p_value((0, 0), (0, 0), 1), 1.0);
+        assert_eq!(adjusted_p_value((100, 100), (100, 100), 1), 1.0);
+        assert!(adjusted_p_value((60, 100), (500, 1_000), 1_000) == 1.0);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tidings_log_query::LogField;
 use tidings_proto::otlp::KeyValue;
-use tidings_storage::{AttributeOwner, Detail, LogColumn, LogCountCell, LogRows};
+use tidings_storage::{AttributeOwner, LogColumn, LogCountBucket, LogRows, Projection};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::log_reader::severity_name;
@@ -28,12 +28,12 @@ impl FieldReader {
     }
 
     /// The columns that reading the field needs.
-    pub(super) fn detail(&self) -> Detail {
+    pub(super) fn detail(&self) -> Projection {
         match &self.field {
             LogField::Column(LogColumn::EventName | LogColumn::ScopeName)
-            | LogField::Attribute(AttributeOwner::Scope, _) => Detail::Full,
-            LogField::Attribute(..) => Detail::Attributes,
-            _ => Detail::Facts,
+            | LogField::Attribute(AttributeOwner::Scope, _) => Projection::Full,
+            LogField::Attribute(..) => Projection::Attributes,
+            _ => Projection::Facts,
         }
     }
 
@@ -42,11 +42,11 @@ impl FieldReader {
         matches!(self.field, LogField::Severity | LogField::Column(LogColumn::Service))
     }
 
-    /// The value that the records of a cell have, in the form of [`Self::text`].
-    pub(super) fn text_of_cell(&self, cell: &LogCountCell) -> Option<String> {
+    /// The value that the records of a bucket have, in the form of [`Self::text`].
+    pub(super) fn text_of_bucket(&self, bucket: &LogCountBucket) -> Option<String> {
         match &self.field {
-            LogField::Severity => non_empty(severity_name(cell.severity_number)),
-            LogField::Column(LogColumn::Service) => non_empty(&cell.service),
+            LogField::Severity => non_empty(severity_name(bucket.severity_number)),
+            LogField::Column(LogColumn::Service) => non_empty(&bucket.service),
             _ => None,
         }
     }

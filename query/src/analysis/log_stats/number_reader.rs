@@ -6,7 +6,7 @@
 use regex::{CaptureLocations, Regex};
 use tidings_log_query::{LogField, LogQueryError};
 use tidings_pattern::Patterns;
-use tidings_storage::{ConditionNumber, Detail, LogRows};
+use tidings_storage::{ConditionNumber, LogRows, Projection};
 
 use super::field_reader::FieldReader;
 use crate::QueryError;
@@ -51,7 +51,7 @@ impl NumberReader {
     }
 
     /// The columns that reading the number needs.
-    pub(super) fn detail(&self) -> Detail {
+    pub(super) fn detail(&self) -> Projection {
         self.field.detail()
     }
 

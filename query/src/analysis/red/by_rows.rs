@@ -12,7 +12,7 @@ use tidings_proto::{
     otlp::{KeyValue, SpanKind, StatusCode},
 };
 use tidings_storage::{
-    Call, Calls, DeduplicationSet, Detail, Scan, ScanStats, SpanFilter, SpanRows,
+    Call, Calls, DeduplicationSet, Projection, Scan, ScanStats, SpanFilter, SpanRows,
 };
 
 use super::{RedKey, RedSearch};
@@ -98,7 +98,8 @@ pub(super) fn red(
 impl AttributeGroups<'_> {
     /// Adds the spans that a query finds, each once.
     fn add_of_query(&mut self, reader: &Reader, query: &str) -> Result<ScanStats, QueryError> {
-        let detail = if self.attribute.is_some() { Detail::Attributes } else { Detail::Facts };
+        let detail =
+            if self.attribute.is_some() { Projection::Attributes } else { Projection::Facts };
         let of = (reader, ReadBudget::whole(reader));
         spans_by_portion(of, query, self.window.range(), detail, |rows, found| {
             self.add(rows, found.iter().copied());
@@ -113,7 +114,8 @@ impl AttributeGroups<'_> {
     ) -> Result<(ScanStats, bool), QueryError> {
         let filter = SpanFilter { start: self.window.range(), ..filter.clone() };
         let mut seen = DeduplicationSet::new(reader.limits.counted_max);
-        let scan = Scan { detail: Detail::Attributes, rows_max: reader.settings.search_rows_max };
+        let scan =
+            Scan { detail: Projection::Attributes, rows_max: reader.settings.search_rows_max };
         let stats = reader.spans(&filter, scan, |rows| {
             self.add(rows, (0..rows.len()).filter(|row| seen.is_new(rows.content_hash(*row))));
             Ok(ControlFlow::Continue(()))

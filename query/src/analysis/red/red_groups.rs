@@ -14,7 +14,9 @@ use tidings_proto::{
     api::{CallsInStep, RedGroup, SpanKindName, StatusName},
     otlp::{SpanKind, StatusCode},
 };
-use tidings_storage::{Call, CallAccumulator, CallAccumulatorFactory, CallKey, Calls, Cell};
+use tidings_storage::{
+    Call, CallAccumulator, CallAccumulatorFactory, CallKey, Calls, RollupBucket,
+};
 
 use super::{RedKey, RedSearch, earlier_groups::EarlierGroups};
 use crate::{
@@ -41,7 +43,7 @@ pub(super) struct AllCalls<'a> {
     pub(super) window: Window,
 }
 
-/// The calls of a stretch of time by group.
+/// The calls of a period by group.
 #[derive(Debug)]
 pub(super) struct RedGroups {
     by: Vec<RedKey>,
@@ -164,11 +166,11 @@ impl CallAccumulator for RedGroups {
         }
     }
 
-    fn cell(&mut self, group: u32, cell: &Cell<'_>) -> Option<()> {
-        match self.calls(group, cell.start()) {
-            Some(calls) => cell.add_to(calls),
+    fn add_bucket(&mut self, group: u32, bucket: &RollupBucket<'_>) -> Option<()> {
+        match self.calls(group, bucket.start()) {
+            Some(calls) => bucket.add_to(calls),
             None => {
-                self.other += cell.count();
+                self.other += bucket.count();
                 Some(())
             }
         }

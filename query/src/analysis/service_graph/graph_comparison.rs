@@ -5,7 +5,8 @@
 //! are too small to matter, and tests of significance those that chance explains. Rows of both
 //! times are paired by key, before edges are left out: what is folded in the window is folded in
 //! the time before. Data comes from the reading of the parent, and goes to `graph_rows`. Groups of
-//! rates (`red`) are judged by the same rule.
+//! rates (`red`) are judged by the same rule, except their medians: these are judged as those of
+//! transaction types (`changes`), which a reader sees beside them.
 
 use std::collections::HashSet;
 
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     QueryError,
-    analysis::changes::statistics::{COMPARED_CALLS_MIN, share_test},
+    analysis::changes::statistics::{COMPARED_CALLS_MIN, ComparedQuantile, share_test},
     execution::Reader,
     trace::summary::ratio,
 };
@@ -192,37 +193,44 @@ impl<'a> EarlierCalls<'a> {
 /// Factor from the 95th percentile of before to that of now; `None` unless the calls are slower:
 /// more of them than before take longer than that of before.
 pub(crate) fn slower_factor(now: &Calls, before: &Calls) -> Option<f64> {
-    quantile_slower_factor(now, before, 95)
-}
-
-/// Factor from the median of before to that of now; `None` unless the calls are slower by the same
-/// rule of the median.
-pub(crate) fn p50_slower_factor(now: &Calls, before: &Calls) -> Option<f64> {
-    quantile_slower_factor(now, before, 50)
-}
-
-fn quantile_slower_factor(now: &Calls, before: &Calls, percent: u64) -> Option<f64> {
     if now.latency.count().min(before.latency.count()) < COMPARED_CALLS_MIN {
         return None;
     }
-    let (factor, p_value) = longer(&now.latency, &before.latency, percent)?;
+    let (factor, p_value) = longer(&now.latency, &before.latency)?;
     (p_value < P_VALUE_MAX).then_some(factor)
+}
+
+/// Factor from the median of before to that of now; `None` unless it became longer by the rule of
+/// reports of changes.
+pub(crate) fn p50_slower_factor(now: &Calls, before: &Calls) -> Option<f64> {
+    let (now, before) = (&now.latency, &before.latency);
+    let (is, was) = (now.quantile(50), before.quantile(50));
+    if now.count().min(before.count()) < COMPARED_CALLS_MIN || is <= was {
+        return None;
+    }
+    let [durations, durations_before] = [now, before].map(|of| {
+        let buckets = of.histogram().into_iter();
+        buckets.map(|bucket| (bucket.up_to_nano.0, bucket.count)).collect::<Vec<_>>()
+    });
+    let compared = ComparedQuantile::new(&durations, &durations_before, 50);
+    let is_slower = compared.is_large() && compared.p_value < P_VALUE_MAX;
+    is_slower.then(|| ratio(is.0, was.0))
 }
 
 /// Reports whether calls that are not slower take so much longer that they would be slower, with
 /// chance as a possible reason.
 pub(crate) fn may_be_slower(now: &Calls, before: &Calls) -> bool {
-    longer(&now.latency, &before.latency, 95).is_some_and(|(_, p_value)| p_value < UNCERTAIN_P_MAX)
+    longer(&now.latency, &before.latency).is_some_and(|(_, p_value)| p_value < UNCERTAIN_P_MAX)
         && slower_factor(now, before).is_none()
 }
 
-/// Factor from a quantile of before to that of now, and the p-value of that difference; `None`
-/// where it is too small to matter. The quantile is in percent.
-fn longer(now: &Latency, before: &Latency, percent: u64) -> Option<(f64, f64)> {
+/// Factor from the 95th percentile of before to that of now, and the p-value of that difference;
+/// `None` where it is too small to matter.
+fn longer(now: &Latency, before: &Latency) -> Option<(f64, f64)> {
     if now.count().min(before.count()) == 0 {
         return None;
     }
-    let (is, was) = (now.quantile(percent), before.quantile(percent));
+    let (is, was) = (now.quantile(95), before.quantile(95));
     let factor = ratio(is.0, was.0);
     if factor < SLOWER_FACTOR_MIN || is.0.saturating_sub(was.0) < SLOWER_DIFFERENCE_MIN.0 {
         return None;
@@ -318,6 +326,21 @@ mod tests {
         }
         let few = calls(3, 0, [10_000, 20_000], 3);
         assert_eq!(p50_slower_factor(&few, &before), None, "too few");
+    }
+
+    #[test]
+    fn a_median_is_judged_by_the_rule_of_transaction_types() {
+        let of = |micros: u64| calls(100, 0, [micros, micros], 0);
+        for (before, now, expected) in [
+            (10_000, 13_000, Some(1.3)),
+            (10_000, 11_000, None),
+            (13_000, 10_000, None),
+            (200, 290, None),
+        ] {
+            let (before, now) = (of(before), of(now));
+            assert_eq!(p50_slower_factor(&now, &before), expected, "{now:?}");
+        }
+        assert_eq!(slower_factor(&of(13_000), &of(10_000)), None, "the p95 has another rule");
     }
 
     #[test]

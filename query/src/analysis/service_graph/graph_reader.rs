@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tidings_assembly::assemble;
 use tidings_proto::{UnixNanos, api::SpanFlags};
-use tidings_storage::{Detail, GraphSpan, ScanStats, SpanFilter, TimeRange, split_at_gaps};
+use tidings_storage::{GraphSpan, Projection, ScanStats, SpanFilter, TimeRange, split_at_gaps};
 
 use super::{Graph, GraphSearch, LEAD, OpenSpan, SingleCallAccumulator, Window};
 use crate::{
@@ -27,7 +27,7 @@ pub(super) fn gather<K: SingleCallAccumulator>(
     window: Option<Window>,
 ) -> Result<(Graph<K>, Option<Bounds>, ScanStats), QueryError> {
     let spans_max = reader.limits.graph_spans_max;
-    let gather = GatherOptions { detail: Detail::Facts, hosts_max: 0, spans_max, instead: "" };
+    let gather = GatherOptions { detail: Projection::Facts, hosts_max: 0, spans_max, instead: "" };
     let (gathered, complete) = GatheredTraces::read_newest(reader, filter, gather)?;
     let mut graph = Graph::new();
     let mut open: HashMap<u64, OpenSpan> = HashMap::new();

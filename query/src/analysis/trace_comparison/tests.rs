@@ -12,7 +12,7 @@ use super::{
     place_calls::{ComparedSides, SideCalls, TraceCalls, deviations, impact},
 };
 use crate::trace::{
-    summary::Moment,
+    summary::TraceStateClock,
     trace_rows::{Names, TraceFacts},
     tree::Tree,
 };
@@ -155,19 +155,19 @@ fn a_call_ten_times_the_median_is_slower_and_its_neighbours_are_not() {
 #[test]
 fn a_difference_that_is_a_small_part_of_the_whole_does_not_make_a_call_slower() {
     let (left, right) = (side([12 * MILLI]), side([2 * MILLI; 40]));
-    let told = |left_ms: u64| {
+    let found = |left_ms: u64| {
         let sides = typical(40, [left_ms * MILLI, 100 * MILLI]);
         deviations(&left, &right, &sides)
     };
-    assert_eq!(told(110), [Deviation::Slower]);
-    assert_eq!(told(500), [], "the trace is 400 ms longer, and this explains 10 ms");
+    assert_eq!(found(110), [Deviation::Slower]);
+    assert_eq!(found(500), [], "the trace is 400 ms longer, and this explains 10 ms");
     let sides = typical(40, [2_000 * MILLI, 2_000 * MILLI]);
     assert_eq!(deviations(&left, &right, &sides), [], "half a hundredth of the whole");
 }
 
 #[test]
 fn a_call_of_a_named_trace_is_slower_where_it_matters_to_the_whole() {
-    let told = |left_micros: u64, right_micros: u64, whole_ms: [u64; 2]| {
+    let found = |left_micros: u64, right_micros: u64, whole_ms: [u64; 2]| {
         let sides = ComparedSides {
             traces: [1, 1],
             duration_nanos: whole_ms.map(|whole| whole * MILLI),
@@ -175,12 +175,12 @@ fn a_call_of_a_named_trace_is_slower_where_it_matters_to_the_whole() {
         };
         deviations(&side([left_micros * 1_000]), &side([right_micros * 1_000]), &sides)
     };
-    assert_eq!(told(508, 200, [900, 900]), [], "308 µs of 900 ms");
-    assert_eq!(told(508, 200, [20, 20]), [Deviation::Slower], "308 µs of 20 ms");
-    assert_eq!(told(200, 508, [20, 20]), [Deviation::Faster]);
-    assert_eq!(told(60_000, 45_000, [900, 900]), [], "less than one and a half times as long");
-    assert_eq!(told(75_000, 45_000, [900, 900]), [Deviation::Slower]);
-    assert_eq!(told(75_000, 45_000, [1_800, 900]), [], "a small part of the 900 ms more");
+    assert_eq!(found(508, 200, [900, 900]), [], "308 µs of 900 ms");
+    assert_eq!(found(508, 200, [20, 20]), [Deviation::Slower], "308 µs of 20 ms");
+    assert_eq!(found(200, 508, [20, 20]), [Deviation::Faster]);
+    assert_eq!(found(60_000, 45_000, [900, 900]), [], "less than one and a half times as long");
+    assert_eq!(found(75_000, 45_000, [900, 900]), [Deviation::Slower]);
+    assert_eq!(found(75_000, 45_000, [1_800, 900]), [], "a small part of the 900 ms more");
 }
 
 #[test]
@@ -251,13 +251,13 @@ fn more_calls_are_more_than_ordinary_traces_make() {
         side
     };
     let sides = typical(100, [60 * MILLI, 50 * MILLI]);
-    let told = |count: u64, right: &SideCalls| deviations(&of(vec![count]), right, &sides);
+    let found = |count: u64, right: &SideCalls| deviations(&of(vec![count]), right, &sides);
     let carts = of((0..100).map(|n| 1 + n % 10).collect());
-    assert_eq!(told(10, &carts), [], "one trace in ten makes as many");
-    assert_eq!(told(40, &carts), [Deviation::MoreCalls]);
+    assert_eq!(found(10, &carts), [], "one trace in ten makes as many");
+    assert_eq!(found(40, &carts), [Deviation::MoreCalls]);
     let always = of(vec![4; 100]);
-    assert_eq!(told(7, &always), [Deviation::MoreCalls]);
-    assert_eq!(told(2, &always), [Deviation::FewerCalls]);
+    assert_eq!(found(7, &always), [Deviation::MoreCalls]);
+    assert_eq!(found(2, &always), [Deviation::FewerCalls]);
 }
 
 fn tree(trace: u8, operations: &[u32]) -> Tree {
@@ -284,7 +284,7 @@ fn traces_beyond_the_room_of_a_side_are_not_compared() {
     let operations = ["a", "b"].map(|name| names.number(name));
     let mut overlay = Overlay { room: [2, 4], is_typical: true, ..Overlay::default() };
     let trees = [1, 2, 3].map(|trace| tree(trace, &operations));
-    let moment = Some(Moment {
+    let moment = Some(TraceStateClock {
         now: UnixNanos(MILLI),
         settled_after: Duration::ZERO,
         silent_after: Duration::ZERO,

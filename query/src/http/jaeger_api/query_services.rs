@@ -3,33 +3,37 @@
 
 use std::collections::BTreeMap;
 
-use ::http::{HeaderMap, StatusCode};
+use ::http::{HeaderMap, HeaderValue};
 use axum::{
-    body::Bytes,
-    extract::{Path, State},
-    response::{IntoResponse, Response},
+    extract::{Path, Request, State},
+    response::Response,
 };
 use prost::Message;
-use tidings_grpc::{self as grpc, GrpcStatus};
 use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
-    jaeger::{self, Seconds, Span, rpc},
-    otlp::{Code, ExportTraceServiceRequest, ScopeSpans, SpanKind},
+    jaeger::{
+        self, Seconds, Span,
+        rpc::{self, TraceQuery},
+    },
+    otlp::{ExportTraceServiceRequest, ScopeSpans, SpanKind},
 };
 use tidings_storage::TimeRange;
+use tonic::{Code, Status, metadata::MetadataMap};
 
 use super::{
     BUDGET_SPENT,
-    envelope::{incomplete, mark, not_counted},
+    envelope::{INCOMPLETE, incomplete, not_counted},
     query_parameters,
 };
 use crate::{
     QueryService,
+    http::grpc_calls::{EncodedMessages, answer as call, in_memory, unknown_method},
     jaeger::{
         dependencies,
         find_traces::{JaegerSearch, kind, search},
         traces::{self, JaegerTraces, RepeatedFields},
     },
+    rpc_status::rpc_status,
 };
 
 /// Maximum size of a request; the largest ones are lists of trace ids.
@@ -40,13 +44,24 @@ const CHUNK_SPANS: usize = 200;
 /// Number of traces of a search without a limit.
 const DEPTH_DEFAULT: i32 = 100;
 
-type RpcResult = Result<RpcAnswer, GrpcStatus>;
+type RpcResult = Result<RpcAnswer, Status>;
 
 /// The messages of an answer.
 struct RpcAnswer {
     messages: Vec<Vec<u8>>,
     /// Reason why the answer is partial, sent as its metadata.
     incomplete: Option<&'static str>,
+}
+
+impl RpcAnswer {
+    fn into_response(self) -> tonic::Response<EncodedMessages> {
+        let mut response = in_memory(self.messages);
+        if let Some(what) = self.incomplete {
+            let headers = HeaderMap::from_iter([(INCOMPLETE, HeaderValue::from_static(what))]);
+            *response.metadata_mut() = MetadataMap::from_headers(headers);
+        }
+        response
+    }
 }
 
 /// API of Jaeger that is called.
@@ -58,112 +73,123 @@ pub(super) enum Api {
 }
 
 pub(super) async fn v2(
-    service: State<QueryService>,
-    path: Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    State(service): State<QueryService>,
+    Path(method): Path<String>,
+    request: Request,
 ) -> Response {
-    answer(Api::V2, service, path, &headers, body).await
+    answer(Api::V2, service, &method, request).await
 }
 
 pub(super) async fn v3(
-    service: State<QueryService>,
-    path: Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    State(service): State<QueryService>,
+    Path(method): Path<String>,
+    request: Request,
 ) -> Response {
-    answer(Api::V3, service, path, &headers, body).await
+    answer(Api::V3, service, &method, request).await
 }
 
 pub(super) async fn storage(
-    service: State<QueryService>,
-    path: Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    answer(Api::Storage, service, path, &headers, body).await
-}
-
-async fn answer(
-    api: Api,
     State(service): State<QueryService>,
     Path(method): Path<String>,
-    headers: &HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Response {
-    if !grpc::is_grpc(headers) {
-        return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
-    }
-    let answered = match grpc::unframe(headers, body, REQUEST_BYTES_MAX) {
-        Ok(message) => call(api, &method, &service, message).await,
-        Err(status) => Err(status),
-    };
-    match answered {
-        Ok(RpcAnswer { messages, incomplete }) => {
-            mark(grpc::reply(Ok(messages)).into_response(), incomplete)
-        }
-        Err(status) => grpc::reply(Err(status)).into_response(),
-    }
+    answer(Api::Storage, service, &method, request).await
 }
 
-async fn call(api: Api, method: &str, service: &QueryService, message: Bytes) -> RpcResult {
+async fn answer(api: Api, service: QueryService, method: &str, request: Request) -> Response {
+    let to = (service, request);
     match (method, api) {
-        ("GetServices", _) => {
-            let services = service.ask(crate::jaeger::services).await?;
-            one(&rpc::Services { services })
+        ("GetServices", _) => reply(to, |service, ()| services(service)).await,
+        ("GetOperations", _) => {
+            reply(to, move |service, asked| operations(api, service, asked)).await
         }
-        ("GetOperations", _) => operations(api, service, &decode(&message)?).await,
-        ("GetTrace", Api::V2) => {
-            let rpc::GetTraceByBytes { trace_id, raw_traces } = decode(&message)?;
-            let id = TraceId::from_wire(&trace_id);
-            let id =
-                id.ok_or_else(|| GrpcStatus::invalid("uninitialized TraceID is not allowed"))?;
-            trace(api, service, id, raw_traces).await
-        }
-        ("GetTrace", Api::V3) => {
-            let rpc::GetTraceByText { trace_id, raw_traces } = decode(&message)?;
-            let id = query_parameters::trace_id(&trace_id);
-            let id =
-                id.map_err(|wrong| GrpcStatus::invalid(format!("malform trace ID: {wrong}")))?;
-            let id = id.ok_or_else(|| GrpcStatus::new(Code::NotFound, "trace not found"))?;
-            trace(api, service, id, raw_traces).await
-        }
-        ("GetTraces", Api::Storage) => {
-            let rpc::GetTraces { query } = decode(&message)?;
-            let ids = query.iter().filter_map(|query| TraceId::from_wire(&query.trace_id));
-            let ids: Vec<TraceId> = ids.collect();
-            let ask = move |reader: &_| {
-                let found = traces::get(reader, &ids, true, repeated_fields(api))?;
-                Ok(require_complete(found.left_out).map(|()| encode_traces(api, found)))
-            };
-            service.ask(ask).await?
+        ("GetTrace", Api::V2) => reply(to, trace_by_bytes).await,
+        ("GetTrace", Api::V3) => reply(to, trace_by_text).await,
+        ("GetTraces", Api::Storage) => reply(to, traces_by_id).await,
+        ("FindTraces", Api::Storage) => {
+            reply(to, move |service, asked: rpc::FindStoredTraces| {
+                find_traces(api, service, asked.query.map(Into::into))
+            })
+            .await
         }
         ("FindTraces", _) => {
-            let (search, raw) = query(api, &message)?;
-            let ask = move |reader: &_| {
-                Ok(encode_traces(api, traces::find(reader, &search, raw, repeated_fields(api))?))
-            };
-            Ok(service.ask(ask).await?)
+            reply(to, move |service, asked: rpc::FindTraces| find_traces(api, service, asked.query))
+                .await
         }
-        ("FindTraceIDs", Api::Storage) => {
-            let (question, _) = query(api, &message)?;
-            let found = service.ask(move |reader| search(reader, &question)).await?;
-            let incomplete = found.budget_spent.then_some(BUDGET_SPENT);
-            let shown = |id: TraceId| rpc::FoundTraceId { trace_id: id.as_bytes().to_vec() };
-            let trace_ids = found.ids.into_iter().map(shown).collect();
-            one(&rpc::FoundTraceIds { trace_ids }).map(|ids| RpcAnswer { incomplete, ..ids })
-        }
-        ("GetDependencies", _) => links(service, &decode(&message)?).await,
+        ("FindTraceIDs", Api::Storage) => reply(to, find_trace_ids).await,
+        ("GetDependencies", _) => reply(to, links).await,
         ("ArchiveTrace", Api::V2) => {
             let message = "archive span storage was not configured";
-            Err(GrpcStatus::new(Code::Unimplemented, message))
+            rpc_status(Code::Unimplemented, message).into_http()
         }
-        (other, _) => Err(GrpcStatus::new(Code::Unimplemented, format!("unknown method {other}"))),
+        (other, _) => unknown_method(other),
     }
 }
 
-fn decode<T: Message + Default>(message: &[u8]) -> Result<T, GrpcStatus> {
-    T::decode(message).map_err(|error| GrpcStatus::invalid(error.to_string()))
+/// Answers a call with what `handler` returns for its message.
+async fn reply<M, F>(
+    (service, request): (QueryService, Request),
+    handler: impl Fn(QueryService, M) -> F,
+) -> Response
+where
+    M: Message + Default + 'static,
+    F: Future<Output = RpcResult>,
+{
+    let handler = move |service, message| {
+        let answered = handler(service, message);
+        async move { answered.await.map(RpcAnswer::into_response) }
+    };
+    call(service, request, REQUEST_BYTES_MAX, handler).await
+}
+
+async fn services(service: QueryService) -> RpcResult {
+    let services = service.ask(crate::jaeger::services).await?;
+    one(&rpc::Services { services })
+}
+
+async fn trace_by_bytes(service: QueryService, asked: rpc::GetTraceByBytes) -> RpcResult {
+    let id = TraceId::from_wire(&asked.trace_id);
+    let id = id.ok_or_else(|| invalid("uninitialized TraceID is not allowed"))?;
+    trace(Api::V2, &service, id, asked.raw_traces).await
+}
+
+async fn trace_by_text(service: QueryService, asked: rpc::GetTraceByText) -> RpcResult {
+    let id = query_parameters::trace_id(&asked.trace_id);
+    let id = id.map_err(|wrong| invalid(format!("malform trace ID: {wrong}")))?;
+    let id = id.ok_or_else(|| rpc_status(Code::NotFound, "trace not found"))?;
+    trace(Api::V3, &service, id, asked.raw_traces).await
+}
+
+async fn traces_by_id(service: QueryService, asked: rpc::GetTraces) -> RpcResult {
+    let ids = asked.query.iter().filter_map(|query| TraceId::from_wire(&query.trace_id));
+    let ids: Vec<TraceId> = ids.collect();
+    let ask = move |reader: &_| {
+        let found = traces::get(reader, &ids, true, repeated_fields(Api::Storage))?;
+        Ok(require_complete(found.left_out).map(|()| encode_traces(Api::Storage, found)))
+    };
+    service.ask(ask).await?
+}
+
+async fn find_traces(api: Api, service: QueryService, asked: Option<TraceQuery>) -> RpcResult {
+    let (search, raw) = query(api, asked)?;
+    let ask = move |reader: &_| {
+        Ok(encode_traces(api, traces::find(reader, &search, raw, repeated_fields(api))?))
+    };
+    Ok(service.ask(ask).await?)
+}
+
+async fn find_trace_ids(service: QueryService, asked: rpc::FindStoredTraces) -> RpcResult {
+    let (question, _) = query(Api::Storage, asked.query.map(Into::into))?;
+    let found = service.ask(move |reader| search(reader, &question)).await?;
+    let incomplete = found.budget_spent.then_some(BUDGET_SPENT);
+    let shown = |id: TraceId| rpc::FoundTraceId { trace_id: id.as_bytes().to_vec() };
+    let trace_ids = found.ids.into_iter().map(shown).collect();
+    one(&rpc::FoundTraceIds { trace_ids }).map(|ids| RpcAnswer { incomplete, ..ids })
+}
+
+/// Status of a malformed request.
+fn invalid(message: impl Into<String>) -> Status {
+    rpc_status(Code::InvalidArgument, message)
 }
 
 fn one(message: &impl Message) -> RpcResult {
@@ -171,16 +197,16 @@ fn one(message: &impl Message) -> RpcResult {
 }
 
 /// Fails when traces were left out: traces requested by id are returned completely or not at all.
-fn require_complete(left_out: usize) -> Result<(), GrpcStatus> {
+fn require_complete(left_out: usize) -> Result<(), Status> {
     if left_out == 0 {
         return Ok(());
     }
     let message = format!("{left_out} traces do not fit into one answer: ask for fewer");
-    Err(GrpcStatus::new(Code::ResourceExhausted, message))
+    Err(rpc_status(Code::ResourceExhausted, message))
 }
 
-async fn operations(api: Api, service: &QueryService, asked: &rpc::GetOperations) -> RpcResult {
-    let name = asked.service.clone();
+async fn operations(api: Api, service: QueryService, asked: rpc::GetOperations) -> RpcResult {
+    let name = asked.service;
     let wanted = Some(asked.span_kind.as_str()).filter(|kind| !kind.is_empty()).map(kind);
     let found = match wanted {
         // No span has a kind with an unknown name.
@@ -208,7 +234,7 @@ async fn trace(api: Api, service: &QueryService, id: TraceId, raw: bool) -> RpcR
         Ok(is_there.then(|| encode_traces(api, found)))
     };
     let answered = service.ask(ask).await?;
-    answered.ok_or_else(|| GrpcStatus::new(Code::NotFound, "trace not found"))
+    answered.ok_or_else(|| rpc_status(Code::NotFound, "trace not found"))
 }
 
 /// The parts of a trace that the messages of an API repeat.
@@ -225,21 +251,17 @@ fn encode_traces(api: Api, found: JaegerTraces) -> RpcAnswer {
     RpcAnswer { messages: messages(api, found.traces), incomplete }
 }
 
-/// Decodes the search, and whether traces are requested as stored.
-fn query(api: Api, message: &[u8]) -> Result<(JaegerSearch, bool), GrpcStatus> {
-    let query = match api {
-        Api::Storage => decode::<rpc::FindStoredTraces>(message)?.query.map(Into::into),
-        Api::V2 | Api::V3 => decode::<rpc::FindTraces>(message)?.query,
-    };
-    let query = query.ok_or_else(|| GrpcStatus::invalid("missing query"))?;
+/// Returns the search, and whether traces are requested as stored.
+fn query(api: Api, asked: Option<TraceQuery>) -> Result<(JaegerSearch, bool), Status> {
+    let query = asked.ok_or_else(|| invalid("missing query"))?;
     // The zero time of Go is in the year 1.
     let time = |time: Option<Seconds>| time.and_then(Seconds::to_nanos);
     let (from, to) = (time(query.start_time_min), time(query.start_time_max));
     if api == Api::V3 && (from.is_none() || to.is_none()) {
-        return Err(GrpcStatus::invalid("start time min and max are required parameters"));
+        return Err(invalid("start time min and max are required parameters"));
     }
     if from.zip(to).is_some_and(|(from, to)| from > to) {
-        return Err(GrpcStatus::invalid("start_time_min must be before start_time_max"));
+        return Err(invalid("start_time_min must be before start_time_max"));
     }
     let depth = if query.search_depth > 0 { query.search_depth } else { DEPTH_DEFAULT };
     let text = |text: String| (!text.is_empty()).then_some(text);
@@ -262,10 +284,10 @@ fn range(from: Option<u64>, to: Option<u64>) -> TimeRange {
     TimeRange { start: from.map(UnixNanos), end: after }
 }
 
-async fn links(service: &QueryService, asked: &rpc::GetDependencies) -> RpcResult {
+async fn links(service: QueryService, asked: rpc::GetDependencies) -> RpcResult {
     let time = |time: Option<Seconds>| time.and_then(Seconds::to_nanos);
     let (Some(from), Some(to)) = (time(asked.start_time), time(asked.end_time)) else {
-        return Err(GrpcStatus::invalid("StartTime and EndTime must be initialized."));
+        return Err(invalid("StartTime and EndTime must be initialized."));
     };
     let range = range(Some(from), Some(to));
     let ask = move |reader: &_| dependencies::dependencies(reader, range);

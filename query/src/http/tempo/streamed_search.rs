@@ -11,22 +11,22 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    body::Bytes,
-    response::{IntoResponse, Response},
-};
-use futures::stream;
+use futures::{StreamExt, stream};
 use prost::Message;
-use tidings_grpc::{self as grpc, GrpcStatus};
 use tidings_proto::UnixNanos;
 use tidings_storage::{ScanStats, TimeRange};
+use tonic::Status;
 
 use super::messages::{SEARCH_JOBS, SearchResponse};
 use crate::{
     QueryError, QueryService,
     client_quota::UnreadReservation,
     execution::{Progress, Reader},
-    http::{searching::SearchTask, unread_budget::UnreadBudget},
+    http::{
+        grpc_calls::{EncodedMessages, in_memory},
+        searching::SearchTask,
+        unread_budget::UnreadBudget,
+    },
     traceql::spanset_search::{TraceListener, TraceqlResult},
 };
 
@@ -87,7 +87,7 @@ pub(super) async fn answer<W>(
     room: UnreadBudget,
     range: TimeRange,
     work: W,
-) -> Result<Response, QueryError>
+) -> Result<tonic::Response<EncodedMessages>, QueryError>
 where
     W: FnOnce(&Reader, &mut TraceEncoder) -> Result<TraceqlResult, QueryError> + Send + 'static,
 {
@@ -122,7 +122,7 @@ where
         ended = task.answer() => {
             // The bytes of a body in memory are reserved by the router.
             let (message, _) = ended?;
-            Ok(grpc::reply(Ok(vec![message])).into_response())
+            Ok(in_memory(vec![message]))
         }
         () = service.pause(MESSAGE_INTERVAL) => {
             let search = MessageStream {
@@ -135,7 +135,7 @@ where
                 is_due: true,
                 reservation: None,
             };
-            Ok(grpc::stream_frames(stream::unfold(search, next)).into_response())
+            Ok(tonic::Response::new(stream::unfold(search, next).boxed()))
         }
     }
 }
@@ -165,7 +165,7 @@ struct MessageStream {
     reservation: Option<UnreadReservation>,
 }
 
-async fn next(mut search: MessageStream) -> Option<(Result<Bytes, GrpcStatus>, MessageStream)> {
+async fn next(mut search: MessageStream) -> Option<(Result<Vec<u8>, Status>, MessageStream)> {
     let mut task = search.task.take()?;
     loop {
         if !std::mem::take(&mut search.is_due) {
@@ -175,13 +175,13 @@ async fn next(mut search: MessageStream) -> Option<(Result<Bytes, GrpcStatus>, M
                 () = search.service.pause(MESSAGE_INTERVAL) => None,
             };
             if let Some(ended) = ended {
-                let last = ended.map(|message| search.frame(message));
-                return Some((last.map_err(GrpcStatus::from), search));
+                let last = ended.map(|message| search.sent(message));
+                return Some((last.map_err(Status::from), search));
             }
         }
         if let Some(message) = search.unsent_message() {
             search.task = Some(task);
-            return Some((Ok(search.frame(message)), search));
+            return Some((Ok(search.sent(message)), search));
         }
     }
 }
@@ -201,10 +201,10 @@ impl MessageStream {
         Some((message, reservation))
     }
 
-    /// Frames the next message. The connection has taken the one before.
-    fn frame(&mut self, (message, reservation): ReservedMessage) -> Bytes {
+    /// Returns the next message, and keeps its reservation. The connection has taken the one before.
+    fn sent(&mut self, (message, reservation): ReservedMessage) -> Vec<u8> {
         drop(self.reservation.replace(reservation));
-        grpc::framed(&[message])
+        message
     }
 }
 

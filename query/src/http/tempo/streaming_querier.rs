@@ -6,14 +6,12 @@
 use axum::{
     Extension, Router,
     extract::{Path, Request, State},
-    response::{IntoResponse, Response},
-    routing::post,
+    response::Response,
 };
-use http_body_util::{BodyExt, Limited};
 use prost::Message;
-use tidings_grpc::{self as grpc, GrpcStatus};
-use tidings_proto::{UnixNanos, otlp::Code};
+use tidings_proto::UnixNanos;
 use tidings_storage::TimeRange;
+use tonic::{Code, Status};
 
 use super::{
     TempoError,
@@ -30,7 +28,11 @@ use super::{
 use crate::{
     QueryError, QueryService,
     execution::Reader,
-    http::unread_budget::UnreadBudget,
+    http::{
+        grpc_calls::{self, EncodedMessages},
+        unread_budget::UnreadBudget,
+    },
+    rpc_status::rpc_status,
     traceql::{
         self,
         display::DisplayLimits,
@@ -47,10 +49,10 @@ const SECOND: u64 = 1_000_000_000;
 
 /// The routes of the calls, at the root: gRPC has no path prefix.
 pub(super) fn routes() -> Router<QueryService> {
-    Router::new().route("/tempopb.StreamingQuerier/{method}", post(call))
+    Router::new().route("/tempopb.StreamingQuerier/{method}", grpc_calls::route(call))
 }
 
-impl From<TempoError> for GrpcStatus {
+impl From<TempoError> for Status {
     fn from(error: TempoError) -> Self {
         error.0.into()
     }
@@ -62,76 +64,81 @@ async fn call(
     Path(method): Path<String>,
     request: Request,
 ) -> Response {
-    let answered = answer(&service, room, &method, request).await;
-    answered.unwrap_or_else(|status| grpc::reply(Err(status)).into_response())
+    let (to, method) = ((service, request), method.as_str());
+    match method {
+        "Search" => {
+            let handler = move |service, asked| search(service, room.clone(), asked);
+            grpc_calls::answer(to.0, to.1, REQUEST_BYTES_MAX, handler).await
+        }
+        "SearchTags" => reply(to, tag_names).await,
+        "SearchTagsV2" => reply(to, scoped_tag_names).await,
+        "SearchTagValues" => reply(to, tag_values).await,
+        "SearchTagValuesV2" => reply(to, typed_tag_values).await,
+        "MetricsQueryRange" => reply(to, range_metrics).await,
+        "MetricsQueryInstant" => reply(to, instant_metrics).await,
+        _ => grpc_calls::unknown_method(method),
+    }
 }
 
-/// Reads the one message of a request.
-async fn message<M: Message + Default>(request: Request) -> Result<M, GrpcStatus> {
-    let (head, body) = request.into_parts();
-    let body = Limited::new(body, REQUEST_BYTES_MAX).collect().await;
-    let body = body.map_err(|error| GrpcStatus::new(Code::ResourceExhausted, error.to_string()))?;
-    let message = grpc::unframe(&head.headers, body.to_bytes(), REQUEST_BYTES_MAX)?;
-    M::decode(message).map_err(|error| GrpcStatus::invalid(error.to_string()))
-}
-
-async fn answer(
-    service: &QueryService,
-    room: UnreadBudget,
-    method: &str,
-    request: Request,
-) -> Result<Response, GrpcStatus> {
-    let answer = match method {
-        "Search" => return search(service, room, message(request).await?).await,
-        "SearchTags" => {
-            let asked: TagsRequest = message(request).await?;
-            let tag_names = listed(service, names_search(&asked)?, &asked.scope).await?;
-            TagsResponse { tag_names }.encode_to_vec()
-        }
-        "SearchTagsV2" => {
-            let asked: TagsRequest = message(request).await?;
-            let scopes = scopes_named(&asked.scope)?;
-            let names = scoped(service, names_search(&asked)?, scopes).await?.into_iter();
-            let scopes = names.map(|(name, tags)| ScopedTags { name: name.to_owned(), tags });
-            ScopedTagsResponse { scopes: scopes.collect() }.encode_to_vec()
-        }
-        "SearchTagValues" => {
-            let asked: ValuesRequest = message(request).await?;
-            let tag_values = plain_values(service, &asked.tag_name, values_search(&asked)?).await?;
-            ValuesResponse { tag_values }.encode_to_vec()
-        }
-        "SearchTagValuesV2" => {
-            let asked: ValuesRequest = message(request).await?;
-            let values = typed_values(service, &asked.tag_name, values_search(&asked)?).await?;
-            let typed = values.iter().map(|value| TypedValue {
-                kind: kind_of(value).to_owned(),
-                value: value.display_text(),
-            });
-            TypedValuesResponse { tag_values: typed.collect() }.encode_to_vec()
-        }
-        "MetricsQueryRange" => {
-            let (range, search) = metrics_search(message(request).await?, false)?;
-            let encoded = service.ask(move |reader| {
-                let search = search()?;
-                let found = traceql::metrics_query::metrics(reader, &search)?;
-                Ok(RangeResponse::from_found(&found, &range).encode_to_vec())
-            });
-            encoded.await?
-        }
-        "MetricsQueryInstant" => {
-            let (_, search) = metrics_search(message(request).await?, true)?;
-            let encoded = service.ask(move |reader| {
-                let search = search()?;
-                let found = traceql::metrics_query::metrics(reader, &search)?;
-                Ok(InstantResponse::from_found(&found).encode_to_vec())
-            });
-            encoded.await?
-        }
-        _ => {
-            return Err(GrpcStatus::new(Code::Unimplemented, format!("there is no call {method}")));
-        }
+/// Answers a call with the one message that `handler` returns.
+async fn reply<M, F>(
+    (service, request): (QueryService, Request),
+    handler: impl Fn(QueryService, M) -> F,
+) -> Response
+where
+    M: Message + Default + 'static,
+    F: Future<Output = Result<Vec<u8>, Status>>,
+{
+    let handler = move |service, asked| {
+        let message = handler(service, asked);
+        async move { Ok(grpc_calls::in_memory(vec![message.await?])) }
     };
-    Ok(grpc::reply(Ok(vec![answer])).into_response())
+    grpc_calls::answer(service, request, REQUEST_BYTES_MAX, handler).await
+}
+
+async fn tag_names(service: QueryService, asked: TagsRequest) -> Result<Vec<u8>, Status> {
+    let tag_names = listed(&service, names_search(&asked)?, &asked.scope).await?;
+    Ok(TagsResponse { tag_names }.encode_to_vec())
+}
+
+async fn scoped_tag_names(service: QueryService, asked: TagsRequest) -> Result<Vec<u8>, Status> {
+    let scopes = scopes_named(&asked.scope)?;
+    let names = scoped(&service, names_search(&asked)?, scopes).await?.into_iter();
+    let scopes = names.map(|(name, tags)| ScopedTags { name: name.to_owned(), tags });
+    Ok(ScopedTagsResponse { scopes: scopes.collect() }.encode_to_vec())
+}
+
+async fn tag_values(service: QueryService, asked: ValuesRequest) -> Result<Vec<u8>, Status> {
+    let tag_values = plain_values(&service, &asked.tag_name, values_search(&asked)?).await?;
+    Ok(ValuesResponse { tag_values }.encode_to_vec())
+}
+
+async fn typed_tag_values(service: QueryService, asked: ValuesRequest) -> Result<Vec<u8>, Status> {
+    let values = typed_values(&service, &asked.tag_name, values_search(&asked)?).await?;
+    let typed = values
+        .iter()
+        .map(|value| TypedValue { kind: kind_of(value).to_owned(), value: value.display_text() });
+    Ok(TypedValuesResponse { tag_values: typed.collect() }.encode_to_vec())
+}
+
+async fn range_metrics(service: QueryService, asked: MetricsRequest) -> Result<Vec<u8>, Status> {
+    let (range, search) = metrics_search(asked, false)?;
+    let encoded = service.ask(move |reader| {
+        let search = search()?;
+        let found = traceql::metrics_query::metrics(reader, &search)?;
+        Ok(RangeResponse::from_found(&found, &range).encode_to_vec())
+    });
+    Ok(encoded.await?)
+}
+
+async fn instant_metrics(service: QueryService, asked: MetricsRequest) -> Result<Vec<u8>, Status> {
+    let (_, search) = metrics_search(asked, true)?;
+    let encoded = service.ask(move |reader| {
+        let search = search()?;
+        let found = traceql::metrics_query::metrics(reader, &search)?;
+        Ok(InstantResponse::from_found(&found).encode_to_vec())
+    });
+    Ok(encoded.await?)
 }
 
 /// Returns the given count, or the default for 0; at most `max`.
@@ -142,10 +149,15 @@ fn count(given: u32, default: usize, max: usize) -> usize {
     }
 }
 
-fn seconds(start: u32, end: u32) -> Result<TimeRange, GrpcStatus> {
+/// Status of a range that ends before it begins.
+fn no_range() -> Status {
+    rpc_status(Code::InvalidArgument, "start must be before end")
+}
+
+fn seconds(start: u32, end: u32) -> Result<TimeRange, Status> {
     match (start, end) {
         (0, 0) => Ok(TimeRange::default()),
-        _ if end <= start => Err(GrpcStatus::invalid("start must be before end")),
+        _ if end <= start => Err(no_range()),
         _ => Ok(TimeRange {
             start: Some(UnixNanos(u64::from(start) * SECOND)),
             end: Some(UnixNanos(u64::from(end) * SECOND)),
@@ -155,10 +167,10 @@ fn seconds(start: u32, end: u32) -> Result<TimeRange, GrpcStatus> {
 
 /// Answers a search.
 async fn search(
-    service: &QueryService,
+    service: QueryService,
     room: UnreadBudget,
     asked: SearchRequest,
-) -> Result<Response, GrpcStatus> {
+) -> Result<tonic::Response<EncodedMessages>, Status> {
     let wanted = if asked.query.is_empty() {
         let tags: Vec<(String, String)> = asked.tags.into_iter().collect();
         let nanos = |millis: u32| (millis > 0).then(|| i64::from(millis) * 1_000_000);
@@ -178,10 +190,10 @@ async fn search(
         let search = TraceqlSearch { stages, times, limit, shown, after: None, among: None };
         traceql::spanset_search::search(reader, &search, encoder)
     };
-    Ok(streamed_search::answer(service, room, range, work).await?)
+    Ok(streamed_search::answer(&service, room, range, work).await?)
 }
 
-fn names_search(asked: &TagsRequest) -> Result<TagSearch, GrpcStatus> {
+fn names_search(asked: &TagsRequest) -> Result<TagSearch, Status> {
     Ok(TagSearch {
         query: asked.query.clone(),
         start: seconds(asked.start, asked.end)?,
@@ -189,7 +201,7 @@ fn names_search(asked: &TagsRequest) -> Result<TagSearch, GrpcStatus> {
     })
 }
 
-fn values_search(asked: &ValuesRequest) -> Result<TagSearch, GrpcStatus> {
+fn values_search(asked: &ValuesRequest) -> Result<TagSearch, Status> {
     Ok(TagSearch {
         query: asked.query.clone(),
         start: seconds(asked.start, asked.end)?,
@@ -201,10 +213,9 @@ fn values_search(asked: &ValuesRequest) -> Result<TagSearch, GrpcStatus> {
 fn metrics_search(
     asked: MetricsRequest,
     instant: bool,
-) -> Result<(Range, impl FnOnce() -> Result<MetricsSearch, QueryError> + Send + 'static), GrpcStatus>
-{
+) -> Result<(Range, impl FnOnce() -> Result<MetricsSearch, QueryError> + Send + 'static), Status> {
     if asked.end <= asked.start {
-        return Err(GrpcStatus::invalid("start must be before end"));
+        return Err(no_range());
     }
     let exemplars = if instant {
         0

@@ -33,7 +33,7 @@ pub(super) fn call(
         "histogram_quantile" => histogram::quantiles(evaluator, scalar(0)?, vector(1)?)?,
         "absent" => {
             if vector(0)?.is_empty() {
-                vec![SeriesSample { labels: labels_asked_for(&given[0]), value: 1.0 }]
+                vec![SeriesSample { labels: required_labels(&given[0]), value: 1.0 }]
             } else {
                 Vec::new()
             }
@@ -102,7 +102,7 @@ fn of_number(name: &str) -> Option<fn(f64) -> f64> {
 }
 
 /// Returns the labels that a selector requires by exact value. `absent` returns them.
-pub(super) fn labels_asked_for(of: &Expression) -> Labels {
+pub(super) fn required_labels(of: &Expression) -> Labels {
     let (Expression::Select(selector) | Expression::Range { selector, .. }) = of else {
         return Labels::default();
     };

@@ -9,7 +9,7 @@ use super::{
     Evaluator, SeriesSample, SeriesSamples,
     aggregate::{quantile, sum, variance},
     check_distinct,
-    functions::labels_asked_for,
+    functions::required_labels,
 };
 use crate::prometheus::PromqlError;
 
@@ -23,7 +23,7 @@ pub(super) fn over_time(
     time: i64,
 ) -> Result<Vec<SeriesSample>, PromqlError> {
     if name == "absent_over_time" {
-        let absent = SeriesSample { labels: labels_asked_for(of), value: 1.0 };
+        let absent = SeriesSample { labels: required_labels(of), value: 1.0 };
         return Ok(if stretches.is_empty() { vec![absent] } else { Vec::new() });
     }
     let range = match of {

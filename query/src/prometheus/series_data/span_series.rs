@@ -12,7 +12,7 @@ use tidings_proto::{
     otlp::{SpanKind, StatusCode},
 };
 use tidings_storage::{
-    Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallKey, Cell, Durations,
+    Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallKey, Durations, RollupBucket,
     SpanFilter, TimeRange,
 };
 
@@ -111,13 +111,13 @@ impl CallAccumulator for SpanAccumulator<'_> {
         }
     }
 
-    fn cell(&mut self, group: u32, cell: &Cell<'_>) -> Option<()> {
+    fn add_bucket(&mut self, group: u32, bucket: &RollupBucket<'_>) -> Option<()> {
         let columns = self.numbers.columns;
-        let Some(numbers) = self.numbers(group, cell.start()) else { return Some(()) };
-        columns.count(numbers, COUNT, cell.count());
-        columns.count(numbers, FAILED, cell.errors());
+        let Some(numbers) = self.numbers(group, bucket.start()) else { return Some(()) };
+        columns.count(numbers, COUNT, bucket.count());
+        columns.count(numbers, FAILED, bucket.errors());
         if columns.has_durations(CALLED) {
-            columns.add_durations(numbers, CALLED, &cell.durations()?);
+            columns.add_durations(numbers, CALLED, &bucket.durations()?);
         }
         Some(())
     }
@@ -192,7 +192,7 @@ impl<'s> SpanAccumulator<'s> {
 }
 
 /// Returns the greatest time step that divides all these times.
-fn fineness(bounds: &[UnixNanos]) -> DurationNanos {
+fn common_step(bounds: &[UnixNanos]) -> DurationNanos {
     DurationNanos(bounds.iter().fold(0, |common, bound| gcd(common, bound.0)).max(1))
 }
 
@@ -212,7 +212,7 @@ pub(super) fn read(
     warnings: &mut Warnings,
 ) -> Result<(Vec<CallGroup>, usize), PromqlError> {
     let filter = SpanFilter { start: range, ..set.filter.clone() };
-    let (step, all) = (fineness(bounds), AllSpans { set, bounds, room });
+    let (step, all) = (common_step(bounds), AllSpans { set, bounds, room });
     let mut aggregate = reader.aggregate_calls(&filter, step, &all)?;
     let is_cut = |spans: &SpanAccumulator<'_>| spans.left_out || spans.numbers.is_full;
     if aggregate.shares.len() > 1 && aggregate.shares.iter().any(is_cut) {

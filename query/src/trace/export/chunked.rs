@@ -11,7 +11,7 @@ use tidings_proto::{
     SpanId, TraceId, UnixNanos,
     otlp::{ExportTraceServiceRequest, Span},
 };
-use tidings_storage::{Detail, Scan, SpanFilter, SpanRows, TimeRange};
+use tidings_storage::{Projection, Scan, SpanFilter, SpanRows, TimeRange};
 
 use super::{Sender, SenderGroups, SenderKey, Senders};
 use crate::{QueryError, execution::Reader, trace::of_trace};
@@ -31,7 +31,7 @@ pub(crate) fn list(
     let limit = reader.limits.export_spans_max;
     let mut keys: Vec<ExportKey> = Vec::new();
     let mut room = KEYS_MIN;
-    let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+    let scan = Scan { detail: Projection::Facts, rows_max: u64::MAX };
     reader.spans(&of_trace(trace_id), scan, |rows| {
         keys.extend((0..rows.len()).map(|row| key(rows, row)));
         if keys.len() >= room {
@@ -74,7 +74,7 @@ pub(crate) fn part(
     let filter = SpanFilter { start, ..of_trace(trace_id) };
     let mut part = PartBuilder::new(keys, reader.limits.export_part_bytes);
     let mut senders = Senders::default();
-    reader.spans(&filter, Scan { detail: Detail::Full, rows_max: u64::MAX }, |rows| {
+    reader.spans(&filter, Scan { detail: Projection::Full, rows_max: u64::MAX }, |rows| {
         for row in 0..rows.len() {
             if let Some(place) = part.place(&key(rows, row)) {
                 part.put(place, rows.span(row), senders.intern(rows, row));
@@ -130,13 +130,13 @@ impl<'a> PartBuilder<'a> {
             if let Some((span, sender)) = self.slots.pop().flatten() {
                 self.bytes -= span.encoded_len();
                 self.held -= 1;
-                self.forget(&sender.key);
+                self.evict_sender(&sender.key);
             }
         }
     }
 
     /// Removes a span of a sender, and the sender with its last span.
-    fn forget(&mut self, sender: &SenderKey) {
+    fn evict_sender(&mut self, sender: &SenderKey) {
         let Some(spans) = self.senders.get_mut(sender) else { return };
         *spans -= 1;
         if *spans == 0 {

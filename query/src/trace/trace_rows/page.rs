@@ -10,7 +10,7 @@ use std::{collections::HashMap, mem, ops::ControlFlow};
 
 use ahash::RandomState;
 use tidings_proto::TraceId;
-use tidings_storage::{Detail, Scan, SpanFilter};
+use tidings_storage::{Projection, Scan, SpanFilter};
 
 use super::{GatheredTraces, TraceFacts};
 use crate::{QueryError, QueryLimits, execution::Reader};
@@ -67,7 +67,7 @@ impl GatheredTraces {
         budget: PageBudget,
     ) -> Result<bool, QueryError> {
         let filter = SpanFilter { trace_ids: Some(ids.to_vec()), ..SpanFilter::default() };
-        let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+        let scan = Scan { detail: Projection::Facts, rows_max: u64::MAX };
         let spans_before = self.spans;
         let (mut rows_met, mut is_all) = (0_u64, true);
         reader.spans(&filter, scan, |rows| {

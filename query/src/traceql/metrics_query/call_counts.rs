@@ -18,8 +18,8 @@ use std::{
 
 use tidings_proto::{UnixNanos, api::Exemplar as CallExemplar};
 use tidings_storage::{
-    Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallKey, Calls, Cell, Detail,
-    Scan, ScanStats, SpanFilter, TimeRange,
+    Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallKey, Calls, Projection,
+    RollupBucket, Scan, ScanStats, SpanFilter, TimeRange,
 };
 use tidings_traceql::{CompiledStage, Field, Fields, Intrinsic, Name, Scope, Value};
 
@@ -104,9 +104,9 @@ pub(super) fn read(
         }
     }
     let rows_max = rows_max.saturating_sub(scan.rows);
-    let (moved, has_room) = query.move_spans_between(&filter, rows_max, &mut counts)?;
+    let (moved, fits_memory) = query.move_spans_between(&filter, rows_max, &mut counts)?;
     scan += moved;
-    if !has_room {
+    if !fits_memory {
         return Ok((None, scan));
     }
     counts.retain(|_, of| {
@@ -177,9 +177,9 @@ impl CountQuery<'_> {
             start_multiple_of: Some(step),
             ..filter.clone()
         };
-        let scan = Scan { detail: Detail::Facts, rows_max };
+        let scan = Scan { detail: Projection::Facts, rows_max };
         let known_max = reader.limits.metrics_bytes_max / DISTINCT_SPAN_BYTES;
-        let (mut known, mut all, mut has_room) = (HashSet::new(), true, true);
+        let (mut known, mut all, mut fits_memory) = (HashSet::new(), true, true);
         let mut stats = reader.spans(&filter, scan, |rows| {
             for row in 0..rows.len() {
                 reader.check_cancelled()?;
@@ -189,8 +189,8 @@ impl CountQuery<'_> {
                 }
                 let key = CallKey::from_row(rows, row);
                 let Some((series, values)) = self.series_of(key) else { continue };
-                has_room &= counts.len() < GROUPS_MAX || counts.contains_key(&series);
-                if !has_room {
+                fits_memory &= counts.len() < GROUPS_MAX || counts.contains_key(&series);
+                if !fits_memory {
                     return Ok(ControlFlow::Break(()));
                 }
                 let of = counts.entry(series).or_default();
@@ -201,7 +201,7 @@ impl CountQuery<'_> {
             Ok(if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
         stats.complete &= all;
-        Ok((stats, has_room))
+        Ok((stats, fits_memory))
     }
 
     /// Moves a span that starts between two intervals.
@@ -260,12 +260,12 @@ impl CallAccumulator for SeriesCountAccumulator<'_> {
         self.add(group, call.exemplar.start_unix_nano, 1, slowest);
     }
 
-    fn cell(&mut self, group: u32, cell: &Cell<'_>) -> Option<()> {
+    fn add_bucket(&mut self, group: u32, bucket: &RollupBucket<'_>) -> Option<()> {
         let mut calls = Calls::default();
         if group != NONE && self.query.search.exemplars > 0 {
-            cell.add_to(&mut calls)?;
+            bucket.add_to(&mut calls)?;
         }
-        self.add(group, cell.start(), cell.count(), calls.slowest());
+        self.add(group, bucket.start(), bucket.count(), calls.slowest());
         Some(())
     }
 

@@ -158,11 +158,11 @@ impl Comparison {
 
 /// Adds one to a count, if the budget allows the entry.
 fn add(counts: &mut IntervalCounts, interval: u32, room: &mut MetricsBudget) -> bool {
-    let has_room = counts.contains_key(&interval) || room.take(COUNT_BYTES);
-    if has_room {
+    let fits_memory = counts.contains_key(&interval) || room.take(COUNT_BYTES);
+    if fits_memory {
         *counts.entry(interval).or_default() += 1;
     }
-    has_room
+    fits_memory
 }
 
 impl RankedLine {

@@ -46,14 +46,14 @@ struct Observations {
     labels: Vec<Value>,
     /// Memory of one of its lines, in bytes.
     line_bytes: usize,
-    cells: BTreeMap<u32, IntervalCell>,
+    cells: BTreeMap<u32, IntervalBucket>,
     /// Buckets of all cells of a histogram. Each bucket is a line.
     buckets: BTreeSet<i32>,
     exemplars: Vec<Exemplar>,
 }
 
 #[derive(Debug, Clone, Default)]
-struct IntervalCell {
+struct IntervalBucket {
     count: u64,
     min: f64,
     max: f64,
@@ -120,7 +120,7 @@ impl Observer {
                 self.overflowed = true;
                 break;
             }
-            let cell = |count| IntervalCell { count, ..IntervalCell::default() };
+            let cell = |count| IntervalBucket { count, ..IntervalBucket::default() };
             let series = self.series.get_mut(&key).expect("invariant: it was begun");
             series.cells = cells.into_iter().map(|(at, count)| (at, cell(count))).collect();
             exemplars.extend(slowest.into_values().map(|call| (call, key.clone())));
@@ -298,7 +298,7 @@ struct Lines {
 
 impl Lines {
     /// Returns one value for each interval; `default` for those without spans.
-    fn values(&self, default: f64, of: impl Fn(&IntervalCell) -> f64) -> Vec<f64> {
+    fn values(&self, default: f64, of: impl Fn(&IntervalBucket) -> f64) -> Vec<f64> {
         let mut values = vec![default; self.range.count()];
         for (interval, cell) in &self.observations.cells {
             values[*interval as usize] = of(cell);
@@ -348,7 +348,7 @@ impl Lines {
         let mut exemplars = std::mem::take(&mut self.observations.exemplars);
         let buckets = std::mem::take(&mut self.observations.buckets);
         let line = |bucket: i32| {
-            let of = |cell: &IntervalCell| cell.buckets.get(&bucket).copied().map_or(0.0, count);
+            let of = |cell: &IntervalBucket| cell.buckets.get(&bucket).copied().map_or(0.0, count);
             let labels = self.labels_with("__bucket", bound(bucket, 1) / self.unit);
             Series {
                 labels,
@@ -396,7 +396,7 @@ fn place_exemplars(series: &mut Series, range: Range) {
     series.exemplars.sort_by_key(|exemplar| exemplar.time);
 }
 
-impl IntervalCell {
+impl IntervalBucket {
     fn add(&mut self, value: Option<f64>, bucket: Option<i32>) {
         self.count += 1;
         let Some(value) = value else { return };
@@ -469,11 +469,11 @@ fn bound(bucket: i32, parts: i32) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{FINE, IntervalCell, bound, bucket};
+    use super::{FINE, IntervalBucket, bound, bucket};
 
     #[test]
     fn quantiles_are_close_to_the_exact_ones() {
-        let mut cell = IntervalCell::default();
+        let mut cell = IntervalBucket::default();
         let values: Vec<f64> = (1..=1_000_u32).map(|n| f64::from(n) * 1e6).collect();
         for value in &values {
             cell.add(Some(*value), Some(bucket(*value, FINE)));

@@ -11,7 +11,7 @@ use tidings_proto::{
     },
 };
 use tidings_storage::{
-    Clock, Detail, SpanFilter, Store, StoreSettings, SystemClock, TelemetryBatch, TimeRange,
+    Clock, Projection, SpanFilter, Store, StoreSettings, SystemClock, TelemetryBatch, TimeRange,
 };
 use tidings_traceql::{Fields, compile};
 
@@ -383,7 +383,7 @@ async fn portions(store: &Store, query: &'static str) -> Vec<Vec<usize>> {
     let work = move |reader: &crate::execution::Reader| {
         let mut portions = Vec::new();
         let of = (reader, ReadBudget::whole(reader));
-        spans_by_portion(of, query, TimeRange::default(), Detail::Facts, |_, rows| {
+        spans_by_portion(of, query, TimeRange::default(), Projection::Facts, |_, rows| {
             portions.push(rows.to_vec());
         })?;
         Ok(portions)

@@ -43,7 +43,7 @@ const PATTERNS: [(&str, Matches); 6] = [
 ];
 
 /// Contents of a span's log records: texts and severities.
-type Said = Vec<(&'static str, Option<Severity>)>;
+type RecordTexts = Vec<(&'static str, Option<Severity>)>;
 
 /// A condition on log records.
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ impl Condition {
         }
     }
 
-    fn holds(&self, said: &Said) -> bool {
+    fn holds(&self, said: &RecordTexts) -> bool {
         let bodies: Vec<&str> = said.iter().map(|record| record.0).collect();
         let severities: Vec<Severity> = said.iter().filter_map(|record| record.1).collect();
         match self {
@@ -228,7 +228,7 @@ proptest! {
         sent in sent(),
         asked in vec((condition(), condition(), 0..FORMS.len()), 16),
     ) {
-        let mut said: BTreeMap<(u8, u64), Said> = BTreeMap::new();
+        let mut said: BTreeMap<(u8, u64), RecordTexts> = BTreeMap::new();
         for (trace, span, says, _) in &sent {
             said.entry((*trace, *span)).or_default().push(*says);
         }
@@ -243,7 +243,7 @@ proptest! {
                     for (trace, spans) in TRACES {
                         let of = |condition: &Condition| -> Vec<bool> {
                             let each = (1..=spans).map(|span| {
-                                condition.holds(said.get(&(trace, span)).unwrap_or(&Said::new()))
+                                condition.holds(said.get(&(trace, span)).unwrap_or(&RecordTexts::new()))
                             });
                             each.collect()
                         };

@@ -376,7 +376,7 @@ impl Parser<'_> {
         match &of.expression {
             // Both sides are nil. Nothing equals nil, and nothing differs from it.
             Expression::Static(Static::Nil) => Ok(Expression::Static(Static::Bool(false))),
-            Expression::Field(field) if !exists && never_nil(field) => {
+            Expression::Field(field) if !exists && is_always_set(field) => {
                 self.fail_at(at, format!("{field} is never nil"))
             }
             _ => Ok(Expression::Exists(Box::new(of.expression), exists)),
@@ -385,7 +385,7 @@ impl Parser<'_> {
 }
 
 /// Reports whether every span has a value for the field.
-fn never_nil(field: &Field) -> bool {
+fn is_always_set(field: &Field) -> bool {
     match &field.name {
         _ if field.parent => false,
         Name::Intrinsic(intrinsic) => *intrinsic != Intrinsic::Parent && !intrinsic.is_of_logs(),

@@ -7,6 +7,7 @@ use arrow_array::{
     Int32Array, Int64Array, LargeStringArray, NullArray, RecordBatch, RecordBatchOptions,
     StringArray, StringViewArray, TimestampMicrosecondArray, UInt64Array, new_null_array,
 };
+use arrow_flight::FlightData;
 use arrow_ipc::{
     FieldBuilder, MessageBuilder, MessageHeader, MetadataVersion, NullBuilder, SchemaBuilder, Type,
 };
@@ -14,13 +15,9 @@ use arrow_schema::{DataType, Field, Schema};
 use bytes::Bytes;
 use flatbuffers::{FlatBufferBuilder, WIPOffset};
 use proptest::prelude::*;
-use prost::Message;
 
 use super::values;
-use crate::{
-    Parameter,
-    flight::{ipc, messages::FlightData},
-};
+use crate::{Parameter, flight::ipc};
 
 fn sent(columns: Vec<ArrayRef>) -> Vec<FlightData> {
     let field = |column: &ArrayRef| Field::new("", column.data_type().clone(), true);
@@ -29,7 +26,7 @@ fn sent(columns: Vec<ArrayRef>) -> Vec<FlightData> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options).unwrap();
     let messages = ipc::messages(&schema, Bytes::new(), std::iter::once(batch));
-    messages.map(|message| FlightData::decode(message.unwrap().as_slice()).unwrap()).collect()
+    messages.map(Result::unwrap).collect()
 }
 
 fn every_kind() -> Vec<ArrayRef> {

@@ -15,7 +15,9 @@ use tidings_proto::{
     UnixNanos,
     otlp::{SpanKind, StatusCode},
 };
-use tidings_storage::{Call, CallAccumulator, CallAccumulatorFactory, CallKey, Calls, Cell};
+use tidings_storage::{
+    Call, CallAccumulator, CallAccumulatorFactory, CallKey, Calls, RollupBucket,
+};
 
 use super::{MINUTE, SCHEMA, durations, minutes};
 use crate::{SqlError, limits::BATCH_ROWS, scan::RowOutput};
@@ -88,7 +90,7 @@ impl<'o, 'q> RowSink<'o, 'q> {
 
     /// Passes on the rows of this minute and of later ones. They must be sorted by minute and
     /// complete.
-    fn give(&self, first: u64, rows: &[(MinuteRow<'_>, Calls)]) {
+    fn push_rows(&self, first: u64, rows: &[(MinuteRow<'_>, Calls)]) {
         let mut to = self.to();
         let given_from = to.given_from;
         to.given_from = given_from.min(first);
@@ -102,7 +104,7 @@ impl<'o, 'q> RowSink<'o, 'q> {
             }
             let given = batch
                 .map_err(|error| SqlError::Defect { reason: error.to_string() })
-                .and_then(|batch| to.out.give(&batch));
+                .and_then(|batch| to.out.push_rows(&batch));
             match given {
                 Ok(flow) => to.is_done = flow.is_break(),
                 Err(failure) => to.failure = Some(failure),
@@ -249,14 +251,14 @@ impl CallAccumulator for Minutes<'_, '_, '_> {
         self.add(group, call.exemplar.start_unix_nano, |calls| calls.add(&call));
     }
 
-    fn cell(&mut self, group: u32, cell: &Cell<'_>) -> Option<()> {
+    fn add_bucket(&mut self, group: u32, bucket: &RollupBucket<'_>) -> Option<()> {
         let wants_durations = self.wants_durations;
-        self.add(group, cell.start(), |calls| {
+        self.add(group, bucket.start(), |calls| {
             if wants_durations {
-                return cell.add_to(calls);
+                return bucket.add_to(calls);
             }
-            calls.count += cell.count();
-            calls.errors += cell.errors();
+            calls.count += bucket.count();
+            calls.errors += bucket.errors();
             Some(())
         })
     }
@@ -276,7 +278,7 @@ impl CallAccumulator for Minutes<'_, '_, '_> {
         rows.sort_unstable_by(|(a, _), (b, _)| {
             (a.minute, a.key.order()).cmp(&(b.minute, b.key.order()))
         });
-        self.giving.give(first, &rows);
+        self.giving.push_rows(first, &rows);
         drop(rows);
         self.settled = first;
         self.reset();

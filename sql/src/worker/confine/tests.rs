@@ -141,7 +141,7 @@ struct Report {
 }
 
 /// A folder with files, and sockets that listen.
-struct Bait {
+struct SandboxProbe {
     folder: TempDir,
     tcp: TcpListener,
     _in_folder: UnixListener,
@@ -149,7 +149,7 @@ struct Bait {
     abstract_name: String,
 }
 
-impl Bait {
+impl SandboxProbe {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in ["data", "renamed", "removed"] {
@@ -224,7 +224,7 @@ fn a_worker_reaches_nothing_but_its_connection() {
     if !has_seccomp() {
         return;
     }
-    let Report { confinement, outcomes } = Bait::new().report(Role::Worker);
+    let Report { confinement, outcomes } = SandboxProbe::new().report(Role::Worker);
     assert!(confinement.seccomp);
     for (attempt, error, _) in ATTEMPTS {
         assert_eq!(outcomes[*attempt], *error, "{attempt}: {outcomes:#?}");
@@ -236,7 +236,7 @@ fn landlock_alone_keeps_a_worker_from_files_ports_and_processes() {
     if !has_landlock() {
         return;
     }
-    let Report { confinement, outcomes } = Bait::new().report(Role::Landlock);
+    let Report { confinement, outcomes } = SandboxProbe::new().report(Role::Landlock);
     assert!(confinement.landlock);
     for (attempt, _, error) in ATTEMPTS {
         if let Some(error) = error {
@@ -247,7 +247,7 @@ fn landlock_alone_keeps_a_worker_from_files_ports_and_processes() {
 
 #[test]
 fn a_free_process_succeeds_in_all_that_a_worker_may_not_do() {
-    let Report { confinement, outcomes } = Bait::new().report(Role::Free);
+    let Report { confinement, outcomes } = SandboxProbe::new().report(Role::Free);
     assert_eq!(confinement, Confinement::default());
     assert_eq!(outcomes.len(), ATTEMPTS.len());
     for (attempt, ..) in ATTEMPTS.iter().filter(|(attempt, ..)| *attempt != PARENTS_MEMORY) {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use axum::body::Body;
+use futures::StreamExt;
 use http_body_util::BodyExt;
 use prost::Message;
 use tidings_proto::{
@@ -22,7 +23,7 @@ use super::{TraceEncoder, answer, completed_jobs};
 use crate::{
     QueryError, QueryLimits, QueryService, QuerySettings,
     execution::Reader,
-    http::unread_budget::UnreadBudget,
+    http::{grpc_calls::EncodedMessages, unread_budget::UnreadBudget},
     router,
     traceql::{
         display::DisplayLimits,
@@ -106,20 +107,10 @@ async fn service(folder: &Path) -> QueryService {
     QueryService::with_limits(store, settings, QueryLimits::default(), Arc::new(SystemClock))
 }
 
-/// Reads the next message; `None` when the trailers follow, which say that all went well.
-async fn message(body: &mut Body) -> Option<Searched> {
-    let frame = body.frame().await.unwrap().unwrap();
-    match frame.into_data() {
-        Ok(mut bytes) => {
-            let frame = tidings_grpc::next_frame(&mut bytes, 1 << 20).unwrap().unwrap();
-            assert!(bytes.is_empty());
-            Some(Searched::decode(frame.message).unwrap())
-        }
-        Err(frame) => {
-            assert_eq!(frame.trailers_ref().unwrap()["grpc-status"], "0");
-            None
-        }
-    }
+/// Reads the next message; `None` when the search ended without an error.
+async fn message(messages: &mut EncodedMessages) -> Option<Searched> {
+    let message = messages.next().await?.unwrap();
+    Some(Searched::decode(message.as_slice()).unwrap())
 }
 
 async fn ids_over_http(service: &QueryService) -> Vec<String> {
@@ -149,10 +140,10 @@ async fn traces_are_sent_as_they_are_found_and_the_last_message_is_the_whole_ans
         spanset_search::search(reader, &search, &mut PausedSearch { encoder, go_on })
     };
     let room = UnreadBudget::new(1 << 20);
-    let mut body = answer(&service, room, range(), work).await.unwrap().into_body();
+    let mut messages = answer(&service, room, range(), work).await.unwrap().into_inner();
     let (mut sent, mut jobs) = (BTreeSet::new(), 0);
     for (inspected, id) in (1..).zip(["3", "2", "1"]) {
-        let part = message(&mut body).await.unwrap();
+        let part = message(&mut messages).await.unwrap();
         assert_eq!(part.ids(), [id]);
         let metrics = part.metrics.unwrap();
         assert_eq!((metrics.inspected_traces, metrics.total_jobs), (inspected, 100));
@@ -161,10 +152,10 @@ async fn traces_are_sent_as_they_are_found_and_the_last_message_is_the_whole_ans
         sent.insert(id.to_owned());
         go.send(()).unwrap();
     }
-    let whole = message(&mut body).await.unwrap();
+    let whole = message(&mut messages).await.unwrap();
     let metrics = whole.metrics.unwrap();
     assert_eq!((metrics.completed_jobs, metrics.total_jobs), (100, 100));
-    assert!(message(&mut body).await.is_none());
+    assert!(message(&mut messages).await.is_none());
     let expected = ids_over_http(&service).await;
     assert_eq!(whole.ids(), expected);
     assert_eq!(sent, BTreeSet::from_iter(expected));

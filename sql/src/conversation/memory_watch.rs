@@ -14,18 +14,18 @@ const LOOK: Duration = Duration::from_millis(20);
 const PROGRAM_BYTES: u64 = 128 << 20;
 
 /// A periodic measurement of a process's memory.
-pub(super) struct Growth {
+pub(super) struct MemoryWatch {
     max: u64,
     outgrown: Pin<Box<dyn Future<Output = u64> + Send>>,
 }
 
-impl fmt::Debug for Growth {
+impl fmt::Debug for MemoryWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Growth").field("max", &self.max).finish_non_exhaustive()
     }
 }
 
-impl Growth {
+impl MemoryWatch {
     /// Measures this process from now on.
     pub(super) fn watch(pid: u32, meter: &Meter) -> Self {
         let max = bytes_max(&meter.limits);
