@@ -66,10 +66,8 @@ async fn call(
     let server = HealthServer::new(AddressHealth(service))
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(REQUEST_BYTES_MAX);
-    match server.oneshot(request).await {
-        Ok(response) => response.map(Body::new),
-        Err(never) => match never {},
-    }
+    let Ok(response) = server.oneshot(request).await;
+    response.map(Body::new)
 }
 
 /// The health of the services of this address.

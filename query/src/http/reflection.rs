@@ -102,10 +102,7 @@ async fn answer(service: &ReflectionService, method: &str, request: Request) -> 
     // refused or its client left, so the requests end with the answer.
     let (held, dropped) = oneshot::channel::<()>();
     let until_dropped = |body: Body| Body::from_stream(body.into_data_stream().take_until(dropped));
-    let response = match service.clone().oneshot(request.map(until_dropped)).await {
-        Ok(response) => response,
-        Err(never) => match never {},
-    };
+    let Ok(response) = service.clone().oneshot(request.map(until_dropped)).await;
     let mut response = response.map(|body| {
         Body::new(body.map_frame(move |frame| {
             let _ = &held;
