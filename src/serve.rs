@@ -378,9 +378,9 @@ impl HttpApi {
         let query = tenant.query.with_receivers(states).with_audit(Arc::clone(audit), of_one);
         let query = query.with_answer_times(self.answer_times_for(tenant));
         let sql_routes = tidings_sql::router(sql.map(|sql| sql.with_recent(recent)));
-        let sql_routes = tidings_query::with_unread_budget(sql_routes, &query);
+        let sql_routes = tidings_apis::with_unread_budget(sql_routes, &query);
         let api = [
-            tidings_query::router_described_by(web::description(), query),
+            tidings_apis::router_described_by(web::description(), query),
             sql_routes,
             web::limits(self.limits.clone()),
             web::pins(store.clone(), Arc::clone(clock)),

@@ -29,8 +29,9 @@ use futures::{
     future::{BoxFuture, Shared, join_all},
 };
 use tidings_access::{AccessError, AccessPolicy, Caller, KeyRing, TenantName};
+use tidings_apis::zipkin_router;
 use tidings_collector::{Destination, DestinationError, Destinations};
-use tidings_query::{QueryLimits, QueryService, zipkin_router};
+use tidings_query::{QueryLimits, QueryService};
 use tidings_storage::{Clock, Recovery, StorageError, Store};
 
 use division::divided;

@@ -1,6 +1,6 @@
 //! The HTTP address: the UI's files, liveness, and the headers that keep both safe.
 //!
-//! The API's routes come from `tidings_query` and `tidings_sql`. This module adds those of the
+//! The API's routes come from `tidings_apis` and `tidings_sql`. This module adds those of the
 //! process.
 
 mod access;

@@ -24,13 +24,52 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tidings-wal", &["tidings-disk", "tidings-proto", "tidings-runtime"]),
     ("tidings-columns", &["tidings-proto"]),
     (
-        "tidings-storage",
+        "tidings-files",
+        &["tidings-columns", "tidings-disk", "tidings-proto", "tidings-runtime", "tidings-wal"],
+    ),
+    (
+        "tidings-rollup",
+        &["tidings-assembly", "tidings-columns", "tidings-disk", "tidings-files", "tidings-proto"],
+    ),
+    (
+        "tidings-index",
         &[
-            "tidings-assembly",
             "tidings-columns",
             "tidings-disk",
+            "tidings-files",
             "tidings-proto",
+            "tidings-rollup",
             "tidings-runtime",
+        ],
+    ),
+    (
+        "tidings-data-file",
+        &["tidings-columns", "tidings-disk", "tidings-files", "tidings-index", "tidings-proto"],
+    ),
+    (
+        "tidings-snapshot",
+        &[
+            "tidings-columns",
+            "tidings-data-file",
+            "tidings-disk",
+            "tidings-files",
+            "tidings-index",
+            "tidings-proto",
+            "tidings-rollup",
+        ],
+    ),
+    (
+        "tidings-storage",
+        &[
+            "tidings-columns",
+            "tidings-data-file",
+            "tidings-disk",
+            "tidings-files",
+            "tidings-index",
+            "tidings-proto",
+            "tidings-rollup",
+            "tidings-runtime",
+            "tidings-snapshot",
             "tidings-wal",
         ],
     ),
@@ -49,24 +88,43 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "tidings-assembly",
             "tidings-audit",
-            "tidings-grpc",
             "tidings-log-query",
             "tidings-pattern",
-            "tidings-promql",
             "tidings-proto",
             "tidings-storage",
             "tidings-traceql",
         ],
     ),
     (
+        "tidings-apis",
+        &[
+            "tidings-audit",
+            "tidings-grpc",
+            "tidings-pattern",
+            "tidings-promql",
+            "tidings-proto",
+            "tidings-query",
+            "tidings-storage",
+            "tidings-traceql",
+        ],
+    ),
+    (
         "tidings-sql",
-        &["tidings-assembly", "tidings-grpc", "tidings-proto", "tidings-query", "tidings-storage"],
+        &[
+            "tidings-apis",
+            "tidings-assembly",
+            "tidings-grpc",
+            "tidings-proto",
+            "tidings-query",
+            "tidings-storage",
+        ],
     ),
     ("tidings-ui", &["tidings-proto"]),
     (
         "tidings",
         &[
             "tidings-access",
+            "tidings-apis",
             "tidings-audit",
             "tidings-collector",
             "tidings-grpc",
@@ -81,13 +139,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "tidings-fuzz",
         &[
             "tidings-access",
+            "tidings-apis",
             "tidings-audit",
             "tidings-collector",
             "tidings-grpc",
+            "tidings-log-query",
+            "tidings-promql",
             "tidings-proto",
             "tidings-query",
             "tidings-sql",
             "tidings-storage",
+            "tidings-traceql",
         ],
     ),
     ("xtask", &[]),
@@ -100,7 +162,7 @@ const UNSUPERVISED: &[(&str, usize, &str)] = &[
     ("collector/src/ingest.rs", 1, "appends one batch, and is awaited"),
     ("collector/src/listener.rs", 1, "serves one connection; the set of the listener joins it"),
     ("collector/src/stalled_streams.rs", 1, "answers on one stream, whose connection owns it"),
-    ("query/src/http/searching.rs", 1, "answers one search; a set of its own aborts it"),
+    ("query/apis/src/http/searching.rs", 1, "answers one search; a set of its own aborts it"),
     ("sql/src/conversation.rs", 2, "write to and listen to the worker of one query"),
     ("sql/src/conversation/scans.rs", 1, "reads one view for one query"),
     ("sql/src/http/sql_events.rs", 1, "asks one query; a set of its own aborts it"),
@@ -114,7 +176,11 @@ const UNSUPERVISED: &[(&str, usize, &str)] = &[
     ("storage/src/store/erase.rs", 1, "one erasure, which the store joins when it closes"),
     ("storage/src/store/pin.rs", 1, "one change of the pins, and is awaited"),
     ("storage/runtime/src/supervision.rs", 2, "the tasks that are supervised"),
-    ("storage/src/table_store/object.rs", 1, "one request to the object store, and is awaited"),
+    (
+        "storage/files/src/table_store/object.rs",
+        1,
+        "one request to the object store, and is awaited",
+    ),
     ("storage/src/tables/listing.rs", 1, "reads one table's log, and is awaited"),
     ("storage/wal/src/lib.rs", 1, "the thread is supervised: its work is an essential thread"),
 ];
@@ -283,10 +349,11 @@ fn a_page_is_one_file_and_one_line() {
 #[test]
 fn an_api_resource_is_one_file_and_one_line() {
     const HANDLER: &str = "#[utoipa::path(";
-    let list = fs::read_to_string(root().join("query/src/http.rs")).unwrap();
+    let list = fs::read_to_string(root().join("query/apis/src/http.rs")).unwrap();
     let documented = fs::read_to_string(root().join("docs/api.md")).unwrap();
     let (mut files, mut resources) = (BTreeSet::new(), 0);
-    for path in sources().into_iter().filter(|path| path.starts_with(root().join("query/src"))) {
+    for path in sources().into_iter().filter(|path| path.starts_with(root().join("query/apis/src")))
+    {
         let text = fs::read_to_string(&path).unwrap();
         let module = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let mut handlers = BTreeSet::new();
@@ -300,7 +367,7 @@ fn an_api_resource_is_one_file_and_one_line() {
         if handlers.is_empty() {
             continue;
         }
-        assert_eq!(path, root().join("query/src/http").join(&module).with_extension("rs"));
+        assert_eq!(path, root().join("query/apis/src/http").join(&module).with_extension("rs"));
         let listed = text.split("\nendpoints![").nth(1).unwrap().split(']').next().unwrap();
         let listed = listed.split(',').map(str::trim).filter(|line| !line.is_empty());
         let lines: BTreeSet<String> =
@@ -310,7 +377,7 @@ fn an_api_resource_is_one_file_and_one_line() {
         let line = format!("{module}::$function(),");
         let begin = format!("{module}::");
         let lines = list.lines().map(str::trim).filter(|line| line.starts_with(&begin));
-        assert_eq!(lines.collect::<Vec<_>>(), [line], "query/src/http.rs");
+        assert_eq!(lines.collect::<Vec<_>>(), [line], "query/apis/src/http.rs");
         resources += handlers.len();
         files.insert(module);
     }

@@ -92,7 +92,7 @@ fn questions_are_measured_and_measured_again_without_sending() {
         repeats: 1,
     };
     let table = measure_queries(&options).unwrap().markdown();
-    for asked in ["newest 20 of a service", "kinds of transactions", "RED", "explain", "SQL"] {
+    for asked in ["newest 20 of a service", "transaction types", "RED", "explain", "SQL"] {
         let line = table.lines().find(|line| line.contains(asked)).unwrap();
         assert!(line.contains("rows"), "{line}");
     }

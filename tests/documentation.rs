@@ -1,6 +1,6 @@
 //! Tests of the documentation. `docs/api.md` has the API's parameters with their defaults and
-//! bounds, and tables for each resource. The glossary uses the names of the code. Links have
-//! targets, paths of sources exist, and decisions are short and listed.
+//! bounds, tables for each resource, and all types of problems. The glossary uses the names of the
+//! code. Links have targets, paths of sources exist, and decisions are short and listed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -203,27 +203,69 @@ fn each_resource_has_tables_of_its_parameters_and_limits() {
     assert!(count > 30, "{count}");
 }
 
-/// Appends every Rust source of the crates that the glossary names.
-fn sources(folder: &Path, texts: &mut String) {
+/// Appends the text of every Rust source below a folder.
+fn sources(folder: &Path, texts: &mut Vec<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             sources(&path, texts);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            texts.push_str(&fs::read_to_string(&path).unwrap());
+            texts.push(fs::read_to_string(&path).unwrap());
         }
     }
+}
+
+/// Returns the types of problems that a source makes, without their beginning: second arguments of
+/// `ProblemResponse::new`. Where that is no constant, they are in a table of the same file, each
+/// before its title.
+fn problem_types(source: &str) -> BTreeSet<String> {
+    let source = source.split_whitespace().collect::<Vec<_>>().join(" ");
+    let is_type = |text: &str| {
+        !text.is_empty() && text.chars().all(|sign| sign.is_ascii_lowercase() || sign == '-')
+    };
+    let mut types = BTreeSet::new();
+    for call in source.split("ProblemResponse::new(").skip(1) {
+        let argument = call.split(',').nth(1).unwrap().trim();
+        let constant = format!("const {argument}: &str = \"");
+        if let Some(literal) = argument.strip_prefix('"') {
+            types.insert(literal.trim_end_matches('"').to_owned());
+        } else if let Some((_, value)) = source.split_once(constant.as_str()) {
+            types.insert(value.split('"').next().unwrap().to_owned());
+        } else {
+            let parts: Vec<&str> = source.split('"').collect();
+            let pairs = parts.windows(2).filter(|pair| is_type(pair[0]) && pair[1] == ", ");
+            types.extend(pairs.map(|pair| pair[0].to_owned()));
+        }
+    }
+    types
+}
+
+#[test]
+fn the_table_of_errors_has_every_type_of_a_problem() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut texts = Vec::new();
+    for folder in ["access", "audit", "collector", "query", "sql", "src"] {
+        sources(&root.join(folder), &mut texts);
+    }
+    let made: BTreeSet<String> = texts.iter().flat_map(|text| problem_types(text)).collect();
+    let rows = API.lines().filter(|line| line.starts_with("| "));
+    let named = rows.flat_map(|line| line.split("`/problems/").skip(1));
+    let documented: BTreeSet<String> =
+        named.map(|rest| rest.split('`').next().unwrap().to_owned()).collect();
+    assert_eq!(made, documented, "the types of the code, and those of docs/api.md");
+    assert!(made.len() > 25, "{made:?}");
 }
 
 #[test]
 fn the_glossary_names_what_the_code_has() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut texts = String::new();
+    let mut texts = Vec::new();
     let crates =
         ["proto", "assembly", "storage", "access", "audit", "collector", "query", "sql", "src"];
     for folder in crates {
         sources(&root.join(folder), &mut texts);
     }
+    let texts = texts.join("\n");
     let is_part = |sign: char| sign.is_alphanumeric() || sign == '_';
     let words: BTreeSet<&str> = texts.split(|sign| !is_part(sign)).collect();
     let page = include_str!("../docs/glossary.md");
@@ -322,7 +364,7 @@ fn is_source_path(part: &str, root: &Path) -> bool {
     let is_variable = part.contains(|sign: char| sign.is_whitespace() || sign == '<');
     part.contains('/')
         && !is_variable
-        && !["", "..", "data", "target"].contains(&folder)
+        && !["", ".", "..", "data", "target"].contains(&folder)
         && (root.join(folder).is_dir() || part.ends_with(".rs"))
 }
 

@@ -34,7 +34,7 @@ const FOLDER: &str = "docs/grpc";
 const FILE: &str = "docs/grpc/services.binpb";
 /// Environment variable with which the test writes the file. The next compilation embeds it.
 const WRITE: &str = "TIDINGS_WRITE_DESCRIPTORS";
-/// Most bytes of a file's descriptor, with which `query/src/http/reflection.rs` reckons.
+/// Most bytes of a file's descriptor, with which `query/apis/src/http/reflection.rs` reckons.
 const DESCRIPTOR_BYTES_MAX: usize = 8 << 10;
 
 /// Methods that are refused by their names, and not described.

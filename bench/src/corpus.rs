@@ -305,7 +305,7 @@ fn realistic(services: &[Service], random: &mut Random, spans: usize) -> Group {
         let trace = u32::try_from(group.trace_spans.len()).unwrap_or(u32::MAX);
         let first = writer.numbers.spans;
         let place = (services[nodes[0].service].name.clone(), writer.operation(&nodes[0]));
-        *group.facts.kinds.entry(place).or_default() += 1;
+        *group.facts.transaction_types.entry(place).or_default() += 1;
         for (index, node) in (0..).zip(&nodes) {
             let failed = writer.failed;
             let span = writer.span(node, SpanPosition { trace, first, index }, &links);

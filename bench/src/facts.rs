@@ -9,7 +9,7 @@ pub(crate) struct Facts {
     pub(crate) total: SpanCounts,
     pub(crate) services: BTreeMap<String, SpanCounts>,
     /// Number of traces by root operation: service and operation.
-    pub(crate) kinds: BTreeMap<(String, String), u64>,
+    pub(crate) transaction_types: BTreeMap<(String, String), u64>,
     /// Calls of services by services, also those of which only the caller sends a span, if they are
     /// no messages.
     pub(crate) called: u64,
@@ -39,8 +39,8 @@ impl Facts {
         for (name, calls) in &other.services {
             self.services.entry(name.clone()).or_default().add(*calls, times);
         }
-        for (kind, traces) in &other.kinds {
-            *self.kinds.entry(kind.clone()).or_default() += traces * times;
+        for (transaction_type, traces) in &other.transaction_types {
+            *self.transaction_types.entry(transaction_type.clone()).or_default() += traces * times;
         }
         self.called += other.called * times;
         self.cached += other.cached * times;
@@ -54,7 +54,10 @@ impl Facts {
     }
 
     /// The service and operation at which most traces enter.
-    pub(crate) fn most_frequent_kind(&self) -> Option<&(String, String)> {
-        self.kinds.iter().max_by_key(|(kind, traces)| (**traces, *kind)).map(|(kind, _)| kind)
+    pub(crate) fn most_frequent_transaction_type(&self) -> Option<&(String, String)> {
+        self.transaction_types
+            .iter()
+            .max_by_key(|(transaction_type, traces)| (**traces, *transaction_type))
+            .map(|(transaction_type, _)| transaction_type)
     }
 }

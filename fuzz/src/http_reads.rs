@@ -6,11 +6,12 @@ use axum::{Router, body::Body};
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use tempfile::TempDir;
+use tidings_apis::router;
 use tidings_proto::otlp::{
     ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, LogRecord, Resource,
     ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span, SpanKind,
 };
-use tidings_query::{QueryService, QuerySettings, router};
+use tidings_query::{QueryService, QuerySettings};
 use tidings_storage::{Store, StoreSettings, SystemClock, TelemetryBatch};
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;

@@ -7,13 +7,10 @@ use tidings_access::{
         read_headers, read_issuer_answer, read_key_file, read_key_set, read_token,
     },
 };
+use tidings_apis::well_encoded;
 use tidings_audit::AuditPosition;
 use tidings_proto::tid;
-use tidings_query::{
-    LogCursor, RankCursor, TraceCursor, TraceRank,
-    fuzzed_texts::{read_log_query, read_promql, read_traceql},
-    suggest, well_encoded,
-};
+use tidings_query::{LogCursor, RankCursor, TraceCursor, TraceRank, suggest};
 use tidings_sql::fuzzed_messages::{
     read_flight_message, read_server_frames, read_statement, read_worker_frames,
 };
@@ -62,15 +59,15 @@ fn transaction_ids(input: &[u8]) {
 }
 
 fn traceql(input: &[u8]) {
-    let _ = read_traceql(text(input));
+    let _ = tidings_traceql::parse(text(input)).is_ok();
 }
 
 fn promql(input: &[u8]) {
-    let _ = read_promql(text(input));
+    let _ = tidings_promql::parse(text(input)).is_ok();
 }
 
 fn log_query(input: &[u8]) {
-    let _ = read_log_query(text(input));
+    let _ = tidings_log_query::parse(text(input)).is_ok();
 }
 
 /// Checks that a cursor that decodes is encoded as the same text.

@@ -44,7 +44,7 @@ pub use comparison::{
 pub use culprits::{Culprit, CulpritRanking, OwnStats, Reason};
 pub use erasures::{ErasedAttribute, ErasureList, ErasureRequest, ErasureStatus, ErasureView};
 pub use exception_list::{
-    AffectedKind, CountInStep, ExceptionGroup, ExceptionList, ExceptionTransactions,
+    AffectedTransactionType, CountInStep, ExceptionGroup, ExceptionList, ExceptionTransactions,
 };
 pub use explanation::{AttributeName, AttributeValue, Difference, Explanation, ValueShare};
 pub use keys_and_sessions::{
@@ -57,7 +57,7 @@ pub use log_analysis::{
     PatternChange,
 };
 pub use problem_details::ProblemDetails;
-pub use red_result::{Heatmap, HeatmapCell, HeatmapRow, HeatmapStep, RedGroup, RedResult};
+pub use red_result::{Heatmap, HeatmapBucket, HeatmapRow, HeatmapStep, RedGroup, RedResult};
 pub use repeated_calls::{REPEATED_CALLS_MIN, RepeatKey, RepeatList, RepeatedCall, repeated_calls};
 pub use search_result::{
     AttributeKey, AttributeKeyList, FoundName, FoundNameKind, FoundNameList, FoundTraces,
@@ -69,7 +69,7 @@ pub use server_status::{
     RefusalStatus, ServerStatus, SignalCounts, SlowQuery, SlowQueryList, TaskCondition, TaskStatus,
 };
 pub use service_graph::{CallsBefore, EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph};
-pub use sql_result::{SqlColumn, SqlLack, SqlProgress, SqlRead, SqlResult};
+pub use sql_result::{SqlColumn, SqlPartialReason, SqlProgress, SqlRead, SqlResult};
 pub use storage_status::{
     HorizonBound, PinList, PinRequest, PinView, RetentionHorizon, StorageStatus, TableStatus,
 };

@@ -1,25 +1,25 @@
 //! Aggregates over many spans: rates, latencies, graphs, differences.
 //!
 //! Every answer streams over a snapshot in bounded memory and says which part it could not read.
-//! `window` cuts time into steps, [`CallSteps`] aggregates the calls of a group, and [`each_tree`] reads
+//! `window` cuts time into steps, `CallSteps` aggregates the calls of a group, and `each_tree` reads
 //! whole traces in portions. Each of the other modules answers one query. Rules about single traces are
 //! assembly's.
 
 pub(crate) mod changes;
-pub(crate) mod deployments;
+pub mod deployments;
 pub(crate) mod edges;
-pub(crate) mod exception_transactions;
-pub(crate) mod exceptions;
-pub(crate) mod explain;
-pub(crate) mod heatmap;
-pub(crate) mod log_histogram;
-pub(crate) mod log_stats;
-pub(crate) mod patterns;
-pub(crate) mod red;
-pub(crate) mod service_graph;
-pub(crate) mod trace_comparison;
-pub(crate) mod transaction_types;
-pub(crate) mod window;
+pub mod exception_transactions;
+pub mod exceptions;
+pub mod explain;
+pub mod heatmap;
+pub mod log_histogram;
+pub mod log_stats;
+pub mod patterns;
+pub mod red;
+pub mod service_graph;
+pub mod trace_comparison;
+pub mod transaction_types;
+pub mod window;
 
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ pub use patterns::PatternSearch;
 pub use red::{RedKey, RedKeys, RedSearch};
 pub use service_graph::GraphSearch;
 pub use trace_comparison::{CompareSearch, ComparedWith};
-pub use transaction_types::{BreakdownThreshold, KindSearch};
+pub use transaction_types::{BreakdownThreshold, TransactionTypeSearch};
 
 /// Calls of a group by step.
 #[derive(Debug, Clone, Default)]

@@ -39,16 +39,16 @@ pub(crate) fn is_within_quota(amount: u64, free: u64) -> bool {
 
 /// Number of a tenant, whose answers are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct TenantNumber(u32);
+pub struct TenantNumber(u32);
 
 impl TenantNumber {
     /// The number of the first tenant.
-    pub(crate) const FIRST: Self = Self(0);
+    pub const FIRST: Self = Self(0);
 }
 
 /// The quota of bytes of unread answers, by client and by tenant.
 #[derive(Debug)]
-pub(crate) struct UnreadQuota {
+pub struct UnreadQuota {
     bytes_max: u64,
     tenants: AtomicU32,
     counts: Mutex<QuotaUsage>,
@@ -63,7 +63,8 @@ struct QuotaUsage {
 
 impl UnreadQuota {
     /// Creates a quota of this many bytes for one tenant.
-    pub(crate) fn new(bytes_max: u64) -> Arc<Self> {
+    #[must_use]
+    pub fn new(bytes_max: u64) -> Arc<Self> {
         Arc::new(Self { bytes_max, tenants: AtomicU32::new(1), counts: Mutex::default() })
     }
 
@@ -79,7 +80,8 @@ impl UnreadQuota {
 
     /// Reserves this many bytes; returns `None` when the client, or its tenant, would exceed its
     /// quota.
-    pub(crate) fn try_reserve(
+    #[must_use]
+    pub fn try_reserve(
         self: &Arc<Self>,
         tenant: TenantNumber,
         client: &ClientId,
@@ -108,7 +110,7 @@ impl UnreadQuota {
 }
 
 /// The reserved bytes of one answer, released on drop.
-pub(crate) struct UnreadReservation {
+pub struct UnreadReservation {
     quota: Arc<UnreadQuota>,
     tenant: TenantNumber,
     client: ClientId,

@@ -1,15 +1,11 @@
-//! Errors of queries, and the one table of their HTTP statuses.
+//! Errors of queries, and the reaction that each asks of the caller.
 
 use std::time::Duration;
 
-use ::http::StatusCode;
 use thiserror::Error;
 use tidings_log_query::LogQueryError;
 use tidings_storage::StorageError;
 use tidings_traceql::TraceqlError;
-use tonic::{Code, Status};
-
-use crate::rpc_status::{rpc_retry_status, rpc_status};
 
 /// Required reaction of the caller to a [`QueryError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,19 +30,6 @@ impl ErrorKind {
     /// Reports whether the fault is the service's and not the request's.
     pub(crate) fn is_failure(self) -> bool {
         matches!(self, Self::Overloaded | Self::TimedOut | Self::Unavailable | Self::Failed)
-    }
-}
-
-/// Returns the HTTP status of a kind and the value of `Retry-After`.
-pub(crate) const fn status_of(kind: ErrorKind) -> (StatusCode, Option<&'static str>) {
-    match kind {
-        ErrorKind::Invalid => (StatusCode::BAD_REQUEST, None),
-        ErrorKind::NotFound => (StatusCode::NOT_FOUND, None),
-        ErrorKind::TooLarge => (StatusCode::UNPROCESSABLE_ENTITY, None),
-        ErrorKind::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, Some("1")),
-        ErrorKind::TimedOut => (StatusCode::GATEWAY_TIMEOUT, None),
-        ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Some("5")),
-        ErrorKind::Failed => (StatusCode::INTERNAL_SERVER_ERROR, None),
     }
 }
 
@@ -184,29 +167,9 @@ impl QueryError {
         self.kind() == ErrorKind::TooLarge
     }
 
-    pub(crate) fn parameter(name: impl Into<String>, reason: impl Into<String>) -> Self {
+    /// Creates the error of a wrong parameter: its name, and the fault with a valid form.
+    pub fn parameter(name: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Parameter { name: name.into(), reason: reason.into() }
-    }
-}
-
-impl From<QueryError> for Status {
-    fn from(error: QueryError) -> Self {
-        let code = match error.kind() {
-            ErrorKind::Invalid => Code::InvalidArgument,
-            ErrorKind::NotFound => Code::NotFound,
-            ErrorKind::TooLarge => Code::ResourceExhausted,
-            ErrorKind::TimedOut => Code::DeadlineExceeded,
-            ErrorKind::Overloaded | ErrorKind::Unavailable => Code::Unavailable,
-            ErrorKind::Failed => {
-                tracing::error!(%error, "query failed");
-                Code::Internal
-            }
-        };
-        let (_, retry_seconds) = status_of(error.kind());
-        match retry_seconds.and_then(|seconds| seconds.parse().ok()) {
-            Some(seconds) => rpc_retry_status(code, error.public_message(), seconds),
-            None => rpc_status(code, error.public_message()),
-        }
     }
 }
 

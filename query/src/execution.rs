@@ -34,9 +34,10 @@ use tidings_storage::{
 use tokio::sync::Semaphore;
 use tracing::field::Empty;
 
-pub(crate) use admission::{Admission, AdmissionSlot, QueryClient};
+pub use admission::Admission;
+pub(crate) use admission::{AdmissionSlot, QueryClient};
 pub(crate) use client_semaphore::{ClientPermit, ClientSemaphore, PendingPermit};
-pub(crate) use progress::Progress;
+pub use progress::Progress;
 pub use recent_queries::{EndedQuery, QueryOrigin, RecentQueries, StatementRedaction};
 use thread_budget::ThreadBudget;
 
@@ -88,7 +89,7 @@ pub(crate) struct Execution {
 
 /// Input of one query: a snapshot, with checks of deadline and cancellation.
 #[derive(Clone)]
-pub(crate) struct Reader {
+pub struct Reader {
     snapshot: Snapshot,
     cancelled: Arc<AtomicBool>,
     progress: Arc<Progress>,
@@ -313,7 +314,8 @@ impl Drop for ListedQuery<'_> {
 }
 
 /// An internal error.
-pub(crate) fn defect(reason: &dyn fmt::Display) -> QueryError {
+#[must_use]
+pub fn defect(reason: &dyn fmt::Display) -> QueryError {
     QueryError::Defect { reason: reason.to_string() }
 }
 
@@ -373,7 +375,10 @@ impl Reader {
     }
 
     /// Passes the matching spans to `visit` until it breaks or fails, or the deadline passes.
-    pub(crate) fn spans(
+    ///
+    /// # Errors
+    /// `Cancelled`, `Deadline`, the errors of `visit`, and `Storage` when a file cannot be read.
+    pub fn spans(
         &self,
         filter: &SpanFilter,
         scan: Scan,
@@ -397,7 +402,10 @@ impl Reader {
 
     /// Reads the newest matching spans as [`Self::spans`] does. Spans older than `visit` reports to
     /// need may be left out.
-    pub(crate) fn newest_spans(
+    ///
+    /// # Errors
+    /// The errors of [`Self::spans`].
+    pub fn newest_spans(
         &self,
         filter: &SpanFilter,
         scan: Scan,
@@ -408,7 +416,10 @@ impl Reader {
 
     /// Reads as [`Self::newest_spans`] does. `visit` also gets the time after which all spans were
     /// read. It is called without spans when that time changes.
-    pub(crate) fn newest_spans_reached(
+    ///
+    /// # Errors
+    /// The errors of [`Self::spans`].
+    pub fn newest_spans_reached(
         &self,
         filter: &SpanFilter,
         scan: Scan,
@@ -514,7 +525,10 @@ impl Reader {
 
     /// Aggregates every matching call, one for each span: from rollups where possible, from rows
     /// elsewhere. Idle threads help.
-    pub(crate) fn aggregate_calls<T: CallAccumulatorFactory>(
+    ///
+    /// # Errors
+    /// The errors of [`Self::check`], and `Storage` when a file cannot be read.
+    pub fn aggregate_calls<T: CallAccumulatorFactory>(
         &self,
         filter: &SpanFilter,
         step: DurationNanos,
@@ -525,7 +539,10 @@ impl Reader {
     }
 
     /// Aggregates as [`Self::aggregate_calls`] does, with this number of threads.
-    pub(crate) fn aggregate_calls_with_threads<T: CallAccumulatorFactory>(
+    ///
+    /// # Errors
+    /// The errors of [`Self::aggregate_calls`].
+    pub fn aggregate_calls_with_threads<T: CallAccumulatorFactory>(
         &self,
         threads_max: usize,
         filter: &SpanFilter,
@@ -678,7 +695,10 @@ impl Reader {
     /// Fails when the client no longer waits for the answer, or the deadline has passed. The check
     /// reads a flag and not the clock. Loops make it before each row, whose texts may take a
     /// pattern seconds.
-    pub(crate) fn check_cancelled(&self) -> Result<(), QueryError> {
+    ///
+    /// # Errors
+    /// `Cancelled`.
+    pub fn check_cancelled(&self) -> Result<(), QueryError> {
         match self.cancelled.load(Ordering::Relaxed) {
             true => Err(QueryError::Cancelled),
             false => Ok(()),
@@ -686,7 +706,10 @@ impl Reader {
     }
 
     /// Fails when the query is cancelled or its deadline has passed.
-    pub(crate) fn check(&self) -> Result<(), QueryError> {
+    ///
+    /// # Errors
+    /// `Cancelled` and `Deadline`.
+    pub fn check(&self) -> Result<(), QueryError> {
         self.check_cancelled()?;
         if self.clock.instant() >= self.deadline {
             return Err(QueryError::Deadline { limit: self.limits.deadline });

@@ -12,14 +12,17 @@ const BUDGET_MIN: u64 = 256 << 20;
 
 /// Maximum length of names and values that are offered for completion, in bytes; nobody picks
 /// longer ones from a list.
-pub(crate) const OFFERED_BYTES_MAX: usize = 1_024;
+pub const OFFERED_BYTES_MAX: usize = 1_024;
 
 /// Maximum number of tags in a search by Jaeger's or Tempo's API. The results for each tag are
 /// cached for every sender.
 const TAGS_MAX: usize = 32;
 
 /// Checks the number of tags of a search.
-pub(crate) fn check_tags(count: usize) -> Result<(), QueryError> {
+///
+/// # Errors
+/// `Parameter` when there are too many.
+pub fn check_tags(count: usize) -> Result<(), QueryError> {
     if count <= TAGS_MAX {
         return Ok(());
     }
@@ -80,7 +83,7 @@ pub struct QueryLimits {
     pub sampled_traces_max: usize,
     /// Maximum bytes of the aggregates by transaction type; beyond it only the most frequent types
     /// are held.
-    pub kinds_bytes_max: usize,
+    pub transaction_types_bytes_max: usize,
     /// Maximum number of spans without rollup that the service graph reads; beyond it only the
     /// newest part of the window is covered.
     pub graph_spans_max: u64,
@@ -138,7 +141,7 @@ impl Default for QueryLimits {
             counted_logs_min: 10_000,
             counted_max: 1_000_000,
             sampled_traces_max: 500_000,
-            kinds_bytes_max: 128 << 20,
+            transaction_types_bytes_max: 128 << 20,
             graph_spans_max: 1_000_000,
             graph_bytes_max: 128 << 20,
             assembled_spans_max: 150_000,
@@ -188,7 +191,7 @@ impl QueryLimits {
             graph_spans_max: part(limits.graph_spans_max),
             export_spans_max: part(limits.export_spans_max),
             export_part_bytes: part_of(limits.export_part_bytes),
-            kinds_bytes_max: part_of(limits.kinds_bytes_max),
+            transaction_types_bytes_max: part_of(limits.transaction_types_bytes_max),
             graph_bytes_max: part_of(limits.graph_bytes_max),
             metrics_bytes_max: part_of(limits.metrics_bytes_max),
             ..limits

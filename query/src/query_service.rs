@@ -148,7 +148,8 @@ impl QueryService {
     }
 
     /// Quota of the answer bytes that clients have not read yet, and the number of this tenant.
-    pub(crate) fn unread_quota(&self) -> (&Arc<UnreadQuota>, TenantNumber) {
+    #[must_use]
+    pub fn unread_quota(&self) -> (&Arc<UnreadQuota>, TenantNumber) {
         self.execution.unread_quota()
     }
 
@@ -165,7 +166,8 @@ impl QueryService {
     }
 
     /// Times of the process's answers; empty unless the process provides them.
-    pub(crate) fn answer_times(&self) -> Vec<AnswerTimes> {
+    #[must_use]
+    pub fn answer_times(&self) -> Vec<AnswerTimes> {
         self.answer_times.0.as_ref().map(|times| times()).unwrap_or_default()
     }
 
@@ -186,13 +188,15 @@ impl QueryService {
     }
 
     /// Returns a handle whose queries report their progress here.
-    pub(crate) fn with_progress(&self, progress: Arc<Progress>) -> Self {
+    #[must_use]
+    pub fn with_progress(&self, progress: Arc<Progress>) -> Self {
         Self { progress, ..self.clone() }
     }
 
     /// Returns a handle whose queries keep their permits until its next query, or until the
     /// admission is dropped.
-    pub(crate) fn holding_permits(&self) -> (Self, Admission) {
+    #[must_use]
+    pub fn holding_permits(&self) -> (Self, Admission) {
         let admission = Admission::new(self.limits());
         (Self { permit_slot: Some(admission.slot()), ..self.clone() }, admission)
     }
@@ -209,7 +213,8 @@ impl QueryService {
     }
 
     /// Bounds on the cost of queries.
-    pub(crate) fn limits(&self) -> &QueryLimits {
+    #[must_use]
+    pub fn limits(&self) -> &QueryLimits {
         self.execution.limits()
     }
 
@@ -311,7 +316,7 @@ impl QueryService {
     ///
     /// # Errors
     /// `Parameter` names the character at which the text is not a query, and the expected syntax.
-    pub(crate) async fn log_condition(&self, query: String) -> Result<LogCondition, QueryError> {
+    pub async fn log_condition(&self, query: String) -> Result<LogCondition, QueryError> {
         self.ask(move |_| log_reader::log_condition(&query)).await
     }
 
@@ -377,10 +382,7 @@ impl QueryService {
     ///
     /// # Errors
     /// None of its own.
-    pub(crate) async fn found_names(
-        &self,
-        search: WordSearch,
-    ) -> Result<FoundNameList, QueryError> {
+    pub async fn found_names(&self, search: WordSearch) -> Result<FoundNameList, QueryError> {
         // The counts are of before the snapshot, so that cached names are as new as they say.
         let source = CandidateSource {
             cache: Arc::clone(&self.name_candidates),
@@ -394,32 +396,38 @@ impl QueryService {
     ///
     /// # Errors
     /// None of its own.
-    pub(crate) async fn resolve(&self, search: ResolveSearch) -> Result<ResolveResult, QueryError> {
+    pub async fn resolve(&self, search: ResolveSearch) -> Result<ResolveResult, QueryError> {
         self.ask(move |reader| resolve::resolve(reader, &search)).await
     }
 
     /// The current time of the service's clock.
-    pub(crate) fn now(&self) -> UnixNanos {
+    #[must_use]
+    pub fn now(&self) -> UnixNanos {
         self.execution.now()
     }
 
     /// The current instant, for measuring durations.
-    pub(crate) fn instant(&self) -> std::time::Instant {
+    #[must_use]
+    pub fn instant(&self) -> std::time::Instant {
         self.execution.clock().instant()
     }
 
     /// Maximum number of rows that a search reads.
-    pub(crate) fn search_rows_max(&self) -> u64 {
+    #[must_use]
+    pub fn search_rows_max(&self) -> u64 {
         self.settings.search_rows_max
     }
 
     /// Resolves after this long.
-    pub(crate) async fn pause(&self, duration: std::time::Duration) {
+    pub async fn pause(&self, duration: std::time::Duration) {
         self.execution.clock().sleep(duration).await;
     }
 
     /// Runs a query as [`Self::ask`] does; abandons it after `limit`, if that is set.
-    pub(crate) async fn ask_with_timeout<T: Send + 'static>(
+    ///
+    /// # Errors
+    /// The errors of [`Self::ask`].
+    pub async fn ask_with_timeout<T: Send + 'static>(
         &self,
         limit: Option<std::time::Duration>,
         work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
@@ -433,7 +441,10 @@ impl QueryService {
 
     /// Runs a query, which is a function that reads one snapshot. Used for analyses, for queries of
     /// other systems' APIs, and for parts of an answer.
-    pub(crate) async fn ask<T: Send + 'static>(
+    ///
+    /// # Errors
+    /// The errors of `work`.
+    pub async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, QueryError> {

@@ -32,7 +32,7 @@ const PREFIX_WORDS_MAX: usize = 5;
 
 /// A pasted text to resolve.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ResolveSearch {
+pub struct ResolveSearch {
     /// The text.
     pub text: String,
     /// True to look up ids and values of transaction keys only, and no text of log records.

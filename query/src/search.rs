@@ -7,10 +7,10 @@
 //! filter selects traces and does not cut them. A client that listens gets the first of them before
 //! the page is full (`streamed_traces`). Orders other than by time read every match (`top_k`).
 
-pub(crate) mod log_traces;
+pub mod log_traces;
 mod positions;
 pub(crate) mod streamed_traces;
-pub(crate) mod top_k;
+pub mod top_k;
 
 use std::cmp::Ordering;
 
@@ -47,10 +47,10 @@ pub struct TraceSearch {
 }
 
 /// A page of the traces that match.
-pub(crate) fn search(
-    reader: &Reader,
-    search: &TraceSearch,
-) -> Result<TraceSearchResult, QueryError> {
+///
+/// # Errors
+/// The errors of [`Reader::spans`].
+pub fn search(reader: &Reader, search: &TraceSearch) -> Result<TraceSearchResult, QueryError> {
     let mut stream = StreamedTraces::new(reader);
     let (mut found, stats) = find(reader, search, &mut stream)?;
     let matched = found.len() as u64;
@@ -83,10 +83,10 @@ pub(crate) fn summaries(reader: &Reader, ids: &[TraceId]) -> Result<Vec<TraceSum
 }
 
 /// Reads and assembles these traces, in this order. Ids without spans are left out.
-pub(crate) fn trees(
-    reader: &Reader,
-    ids: &[TraceId],
-) -> Result<(Vec<Tree>, GatheredTraces), QueryError> {
+///
+/// # Errors
+/// `TooManyBytes`; also the errors of [`Reader::spans`].
+pub fn trees(reader: &Reader, ids: &[TraceId]) -> Result<(Vec<Tree>, GatheredTraces), QueryError> {
     let mut trees = Vec::with_capacity(ids.len());
     let gathered = each_tree(reader, ids, |tree, _| trees.push(tree))?;
     Ok((trees, gathered))

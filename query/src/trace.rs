@@ -10,20 +10,20 @@
 
 pub(crate) mod assembly_notes;
 pub(crate) mod called_peers;
-pub(crate) mod complete_traces;
+pub mod complete_traces;
 pub(crate) mod descriptions;
 pub(crate) mod export;
 mod hosts;
 mod log_records;
-pub(crate) mod newest_traces;
+pub mod newest_traces;
 pub(crate) mod repeated_calls;
 mod skeleton;
 mod span_events;
 mod span_links;
 pub(crate) mod summary;
-pub(crate) mod trace_rows;
+pub mod trace_rows;
 mod trace_view;
-pub(crate) mod tree;
+pub mod tree;
 mod untraced_stretches;
 
 use std::ops::ControlFlow;
@@ -81,7 +81,8 @@ impl From<TraceName> for TraceRequest {
     }
 }
 
-pub(crate) const USE_SKELETON: &str = "read the trace as columns at its /skeleton and its spans one \
+/// Advice for a trace that is too large to be answered whole.
+pub const USE_SKELETON: &str = "read the trace as columns at its /skeleton and its spans one \
                                        by one under its /spans/, or all that was sent at its /otlp";
 const NO_OTHER_WAY: &str = "a trace of this size can only be read in parts, by searching its spans";
 
@@ -137,7 +138,10 @@ pub(crate) fn skeleton(
 }
 
 /// Returns the links of the trace, in both directions.
-pub(crate) fn links(reader: &Reader, name: TraceName) -> Result<TraceLinks, QueryError> {
+///
+/// # Errors
+/// `NotFound`; also the errors of [`Reader::spans`].
+pub fn links(reader: &Reader, name: TraceName) -> Result<TraceLinks, QueryError> {
     let trace_id = locate(reader, name)?;
     let mut is_stored = false;
     reader.spans(
@@ -152,12 +156,18 @@ pub(crate) fn links(reader: &Reader, name: TraceName) -> Result<TraceLinks, Quer
 }
 
 /// Returns the log records of the trace.
-pub(crate) fn log_records(reader: &Reader, name: TraceName) -> Result<LogSearchResult, QueryError> {
+///
+/// # Errors
+/// The errors of [`Reader::spans`].
+pub fn log_records(reader: &Reader, name: TraceName) -> Result<LogSearchResult, QueryError> {
     log_records::log_records(reader, locate(reader, name)?)
 }
 
 /// Returns the repeated calls of the trace.
-pub(crate) fn repeats(reader: &Reader, name: TraceName) -> Result<RepeatList, QueryError> {
+///
+/// # Errors
+/// `NotFound`; `TooManySpans`; also the errors of [`Reader::spans`].
+pub fn repeats(reader: &Reader, name: TraceName) -> Result<RepeatList, QueryError> {
     let (tree, gathered) = facts_tree(reader, locate(reader, name)?, 0)?;
     Ok(repeated_calls::repeats(&tree, &gathered.names))
 }

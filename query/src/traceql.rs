@@ -15,18 +15,18 @@
 
 mod candidate_scan;
 mod candidates;
-pub(crate) mod display;
+pub mod display;
 mod evaluate;
-pub(crate) mod filter;
+pub mod filter;
 pub(crate) mod matched_spans;
-pub(crate) mod metrics_query;
-pub(crate) mod native;
-pub(crate) mod overlap;
+pub mod metrics_query;
+pub mod native;
+pub mod overlap;
 mod read;
 mod records;
 mod relations;
-pub(crate) mod spanset_search;
-pub(crate) mod tags;
+pub mod spanset_search;
+pub mod tags;
 mod trace_extents;
 
 use std::time::Duration;

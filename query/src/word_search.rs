@@ -58,7 +58,7 @@ const EXCEPTION_TYPE: &str = "exception.type";
 
 /// Selection of names by words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct WordSearch {
+pub struct WordSearch {
     /// The words.
     pub text: String,
     /// Range in which the spans with the names start; the last 24 hours of data when it is

@@ -14,7 +14,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use tidings_proto::{
     DurationNanos,
-    api::{SqlColumn, SqlLack, SqlRead},
+    api::{SqlColumn, SqlPartialReason, SqlRead},
 };
 use tokio::sync::oneshot;
 
@@ -36,7 +36,7 @@ pub struct Answer {
     /// The number of rows.
     rows: usize,
     /// Reasons why the answer is partial; empty when it is complete.
-    pub lacks: Vec<SqlLack>,
+    pub lacks: Vec<SqlPartialReason>,
     /// True when a repeated span or record may have been counted twice.
     pub repeats_counted: bool,
     /// Statistics of the scans.
@@ -105,7 +105,7 @@ pub(crate) struct Collected {
     bytes: usize,
     rows_max: usize,
     bytes_max: usize,
-    lack: Option<SqlLack>,
+    lack: Option<SqlPartialReason>,
 }
 
 impl Collected {
@@ -118,11 +118,11 @@ impl Collected {
     pub(crate) fn add(&mut self, mut batch: RecordBatch) -> ControlFlow<()> {
         let room = self.rows_max - self.rows;
         if batch.num_rows() > room {
-            self.lack = Some(SqlLack::Rows);
+            self.lack = Some(SqlPartialReason::Rows);
             batch = batch.slice(0, room);
         }
         while self.bytes + bytes_of(&batch) > self.bytes_max && batch.num_rows() > 0 {
-            self.lack = Some(SqlLack::Bytes);
+            self.lack = Some(SqlPartialReason::Bytes);
             batch = batch.slice(0, batch.num_rows() / 2);
         }
         if batch.num_rows() > 0 {

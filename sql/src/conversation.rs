@@ -16,7 +16,7 @@ mod scans;
 use std::{io, process::Child, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tidings_proto::api::SqlLack;
+use tidings_proto::api::SqlPartialReason;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -117,11 +117,11 @@ pub(crate) async fn run_on_worker(
 
 fn facts(
     stored: &Stored,
-    cut: Option<SqlLack>,
+    cut: Option<SqlPartialReason>,
     elapsed: tidings_proto::DurationNanos,
 ) -> AnswerMetadata {
     let meter = &stored.meter;
-    let unread = (!meter.is_complete()).then_some(SqlLack::Unread);
+    let unread = (!meter.is_complete()).then_some(SqlPartialReason::Unread);
     AnswerMetadata {
         lacks: cut.into_iter().chain(unread).collect(),
         read: tidings_proto::api::SqlRead { rows: meter.watch.rows(), files: meter.watch.files() },

@@ -43,10 +43,11 @@ use futures::{
     stream::{self, BoxStream},
 };
 use prost::Message;
-use tidings_grpc::is_grpc;
-use tidings_query::{
-    BodyMemory, ClientId, read_rpc_request, require_one_message, rpc_status, with_cut_status,
+use tidings_apis::{
+    BodyMemory, read_rpc_request, require_one_message, rpc_status, with_cut_status,
 };
+use tidings_grpc::is_grpc;
+use tidings_query::ClientId;
 use tonic::{Code, Request, Response, Status, Streaming, codec::CompressionEncoding};
 
 use crate::{AnswerFormat, Query, SqlError, SqlErrorKind, SqlService, SubmittedStatement};

@@ -12,7 +12,7 @@ use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 use tidings_proto::{
     DurationNanos,
-    api::{SqlLack, SqlRead},
+    api::{SqlPartialReason, SqlRead},
 };
 
 use crate::{
@@ -149,13 +149,13 @@ impl ScanRequest {
 pub(crate) struct Head {
     pub(crate) rows: usize,
     /// The bound at which the rows were cut off.
-    pub(crate) cut: Option<SqlLack>,
+    pub(crate) cut: Option<SqlPartialReason>,
 }
 
 /// Facts about an answer that only the server knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AnswerMetadata {
-    pub(crate) lacks: Vec<SqlLack>,
+    pub(crate) lacks: Vec<SqlPartialReason>,
     pub(crate) read: SqlRead,
     pub(crate) repeats_counted: bool,
     pub(crate) elapsed: DurationNanos,

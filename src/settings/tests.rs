@@ -379,6 +379,25 @@ fn names_are_unique() {
 }
 
 #[test]
+fn the_page_of_settings_has_each_as_the_table_does() {
+    const PAGE: &str = include_str!("../../docs/settings.md");
+    let (_, table) = PAGE.split_once("| Setting | Default |").unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let rows: Vec<&str> = rows.collect();
+    let expected = SETTINGS.iter().map(|setting| {
+        let (name, unit, help) = (setting.name, setting.unit.unwrap_or_default(), setting.help);
+        assert!(!help.contains(['\n', '|', '\\']), "{name}");
+        let default = match setting.default_text() {
+            text if text.is_empty() => text,
+            text => format!("`{text}`"),
+        };
+        format!("| `{name}` | {default} | {unit} | {help} |")
+    });
+    let expected: Vec<String> = expected.collect();
+    assert_eq!(rows, expected, "docs/settings.md should have:\n{}", expected.join("\n"));
+}
+
+#[test]
 fn retention_is_read() {
     use tidings_storage::RetentionCondition;
 

@@ -29,9 +29,10 @@ use http::request::Parts;
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tidings_access::{AccessError, AccessPolicy, Caller, Credentials, KeyRing, Role};
+use tidings_apis::{ProblemResponse, rpc_retry_status, rpc_status};
 use tidings_collector::{DestinationError, PeerAddress, ReadApi, ReplyBody};
 use tidings_grpc::is_grpc;
-use tidings_query::{ClientId, ProblemResponse, rpc_retry_status, rpc_status};
+use tidings_query::ClientId;
 use tonic::Code;
 use tower::ServiceExt;
 

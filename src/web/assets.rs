@@ -19,8 +19,8 @@ use axum::{
 };
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
+use tidings_apis::{ETag, rpc_status};
 use tidings_grpc::is_grpc;
-use tidings_query::{ETag, rpc_status};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 use tonic::Code;
 

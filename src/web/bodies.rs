@@ -26,10 +26,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tidings_apis::ProblemResponse;
 use tidings_collector::{
     BudgetExhausted, BudgetKind, BudgetShare, PACE_WINDOW, Pace, PeerAddress, RequestHolder, Shares,
 };
-use tidings_query::ProblemResponse;
 use tidings_storage::Clock;
 
 /// Maximum time for a body to arrive, unless its route sets a shorter one.

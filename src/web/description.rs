@@ -16,8 +16,8 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 use flate2::read::GzDecoder;
 use serde::{Deserialize, de::IgnoredAny};
+use tidings_apis::ProblemResponse;
 use tidings_collector::HEAD_STATUSES;
-use tidings_query::ProblemResponse;
 use utoipa::{
     OpenApi,
     openapi::{OpenApi as OpenApiDocument, RefOr},
@@ -65,7 +65,7 @@ pub(super) fn described_paths() -> Arc<Vec<String>> {
 /// refusals that the process may send in place of any route.
 #[cfg_attr(not(test), allow(dead_code, reason = "a test compares it with `docs/openapi.json`"))]
 fn build_document() -> OpenApiDocument {
-    let mut document = tidings_query::document();
+    let mut document = tidings_apis::document();
     document.merge(tidings_sql::document());
     document.merge(StatusApi::openapi());
     document.merge(PinsApi::openapi());
@@ -85,7 +85,7 @@ fn build_document() -> OpenApiDocument {
             }
         }
     }
-    tidings_query::complete_document(document)
+    tidings_apis::complete_document(document)
 }
 
 /// Responses of every route to a wrong method, to a slow body, and while the server starts.

@@ -15,13 +15,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use tidings_apis::ProblemResponse;
 use tidings_proto::{
     UnixNanos,
     api::{
         ErasedAttribute, ErasureList, ErasureRequest, ErasureStatus, ErasureView, ProblemDetails,
     },
 };
-use tidings_query::ProblemResponse;
 use tidings_storage::{
     AttributeFilter, Clock, Erasure, ErasureRecord, ErasureState, StorageError, Store,
 };
@@ -68,7 +68,7 @@ pub(crate) fn routes(store: Store, clock: Arc<dyn Clock>) -> Router {
         .route("/api/v1/erasures/{id}", get(erasure))
         .method_not_allowed_fallback(wrong_method)
         .with_state(Erasing { store, clock });
-    tidings_query::with_api_headers(routes)
+    tidings_apis::with_api_headers(routes)
 }
 
 /// The erasures, the newest first.

@@ -16,8 +16,8 @@ use futures::{
 };
 use http_body_util::{BodyStream, StreamBody};
 use hyper::body::Frame;
+use tidings_apis::rpc_status;
 use tidings_grpc::{is_grpc, timeout};
-use tidings_query::rpc_status;
 use tidings_storage::Clock;
 use tonic::{Code, Status};
 
@@ -93,7 +93,7 @@ mod tests {
     };
     use futures::stream;
     use http_body_util::{BodyExt, StreamBody};
-    use tidings_query::rpc_status;
+    use tidings_apis::rpc_status;
     use tidings_storage::{Clock, SystemClock};
     use tonic::Code;
     use tower::ServiceExt;

@@ -10,7 +10,7 @@ use axum::{
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
-use tidings_query::ProblemResponse;
+use tidings_apis::ProblemResponse;
 use tidings_storage::Clock;
 
 use super::problem::InvalidParameter;

@@ -18,6 +18,7 @@ use tidings_access::{
     AccessPolicy, Caller, Credentials, KEYS_MAX, KeyFileError, KeyId, KeyRing, KeyState, Role,
     TENANT_KEYS_MAX, TenantName,
 };
+use tidings_apis::ProblemResponse;
 use tidings_proto::{
     UnixNanos,
     api::{
@@ -25,7 +26,6 @@ use tidings_proto::{
         SessionView, SignIn, SignedOut,
     },
 };
-use tidings_query::ProblemResponse;
 use tidings_storage::{Clock, StorageError};
 use tokio::task::spawn_blocking;
 use utoipa::OpenApi;
@@ -79,7 +79,7 @@ pub(crate) fn routes(
         .route("/api/v1/session", get(get_session).post(sign_in).delete(sign_out))
         .method_not_allowed_fallback(wrong_method)
         .with_state(KeyRoutes { policy, clock, browsers });
-    tidings_query::with_api_headers(routes)
+    tidings_apis::with_api_headers(routes)
 }
 
 /// Lists the keys of the tenant, for the default tenant those of all, without their secrets.

@@ -14,12 +14,13 @@ use axum::{Router, body::Body, extract::Request, http::StatusCode, response::Int
 use http::{HeaderValue, header, request::Parts};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tidings_apis::{EndlessLogs, ProblemResponse};
 use tidings_collector::{
     BudgetKind, ConnectionLimits, Endpoint, Explanation, Listening, LiveAnswer, PeerAddress,
     Phases, ReplyBody, RequestHolder, ShareHolder, Shares, TLS_NEEDED, TLS_UNKNOWN, Unread,
     UnreadableHead,
 };
-use tidings_query::{ClientId, EndlessLogs, ProblemResponse};
+use tidings_query::ClientId;
 use tidings_storage::Clock;
 use tokio::sync::watch;
 use tower::ServiceExt;

@@ -13,11 +13,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, put},
 };
+use tidings_apis::ProblemResponse;
 use tidings_proto::{
     TraceId,
     api::{PinList, PinRequest, PinView, ProblemDetails},
 };
-use tidings_query::ProblemResponse;
 use tidings_storage::{Clock, PINS_MAX, Pin, StorageError, Store};
 use utoipa::OpenApi;
 
@@ -49,7 +49,7 @@ pub(crate) fn routes(store: Store, clock: Arc<dyn Clock>) -> Router {
         .route("/api/v1/traces/{traceId}/pin", put(pin).delete(unpin))
         .method_not_allowed_fallback(wrong_method)
         .with_state(Pinning { store, clock });
-    tidings_query::with_api_headers(routes)
+    tidings_apis::with_api_headers(routes)
 }
 
 /// The pinned traces, the last one that was pinned first.

@@ -4,7 +4,7 @@ use axum::{
     http::{StatusCode, Uri},
     response::{IntoResponse, Response},
 };
-use tidings_query::ProblemResponse;
+use tidings_apis::ProblemResponse;
 use tidings_storage::{ErrorKind, StorageError};
 
 /// A wrong parameter of a request, or `body`.

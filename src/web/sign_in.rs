@@ -19,9 +19,9 @@ use tidings_access::{
     AccessPolicy, Caller, Issuer, KeyRing, RotatedSession, SESSION_AGE, SESSION_COOKIES,
     SignInAnswer, SignInError, TICKET_AGE, TICKET_COOKIES, ticket_of,
 };
+use tidings_apis::ProblemResponse;
 use tidings_collector::{RequestHolder, ShareHolder};
 use tidings_proto::api::{ProblemDetails, SignInOptions};
-use tidings_query::ProblemResponse;
 use utoipa::OpenApi;
 
 use super::{audit::AuditDetail, problem::without_parameters, status::wrong_method};
@@ -175,7 +175,7 @@ pub(crate) fn routes(policy: AccessPolicy) -> Router {
         .route("/api/v1/sign-in", get(get_sign_in))
         .method_not_allowed_fallback(wrong_method)
         .with_state(policy);
-    tidings_query::with_api_headers(routes)
+    tidings_apis::with_api_headers(routes)
 }
 
 /// Says how a person can sign in. Answered to everybody.

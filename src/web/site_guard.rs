@@ -24,7 +24,7 @@ use tidings_collector::{
 };
 
 use super::audit::AuditDetail;
-use tidings_query::ProblemResponse;
+use tidings_apis::ProblemResponse;
 
 /// Refusals of [`check_origin`], which replace the response of any route, with their descriptions.
 pub(super) const REFUSALS: [(StatusCode, &str); 2] = [

@@ -14,6 +14,7 @@ use axum::{
     routing::{get, post},
 };
 use tidings_access::{AccessPolicy, Credentials, Role, TenantName, without_keys};
+use tidings_apis::{ETag, ProblemResponse};
 use tidings_collector::{Collector, Destination, RedactionSettings, TlsFiles};
 use tidings_proto::{
     UnixNanos,
@@ -21,7 +22,6 @@ use tidings_proto::{
         ProblemDetails, ProcessMemory, RetentionHorizon, ServerStatus, SignalCounts, StorageStatus,
     },
 };
-use tidings_query::{ETag, ProblemResponse};
 use tidings_storage::Store;
 use tokio::{sync::Mutex, task::JoinHandle};
 use utoipa::OpenApi;
@@ -173,7 +173,7 @@ pub(super) fn routes(server: Server) -> Router {
         .route("/api/v1/status", get(status))
         .route("/api/v1/demo", post(start_demo))
         .method_not_allowed_fallback(wrong_method);
-    probes.merge(tidings_query::with_api_headers(api)).with_state(server)
+    probes.merge(tidings_apis::with_api_headers(api)).with_state(server)
 }
 
 /// The `Allow` header comes from the router.

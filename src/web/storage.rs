@@ -107,7 +107,7 @@ pub(crate) fn limit_routes(limits: Vec<LimitInForce>) -> Router {
     let routes = Router::new()
         .route("/api/v1/limits", get(limits_in_force))
         .method_not_allowed_fallback(wrong_method);
-    tidings_query::with_api_headers(routes).with_state(Arc::new(LimitList { limits }))
+    tidings_apis::with_api_headers(routes).with_state(Arc::new(LimitList { limits }))
 }
 
 /// The limits in force.

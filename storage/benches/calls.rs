@@ -31,8 +31,8 @@ use tidings_proto::{
 };
 use tidings_storage::{
     Call, CallAccumulator, CallAccumulatorFactory, CallBounds, CallKey, Calls, GraphBounds,
-    GraphDetail, KindBounds, KindCalls, RollupBucket, SampleSpec, Snapshot, SpanFilter, Store,
-    StoreSettings, SystemClock, TelemetryBatch,
+    GraphDetail, RollupBucket, SampleSpec, Snapshot, SpanFilter, Store, StoreSettings, SystemClock,
+    TelemetryBatch, TransactionTypeBounds, TransactionTypeCalls,
 };
 use tokio::runtime::Runtime;
 
@@ -138,8 +138,8 @@ fn asked(snapshot: &Snapshot, counted: Range<u64>) -> u64 {
     aggregate.unwrap().scan.rows
 }
 
-fn kinds(snapshot: &Snapshot, counted: Range<u64>, traces_max: usize) -> u64 {
-    let bounds = KindBounds {
+fn transaction_types(snapshot: &Snapshot, counted: Range<u64>, traces_max: usize) -> u64 {
+    let bounds = TransactionTypeBounds {
         between: vec![UnixNanos(counted.start), UnixNanos(counted.end)],
         service: None,
         operation: None,
@@ -147,7 +147,7 @@ fn kinds(snapshot: &Snapshot, counted: Range<u64>, traces_max: usize) -> u64 {
         traces_max: usize::MAX,
         bytes_max: usize::MAX,
     };
-    let mut choose = |calls: &KindCalls| {
+    let mut choose = |calls: &TransactionTypeCalls| {
         let wanted = calls.each().map(|(_, key, calls)| SampleSpec {
             service: key.service.to_owned(),
             operation: key.operation.to_owned(),
@@ -157,7 +157,8 @@ fn kinds(snapshot: &Snapshot, counted: Range<u64>, traces_max: usize) -> u64 {
         wanted.collect()
     };
     let mut go_on = || ControlFlow::Continue(());
-    let answer = snapshot.aggregate_kinds(&bounds, &mut choose, &mut go_on).unwrap().unwrap();
+    let answer =
+        snapshot.aggregate_transaction_types(&bounds, &mut choose, &mut go_on).unwrap().unwrap();
     assert!(traces_max == 0 || !answer.samples[0].is_empty());
     answer.scan.rows
 }
@@ -304,13 +305,13 @@ fn calls(criterion: &mut Criterion) {
         });
     }
     for (what, counted, traces_max) in [
-        ("kinds of whole minutes", BEGIN..end, 0),
-        ("kinds of minutes and parts of two", BEGIN + MINUTE / 2..end - MINUTE / 2, 0),
-        ("kinds, and 50 traces of the slowest twentieth of each", BEGIN..end, 50),
+        ("transaction types of whole minutes", BEGIN..end, 0),
+        ("transaction types of minutes and parts of two", BEGIN + MINUTE / 2..end - MINUTE / 2, 0),
+        ("transaction types, and 50 traces of the slowest twentieth of each", BEGIN..end, 50),
     ] {
-        kinds(&snapshot, counted.clone(), traces_max);
+        transaction_types(&snapshot, counted.clone(), traces_max);
         group.bench_function(what, |bencher| {
-            bencher.iter(|| kinds(&snapshot, counted.clone(), traces_max));
+            bencher.iter(|| transaction_types(&snapshot, counted.clone(), traces_max));
         });
     }
     group.finish();

@@ -28,11 +28,14 @@ use std::{
 
 use object_store::ObjectStore;
 use serde::{Deserialize, Serialize};
-use tidings_disk::{RealDisk, SharedDisk};
+use tidings_disk::{Finding, RealDisk, SharedDisk};
+use tidings_files::{
+    ObjectStoreSettings, StorageError, TablesAt, blocking::blocking, error::failed, table_store,
+};
 use tidings_proto::{CivilDate, UnixNanos, rfc_3339};
+use tidings_runtime::Clock;
 use tokio::runtime::Handle;
 
-pub use self::manifest::ManifestContent;
 use self::{
     create::BackupOrigin,
     file_store::{Bucket, FileStore, Folder},
@@ -40,10 +43,8 @@ use self::{
     repository::Repository,
     restore::RestoreTarget,
 };
-use crate::{
-    Clock, Finding, ObjectStoreSettings, StorageError, TablesAt, blocking::blocking, error::failed,
-    table_store,
-};
+
+pub use self::manifest::ManifestContent;
 
 /// Location where backups are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]

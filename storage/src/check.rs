@@ -5,17 +5,15 @@
 use std::{path::Path, sync::Arc};
 
 use tidings_disk::{CheckSummary, Finding, Findings, RealDisk, SharedDisk, paths::Paths};
+use tidings_files::{
+    StorageError,
+    error::failed,
+    table_store::{self, LocalTables, SharedTables},
+};
 use tidings_proto::Signal;
 use tidings_wal::LogExtent;
 
-use crate::{
-    StorageError,
-    error::failed,
-    pins::Pins,
-    store,
-    table_store::{self, LocalTables, SharedTables},
-    tables,
-};
+use crate::{pins::Pins, store, tables};
 
 /// Verifies a data directory that no process uses. Passes each finding on when it is found.
 ///

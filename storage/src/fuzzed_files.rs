@@ -11,16 +11,17 @@ use std::io;
 use bytes::Bytes;
 use prost::Message;
 use tidings_disk::ReadFile;
+use tidings_index::read_sealed;
 use tidings_proto::{
     Signal, UnixNanos,
     otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest},
 };
 use tidings_wal::{RECORDS_START, SegmentHeader, SegmentPart, SegmentReader, WalRecord};
 
-pub use file_table::{FileAnswers, FileTable};
+use crate::{pins::Pins, store::ErasureRecord};
 
 pub use crate::{backup::ManifestContent, tables::fuzzed_log::TableLog};
-use crate::{index::read_sealed, pins::Pins, store::ErasureRecord};
+pub use file_table::{FileAnswers, FileTable};
 
 /// Header of the segments that [`read_log_segment`] makes.
 const SEGMENT: SegmentHeader =

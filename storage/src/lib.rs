@@ -10,36 +10,51 @@
 //! ```
 
 mod backup;
-mod blocking;
 mod check;
-mod comparison;
-mod damage;
-mod data_file;
-mod error;
-mod filter;
 #[doc(hidden)]
 pub mod fuzzed_files;
-mod index;
-mod index_bytes;
-mod line_file;
-mod locked_file;
 mod maintenance;
-mod memory;
-mod metrics;
 mod pins;
-mod rollup;
-mod rollup_query;
-#[cfg(test)]
-mod samples;
-mod scan;
 mod settings;
-mod snapshot;
 mod store;
 mod table_change;
-mod table_file;
-mod table_store;
 mod tables;
 mod text_portions;
+
+pub use tidings_columns::{
+    AttributeTexts, LogRows, Projection, Scalar, SpanRows, conversion::json_text,
+    schema::is_sender_key,
+};
+pub use tidings_data_file::{
+    RowsNeeded, Scan, ScanStats, ScanWatch, metadata_bytes, metadata_reads,
+};
+pub use tidings_disk::{CheckSummary, Finding};
+pub use tidings_files::{
+    CacheReads, ErrorKind, LineFile, LockedFile, ObjectAddress, ObjectStoreSettings, StorageError,
+    StoreMeasurements, TablesAt, read_regular,
+};
+pub use tidings_index::{
+    AttributeFilter, AttributeOwner, ConditionNumber, FuzzyWord, Glyph, LogColumn, LogCondition,
+    LogExpression, LogFilter, Needle, Nesting, NumberBound, Phrase, SpanFilter, TextBound,
+    TextPattern, TextPredicate, TimeRange, ValuePredicate, Wildcard, WildcardScope,
+};
+pub use tidings_rollup::{
+    Call, CallCounts, CallKey, Calls, CutServices, DeduplicationSet, Durations,
+    ExceptionAttributes, ExceptionKey, FORM_WILDCARD, FormBounds, FormRecords, FormSummary,
+    FormTable, FormWriter, GraphCall, GraphKey, GraphPart, GraphSpan, KeptForms, LATENCY_BOUNDS,
+    Latency, ListedTransactionType, LogCountBucket, OtherTransactionTypes, Peer, RollupBucket,
+    SampleSpec, TransactionTypeBounds, TransactionTypeCalls, TransactionTypeKey, Transactions,
+    graph_calls, split_at_gaps, transaction_position,
+};
+pub use tidings_runtime::{
+    Clock, Supervision, SystemClock, TIME_BOUNDS, TaskHealth, TaskState, TimeCounts, TimeHistogram,
+};
+pub use tidings_snapshot::{
+    AggregationWatch, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallBounds,
+    CountVisit, CountedForms, CountedLogs, ExceptionBounds, ExceptionGroups, ExceptionSums,
+    GraphAggregate, GraphBounds, GraphChoice, GraphDetail, LastException, Snapshot,
+    TransactionTypeAnswer,
+};
 
 pub use backup::{
     BackupContent, BackupId, BackupLocation, BackupMonitor, BackupReport, BackupSource,
@@ -47,44 +62,11 @@ pub use backup::{
     verify_backup,
 };
 pub use check::check;
-pub use data_file::{metadata_bytes, metadata_reads};
-pub use error::{ErrorKind, StorageError};
-pub use filter::{
-    AttributeFilter, AttributeOwner, ConditionNumber, FuzzyWord, Glyph, LogColumn, LogCondition,
-    LogExpression, LogFilter, Needle, Nesting, NumberBound, Phrase, SpanFilter, TextBound,
-    TextPattern, TextPredicate, TimeRange, ValuePredicate, Wildcard, WildcardScope,
-};
-pub use line_file::LineFile;
-pub use locked_file::{LockedFile, read_regular};
 pub use maintenance::{ClockGuard, DeferredRewrites, Retention, RetentionCondition, RetentionRule};
-pub use metrics::{CacheReads, StoreMeasurements};
 pub use pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pin};
-pub use rollup::{
-    Call, CallCounts, CallKey, Calls, CutServices, DeduplicationSet, Durations,
-    ExceptionAttributes, ExceptionKey, FORM_WILDCARD, FormBounds, FormRecords, FormSummary,
-    FormTable, FormWriter, GraphCall, GraphKey, GraphPart, GraphSpan, KeptForms, KindBounds,
-    KindCalls, KindKey, LATENCY_BOUNDS, Latency, ListedKind, LogCountBucket, OtherKinds, Peer,
-    RollupBucket, SampleSpec, Transactions, graph_calls, split_at_gaps, transaction_position,
-};
-pub use rollup_query::{
-    AggregationWatch, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallBounds,
-    CountVisit, CountedForms, CountedLogs, ExceptionBounds, ExceptionGroups, ExceptionSums,
-    GraphAggregate, GraphBounds, GraphChoice, GraphDetail, KindAnswer, LastException,
-};
-pub use scan::{RowsNeeded, Scan, ScanStats, ScanWatch};
 pub use settings::{StoreMemory, StoreSettings};
-pub use snapshot::Snapshot;
 pub use store::{
     ConvertedBatch, ERASURES_MAX, Erasure, ErasureRecord, ErasureReport, ErasureState,
     MaintenanceReport, Recovery, Store, StoreCounts, StoreUsage, TableUsage, TelemetryBatch,
 };
-pub use table_store::{ObjectAddress, ObjectStoreSettings, TablesAt};
 pub use text_portions::text_portions;
-pub use tidings_columns::{
-    AttributeTexts, LogRows, Projection, Scalar, SpanRows, conversion::json_text,
-    schema::is_sender_key,
-};
-pub use tidings_disk::{CheckSummary, Finding};
-pub use tidings_runtime::{
-    Clock, Supervision, SystemClock, TIME_BOUNDS, TaskHealth, TaskState, TimeCounts, TimeHistogram,
-};

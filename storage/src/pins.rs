@@ -15,9 +15,8 @@ use std::{collections::BTreeMap, io, path::Path};
 
 use serde_json::{Value, json};
 use tidings_disk::{Disk, read_all, replace_durably};
+use tidings_files::{StorageError, error::failed};
 use tidings_proto::{TraceId, UnixNanos};
-
-use crate::{StorageError, error::failed};
 
 /// Maximum number of pinned traces. Retention searches every due file for each of them.
 pub const PINS_MAX: usize = 1_000;

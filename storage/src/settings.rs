@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{Retention, TablesAt};
+use tidings_files::TablesAt;
+
+use crate::Retention;
 
 /// Locations of the store's files, and limits of their sizes.
 #[derive(Debug, Clone, PartialEq, Eq)]

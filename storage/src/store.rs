@@ -41,38 +41,39 @@ use std::{
 use bytes::Bytes;
 use object_store::ObjectStore;
 use tidings_disk::{DiskLock, RealDisk, SharedDisk, paths::Paths};
+use tidings_files::{
+    StorageError,
+    blocking::blocking,
+    memory::Chunk,
+    metrics::{StoreMeasurements, StoreMetrics},
+    table_store::SharedTables,
+};
+use tidings_index::Indexes;
 use tidings_proto::{
     Signal,
     otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest},
 };
-use tidings_runtime::{Supervision, panic_text};
+use tidings_runtime::{Clock, Supervision, panic_text};
+use tidings_snapshot::Snapshot;
 use tidings_wal::{Wal, WalEntry};
 use tokio::{
     sync::{Notify, oneshot, watch},
     task::JoinHandle,
 };
 
+use self::{
+    erase::ErasureBoard, flush::Tables, maintenance_steps::MaintenanceState, pin::PinBoard,
+    state::VisibleState,
+};
+use crate::{StoreMemory, StoreSettings, maintenance::DeferredRewrites};
+
+pub(crate) use self::open::lock_existing;
 pub use self::{
     convert::ConvertedBatch,
     erase::{ERASURES_MAX, Erasure, ErasureRecord, ErasureReport, ErasureState},
     maintenance_steps::MaintenanceReport,
     usage::{StoreUsage, TableUsage},
 };
-use self::{
-    erase::ErasureBoard, flush::Tables, maintenance_steps::MaintenanceState, pin::PinBoard,
-    state::VisibleState,
-};
-use crate::{
-    Clock, Snapshot, StorageError, StoreMemory, StoreSettings,
-    blocking::blocking,
-    index::Indexes,
-    maintenance::DeferredRewrites,
-    memory::Chunk,
-    metrics::{StoreMeasurements, StoreMetrics},
-    table_store::SharedTables,
-};
-
-pub(crate) use self::open::lock_existing;
 
 /// A checked and normalised export request, which the log stores and the rows are made from.
 #[derive(Debug, Clone, PartialEq)]
@@ -411,7 +412,7 @@ impl Store {
         let age = state
             .oldest_unflushed()
             .map(|oldest| clock.instant().saturating_duration_since(oldest));
-        let damaged_files = inner.tables_at.damaged_files().len() as u64;
+        let damaged_files = inner.tables_at.damaged_files().count() as u64;
         StoreMeasurements {
             commits: state.commits(),
             removed_files: state.removed_file_count(),
@@ -469,7 +470,7 @@ impl Store {
         }
         let folder = inner.paths.wal();
         let measured = inner.disk.free_bytes(&folder);
-        let free = measured.map_err(crate::error::failed("measure", &folder))?;
+        let free = measured.map_err(tidings_files::error::failed("measure", &folder))?;
         let reserve = settings.disk_reserve_bytes;
         if free < reserve { Err(StorageError::DiskFull { free, reserve }) } else { Ok(()) }
     }

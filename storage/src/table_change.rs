@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use crate::{metrics::StoreMetrics, table_file::DataFile};
+use tidings_files::{metrics::StoreMetrics, table_file::DataFile};
 
 /// Reason of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -44,33 +44,34 @@ use tidings_columns::{
     attribute_column::{AttributeColumn, DeclaredColumns},
     schema::HOUR,
 };
+use tidings_data_file::EncodedFile;
 use tidings_disk::{
     Mistake,
     paths::{commit_name, index_path},
 };
+use tidings_files::{
+    StorageError,
+    blocking::{blocking, random},
+    error::failed,
+    table_file::DataFile,
+    table_store::{self, DataFileStore, SharedTables, TableStore},
+};
 use tidings_proto::{Signal, UnixNanos};
 use tidings_wal::LogExtent;
 
-pub(crate) use self::{
-    checkpoint::Checkpoint,
-    history::{Damage, files_of_version},
-    position::PositionDamage,
-    table_check::{check, decoded},
-};
 use self::{
     commit::CommitEncoder,
     listing::load,
     opening::{ReadLog, TableLog, TableState},
     position::FoundPosition,
 };
-use crate::{
-    StorageError,
-    blocking::{blocking, random},
-    data_file::EncodedFile,
-    error::failed,
-    table_change::{CommitReason, TableChange},
-    table_file::DataFile,
-    table_store::{self, DataFileStore, SharedTables, TableStore},
+use crate::table_change::{CommitReason, TableChange};
+
+pub(crate) use self::{
+    checkpoint::Checkpoint,
+    history::{Damage, files_of_version},
+    position::PositionDamage,
+    table_check::{check, decoded},
 };
 
 /// Table properties set at creation.

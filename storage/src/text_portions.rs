@@ -49,14 +49,13 @@ fn word_lengths(column: &ArrayRef) -> Option<Vec<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use tidings_columns::conversion::span_rows;
+    use tidings_columns::{SpanRows, conversion::span_rows};
     use tidings_proto::{
         UnixNanos,
         otlp::{ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span},
     };
 
     use super::text_portions;
-    use crate::SpanRows;
 
     fn rows(spans: impl Iterator<Item = (String, KeyValue)>) -> SpanRows {
         let span = |(name, attribute)| Span {

@@ -1,5 +1,5 @@
-//! Checks imports between the files of a crate, and the cycles among them. In `storage` and
-//! `query`, the top-level modules form no cycle, either.
+//! Checks imports between the files of a crate, and the cycles among them. In `storage`, `query` and
+//! `query/apis`, the top-level modules form no cycle, either.
 //!
 //! A file imports another one when it names a path into it: in a `use` of `crate`, `super` or
 //! `self`, or in its code. A name that `lib.rs` re-exports counts for the file that defines it.
@@ -27,12 +27,13 @@ const LEFT: &[LeftCircles] = &[LeftCircles {
 }];
 
 /// Crates whose top-level modules form no cycle.
-const ONE_WAY: [&str; 2] = ["storage", "query"];
+const ONE_WAY: [&str; 5] = ["storage", "storage/data_file", "storage/files", "query", "query/apis"];
 
 /// The crates of the workspace, by their folders.
 const CRATES: &str = ". proto assembly storage/runtime storage/disk storage/wal storage/columns \
+                      storage/files storage/rollup storage/index storage/data_file storage/snapshot \
                       storage access audit collector grpc query/pattern query/traceql \
-                      query/promql query/log_query query sql ui xtask bench fuzz";
+                      query/promql query/log_query query query/apis sql ui xtask bench fuzz";
 
 #[test]
 fn imports_of_a_file_are_found() {

@@ -138,7 +138,7 @@ const SOURCES: &[SchemaSource] = &[
         is_whole: true,
     },
     SchemaSource {
-        file: "query/src/http/tempo/messages.rs",
+        file: "query/apis/src/http/tempo/messages.rs",
         schemas: &["tempo-api-apache/tempo.proto"],
         written: "",
         renamed: &[
@@ -160,7 +160,7 @@ const SOURCES: &[SchemaSource] = &[
         is_whole: false,
     },
     SchemaSource {
-        file: "query/src/http/tempo/trace_by_id.rs",
+        file: "query/apis/src/http/tempo/trace_by_id.rs",
         schemas: &["tempo-api-apache/tempo.proto"],
         written: "",
         renamed: &[("TraceMetrics", "TraceByIDMetrics"), ("TraceResponse", "TraceByIDResponse")],
@@ -227,7 +227,7 @@ const RPC: &str = "
 /// Files with messages that are in no schema, with the reason.
 const WITHOUT_SCHEMA: &[(&str, &str)] = &[
     ("sql/src/flight/command.rs", "handles of queries, which this server alone reads"),
-    ("query/src/http/grpc_calls.rs", "a message of its tests"),
+    ("query/apis/src/http/grpc_calls.rs", "a message of its tests"),
 ];
 
 /// The schemas that reflection serves.
@@ -254,7 +254,7 @@ const DESCRIBED: &[(&str, &[(&str, &str)])] = &[
             ("jaeger/storage/v2/dependency_storage.proto", "storage."),
         ],
     ),
-    ("query/src/http/tempo/messages.rs", &[("tempopb/tempo.proto", "")]),
+    ("query/apis/src/http/tempo/messages.rs", &[("tempopb/tempo.proto", "")]),
 ];
 
 /// Served schemas, and those of the corpora from which their names are.

@@ -13,13 +13,15 @@ use std::{
 };
 
 /// Folders with code that builds routers.
-const FOLDERS: [&str; 3] = ["src", "query/src", "sql/src"];
+const FOLDERS: [&str; 3] = ["src", "query/apis/src", "sql/src"];
 /// The route for the paths in the API's description, which a client can request.
-const DESCRIBED: (&str, &str) = ("query/src/http.rs", "&path");
+const DESCRIBED: (&str, &str) = ("query/apis/src/http.rs", "&path");
 /// Routers that other routers nest, with the prefixes of their routes.
-const NESTED: [(&str, &[&str]); 2] =
-    [("query/src/http/tempo.rs", &["/tempo"]), ("query/src/http/zipkin_api.rs", &["", "/zipkin"])];
-const ZIPKIN: &str = "query/src/http/zipkin_api.rs";
+const NESTED: [(&str, &[&str]); 2] = [
+    ("query/apis/src/http/tempo.rs", &["/tempo"]),
+    ("query/apis/src/http/zipkin_api.rs", &["", "/zipkin"]),
+];
+const ZIPKIN: &str = "query/apis/src/http/zipkin_api.rs";
 
 /// A route that the source builds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

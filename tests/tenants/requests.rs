@@ -139,7 +139,7 @@ const VALUES: [(&str, &str); 12] = [
 /// Returns requests of the native API. Each reading resource gets one request with its required
 /// parameters, and one for each other parameter that has a word as its value.
 fn described() -> Vec<String> {
-    let document = tidings_query::document().to_json().unwrap();
+    let document = tidings_apis::document().to_json().unwrap();
     let document: Json = serde_json::from_str(&document).unwrap();
     let mut requests = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -380,7 +380,7 @@ pub(super) type RpcSource = (&'static str, &'static str, &'static [(&'static str
 
 pub(super) const RPC_SOURCES: &[RpcSource] = &[
     (
-        "query/src/http/jaeger_api/query_services.rs",
+        "query/apis/src/http/jaeger_api/query_services.rs",
         "match (method, api) {",
         &[
             ("Api::V2", "/jaeger.api_v2."),
@@ -388,7 +388,7 @@ pub(super) const RPC_SOURCES: &[RpcSource] = &[
             ("Api::Storage", "/jaeger.storage.v2."),
         ],
     ),
-    ("query/src/http/tempo/streaming_querier.rs", "match method {", &[("", "/tempopb.")]),
+    ("query/apis/src/http/tempo/streaming_querier.rs", "match method {", &[("", "/tempopb.")]),
 ];
 
 /// Routes of the source that no table here has, because their answers contain nothing of a tenant:

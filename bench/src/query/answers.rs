@@ -114,14 +114,19 @@ fn id_of(text: &str) -> Result<[u8; 16]> {
     Ok(number.to_be_bytes())
 }
 
-/// Fails unless every kind has as many traces as entered there.
-pub(super) fn kinds(answer: &Json, facts: &Facts) -> Result<()> {
-    let kinds = answer["kinds"].as_array().context("no list of kinds")?;
-    ensure!(field(answer, "kindCount")? == facts.kinds.len() as u64, "other kinds");
-    for kind in kinds {
-        let name = |name: &str| kind[name].as_str().unwrap_or_default().to_owned();
+/// Fails unless every transaction type has as many traces as entered there.
+pub(super) fn transaction_types(answer: &Json, facts: &Facts) -> Result<()> {
+    let transaction_types =
+        answer["transactionTypes"].as_array().context("no list of transaction types")?;
+    ensure!(
+        field(answer, "transactionTypeCount")? == facts.transaction_types.len() as u64,
+        "other transaction types"
+    );
+    for transaction_type in transaction_types {
+        let name = |name: &str| transaction_type[name].as_str().unwrap_or_default().to_owned();
         let place = (name("service"), name("operation"));
-        let (found, sent) = (field(kind, "count")?, facts.kinds.get(&place).copied());
+        let (found, sent) =
+            (field(transaction_type, "count")?, facts.transaction_types.get(&place).copied());
         ensure!(Some(found) == sent, "{found} traces enter at {place:?}, sent {sent:?}");
     }
     Ok(())

@@ -10,7 +10,9 @@ use std::collections::HashMap;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value as Json;
 
-use super::answers::{TraceConditions, field, is_cut, kinds, of_services, services, sum, within};
+use super::answers::{
+    TraceConditions, field, is_cut, of_services, services, sum, transaction_types, within,
+};
 use crate::{Plan, SentTrace, client::encoded, facts::Facts};
 
 /// One question, in one or more wordings that are asked in turn.
@@ -51,7 +53,7 @@ pub(super) struct Asked<'a> {
     /// Number of spans that were sent twice.
     repeated: u64,
     /// Root operation of most traces.
-    kind: String,
+    transaction_type: String,
     /// A stretch in the middle with two times [`EXPLAINED`] spans, about, and the half of it.
     stretch: String,
     half: String,
@@ -64,8 +66,10 @@ impl<'a> Asked<'a> {
     pub(super) fn new(plan: &'a Plan<'a>, ask: impl Fn(&str) -> Result<Json>) -> Result<Self> {
         let facts = plan.facts();
         let (begin, end) = plan.bounds_unix_nanos();
-        let (service, operation) = facts.most_frequent_kind().context("nothing was sent")?;
-        let kind = format!("service={}&operation={}", encoded(service), encoded(operation));
+        let (service, operation) =
+            facts.most_frequent_transaction_type().context("nothing was sent")?;
+        let transaction_type =
+            format!("service={}&operation={}", encoded(service), encoded(operation));
         let share = EXPLAINED as u128 * u128::from(end - begin) / u128::from(plan.spans);
         let half = u64::try_from(share).unwrap_or(u64::MAX).min((end - begin) / 2);
         let middle = begin + (end - begin) / 2;
@@ -73,7 +77,7 @@ impl<'a> Asked<'a> {
         let in_stretch =
             sum(&ask(&format!("/api/v1/red?{stretch}&limit=1000"))?["groups"], "count")?;
         let ids = |more: &str| -> Result<String> {
-            let path = format!("/api/v1/traces?{kind}&limit={COMPARED}{more}");
+            let path = format!("/api/v1/traces?{transaction_type}&limit={COMPARED}{more}");
             let answer = ask(&path)?;
             let traces = answer["traces"].as_array().context("no traces")?;
             let ids: Vec<_> = traces.iter().filter_map(|trace| trace["traceId"].as_str()).collect();
@@ -88,7 +92,7 @@ impl<'a> Asked<'a> {
             begin_unix_nanos: begin,
             end_unix_nanos: end,
             repeated: plan.spans_sent() - plan.spans,
-            kind,
+            transaction_type,
             stretch,
             half: format!("selectStart={middle}"),
             in_stretch,
@@ -164,7 +168,7 @@ impl<'a> Asked<'a> {
             self.listing(
                 "newest 20 of an operation that took long",
                 PAGE,
-                search(&format!("{}&minDuration=200ms", self.kind)),
+                search(&format!("{}&minDuration=200ms", self.transaction_type)),
                 |_| TraceConditions {
                     longer_than_nanos: 200_000_000,
                     ..TraceConditions::default()
@@ -191,7 +195,7 @@ impl<'a> Asked<'a> {
             self.listing(
                 "the longest 20 that failed in a service",
                 PAGE,
-                search(&format!("sort=duration&status=error&{}", self.kind)),
+                search(&format!("sort=duration&status=error&{}", self.transaction_type)),
                 |_| TraceConditions { failed: true, ..TraceConditions::default() },
             ),
             counting(
@@ -304,26 +308,30 @@ impl<'a> Asked<'a> {
     }
 
     fn transactions(&self) -> Vec<BenchQuery<'_>> {
-        let (window, kind) = (&self.window, &self.kind);
-        let whole = |answer: &Json| kinds(answer, &self.facts);
+        let (window, transaction_type) = (&self.window, &self.transaction_type);
+        let whole = |answer: &Json| transaction_types(answer, &self.facts);
         vec![
             counting(
-                "kinds of transactions, where their time goes",
+                "transaction types, where their time goes",
                 PAGE,
                 format!("/api/v1/transactions?{window}"),
                 whole,
             ),
             counting(
-                "critical path of a kind, added up",
+                "critical path of a transaction type, added up",
                 PAGE,
-                format!("/api/v1/transactions?{kind}&{window}"),
-                move |answer| within("kinds", field(answer, "kindCount")?, 1, 1),
+                format!("/api/v1/transactions?{transaction_type}&{window}"),
+                move |answer| {
+                    within("transaction types", field(answer, "transactionTypeCount")?, 1, 1)
+                },
             ),
             counting(
                 "the same, of the slowest in a hundred",
                 PAGE,
-                format!("/api/v1/transactions?{kind}&above=p99&{window}"),
-                move |answer| within("kinds", field(answer, "kindCount")?, 1, 1),
+                format!("/api/v1/transactions?{transaction_type}&above=p99&{window}"),
+                move |answer| {
+                    within("transaction types", field(answer, "transactionTypeCount")?, 1, 1)
+                },
             ),
         ]
     }
@@ -378,7 +386,7 @@ impl<'a> Asked<'a> {
             counting(
                 "heatmap of one operation",
                 PAGE,
-                format!("/api/v1/heatmap?{}&{window}", self.kind),
+                format!("/api/v1/heatmap?{}&{window}", self.transaction_type),
                 |_| Ok(()),
             ),
         ]

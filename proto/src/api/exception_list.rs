@@ -119,12 +119,12 @@ pub struct ExceptionTransactions {
     /// Number of transactions with it.
     pub transaction_count: u64,
     /// Number of transactions whose type was looked up, at most 1,000: no matter which, but the
-    /// same ones every time. `kinds` count these.
+    /// same ones every time. `transactionTypes` count these.
     pub analysed_count: u64,
     /// The types, most transactions first.
-    pub kinds: Vec<AffectedKind>,
+    pub transaction_types: Vec<AffectedTransactionType>,
     /// Number of types, listed or not.
-    pub kind_count: u64,
+    pub transaction_type_count: u64,
     /// Rows and files read to find the exceptions.
     pub searched: Searched,
 }
@@ -132,7 +132,7 @@ pub struct ExceptionTransactions {
 /// A transaction type with an exception in some of its transactions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct AffectedKind {
+pub struct AffectedTransactionType {
     /// The service that its transactions enter.
     pub service: String,
     /// The operation at which they do.

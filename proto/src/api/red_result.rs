@@ -114,11 +114,11 @@ pub struct Heatmap {
     /// The time it is about.
     #[serde(flatten)]
     pub window: TimeWindow,
-    /// The durations that [`HeatmapCell::row`] counts into, shortest first: four for each power of
-    /// two of nanoseconds, from the first that has a span to the last.
+    /// The durations that [`HeatmapBucket::row`] counts into, shortest first: four for each power
+    /// of two of nanoseconds, from the first that has a span to the last.
     pub rows: Vec<HeatmapRow>,
     /// The cells that are not empty, by step, then row.
-    pub cells: Vec<HeatmapCell>,
+    pub cells: Vec<HeatmapBucket>,
     /// The steps that have spans. Spans without an end count, too.
     pub steps: Vec<HeatmapStep>,
     /// Number of spans in the cells.
@@ -146,7 +146,7 @@ pub struct HeatmapRow {
 /// The spans of one step and one range of durations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct HeatmapCell {
+pub struct HeatmapBucket {
     /// When the step begins.
     #[schema(value_type = String)]
     pub start_unix_nano: UnixNanos,

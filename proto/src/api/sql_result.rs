@@ -20,7 +20,7 @@ pub struct SqlResult {
     /// True if these are all rows.
     pub complete: bool,
     /// Reasons why the answer is partial.
-    pub lacks: Vec<SqlLack>,
+    pub lacks: Vec<SqlPartialReason>,
     /// Rows and files read.
     pub read: SqlRead,
     /// True if a span or log record that was sent twice may be counted twice: only the first
@@ -42,10 +42,10 @@ pub struct SqlColumn {
     pub r#type: String,
 }
 
-/// Something that an answer lacks.
+/// Reason why an answer in SQL is partial: what it lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub enum SqlLack {
+pub enum SqlPartialReason {
     /// Rows beyond those that were asked for or that there may be.
     Rows,
     /// Rows beyond the bytes that there may be.

@@ -196,15 +196,15 @@ pub struct TransactionTypeList {
     #[serde(flatten)]
     pub window: TimeWindow,
     /// The types.
-    pub kinds: Vec<TransactionType>,
+    pub transaction_types: Vec<TransactionType>,
     /// Number of types that are listed separately.
-    pub kind_count: u64,
+    pub transaction_type_count: u64,
     /// Number of transactions of types that are not listed separately. All types are while their
     /// state fits into 128 MiB (some 100,000 types); beyond that only the most frequent.
     pub other_count: u64,
     /// Upper bound of the transactions of any type that is not listed separately. Types with more
     /// transactions than this are all in the list.
-    pub other_kind_count_max: u64,
+    pub other_transaction_type_count_max: u64,
     /// Counts are of one transaction in so many, times that number: 1 is exact. When more than
     /// 500,000 traces would have to be put together from spans, they are sampled by their ids.
     pub sampled_one_in: u64,

@@ -58,7 +58,10 @@ struct DeploymentQuery<'a> {
 }
 
 /// The version changes in the window, in order of time.
-pub(crate) fn deployments(
+///
+/// # Errors
+/// `Parameter` when a part of the search is wrong; also the errors of [`Reader::spans`].
+pub fn deployments(
     reader: &Reader,
     search: &DeploymentSearch,
 ) -> Result<VersionChangeList, QueryError> {

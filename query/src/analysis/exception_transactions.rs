@@ -11,7 +11,7 @@ use std::{
 
 use tidings_proto::{
     TraceId,
-    api::{AffectedKind, ExceptionTransactions},
+    api::{AffectedTransactionType, ExceptionTransactions},
 };
 use tidings_storage::{
     ExceptionAttributes, Projection, Scan, ScanStats, SpanRows, TimeRange, transaction_position,
@@ -67,7 +67,10 @@ impl ExceptionTransactionSearch {
 }
 
 /// Transactions with an exception, by type.
-pub(crate) fn exception_transactions(
+///
+/// # Errors
+/// `Parameter` when a part of the search is wrong; also the errors of [`Reader::spans`].
+pub fn exception_transactions(
     reader: &Reader,
     search: &ExceptionTransactionSearch,
 ) -> Result<ExceptionTransactions, QueryError> {
@@ -83,33 +86,33 @@ pub(crate) fn exception_transactions(
         let Some(entry) = tree.entry else { return };
         let fact = tree.fact(entry);
         let (service, operation) = (names.text(fact.service), names.text(fact.operation));
-        let kind = (service.to_owned(), operation.to_owned(), tree.has_root());
-        *counts.entry(kind).or_default() += 1;
+        let transaction_type = (service.to_owned(), operation.to_owned(), tree.has_root());
+        *counts.entry(transaction_type).or_default() += 1;
         analysed_count += 1;
     })?;
-    let kind_count = counts.len() as u64;
-    let mut kinds: Vec<AffectedKind> = counts
+    let transaction_type_count = counts.len() as u64;
+    let mut transaction_types: Vec<AffectedTransactionType> = counts
         .into_iter()
-        .map(|((service, operation, has_root), transaction_count)| AffectedKind {
+        .map(|((service, operation, has_root), transaction_count)| AffectedTransactionType {
             service,
             operation,
             has_root,
             transaction_count,
         })
         .collect();
-    kinds.sort_by(|a, b| {
+    transaction_types.sort_by(|a, b| {
         let most = b.transaction_count.cmp(&a.transaction_count);
         most.then_with(|| a.service.cmp(&b.service))
             .then_with(|| a.operation.cmp(&b.operation))
             .then_with(|| a.has_root.cmp(&b.has_root))
     });
-    kinds.truncate(search.limit);
+    transaction_types.truncate(search.limit);
     Ok(ExceptionTransactions {
         window: window.view(),
         transaction_count,
         analysed_count,
-        kinds,
-        kind_count,
+        transaction_types,
+        transaction_type_count,
         searched: search_stats(reader, stats),
     })
 }

@@ -91,10 +91,10 @@ struct LogExceptions {
 }
 
 /// The exceptions in groups.
-pub(crate) fn exceptions(
-    reader: &Reader,
-    search: &ExceptionSearch,
-) -> Result<ExceptionList, QueryError> {
+///
+/// # Errors
+/// `Parameter` when a part of the search is wrong; also the errors of [`Reader::spans`].
+pub fn exceptions(reader: &Reader, search: &ExceptionSearch) -> Result<ExceptionList, QueryError> {
     let window = Window::new(reader, search.start, search.step)?;
     let (found, mut stats) = ExceptionAggregates::read(reader, search, window)?;
     let group_count = found.of.len() as u64;

@@ -97,7 +97,10 @@ pub struct ExplainSearch {
 
 /// Compares the selected spans with all other spans of the filter or the query, attribute by
 /// attribute. With a baseline, the other spans are those of the baseline.
-pub(crate) fn explain(reader: &Reader, search: &ExplainSearch) -> Result<Explanation, QueryError> {
+///
+/// # Errors
+/// `Parameter` when a part of the search is wrong; also the errors of [`Reader::spans`].
+pub fn explain(reader: &Reader, search: &ExplainSearch) -> Result<Explanation, QueryError> {
     let window = Window::new(reader, search.filter.start, None)?;
     let (mut sample, selected) = (ComparedSpans::default(), &search.selected);
     let whole = ReadBudget::whole(reader);

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use tidings_proto::{
     DurationNanos, UnixNanos,
-    api::{Heatmap, HeatmapCell, HeatmapRow, HeatmapStep},
+    api::{Heatmap, HeatmapBucket, HeatmapRow, HeatmapStep},
     otlp::StatusCode,
 };
 use tidings_storage::{
@@ -130,7 +130,10 @@ impl HeatmapCounts {
 }
 
 /// The heatmap.
-pub(crate) fn heatmap(reader: &Reader, search: &HeatmapSearch) -> Result<Heatmap, QueryError> {
+///
+/// # Errors
+/// `Parameter` when a part of the search is wrong; also the errors of [`Reader::spans`].
+pub fn heatmap(reader: &Reader, search: &HeatmapSearch) -> Result<Heatmap, QueryError> {
     let window = Window::new(reader, search.filter.start, search.step)?;
     let (all, repeats_counted, stats) = match &search.query {
         Some(query) => of_query(reader, query, window)?,
@@ -141,7 +144,7 @@ pub(crate) fn heatmap(reader: &Reader, search: &HeatmapSearch) -> Result<Heatmap
     let rows = first.zip(last).into_iter().flat_map(|(first, last)| first..=last).map(row);
     let cell = |(start, place, (count, error_count))| {
         let row = place - first.unwrap_or_default();
-        HeatmapCell { start_unix_nano: start, row, count, error_count }
+        HeatmapBucket { start_unix_nano: start, row, count, error_count }
     };
     Ok(Heatmap {
         window: window.view(),

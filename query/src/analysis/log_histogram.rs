@@ -28,7 +28,10 @@ pub struct LogHistogramSearch {
 }
 
 /// The records by step.
-pub(crate) fn log_histogram(
+///
+/// # Errors
+/// `Parameter` when a part of the search is wrong; also the errors of [`Reader::spans`].
+pub fn log_histogram(
     reader: &Reader,
     search: &LogHistogramSearch,
 ) -> Result<LogHistogram, QueryError> {

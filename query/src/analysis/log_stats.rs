@@ -108,7 +108,10 @@ impl GroupTable {
 }
 
 /// The groups.
-pub(crate) fn log_stats(reader: &Reader, search: &LogStatsSearch) -> Result<LogStats, QueryError> {
+///
+/// # Errors
+/// `Parameter` when a part of the search is wrong; also the errors of [`Reader::spans`].
+pub fn log_stats(reader: &Reader, search: &LogStatsSearch) -> Result<LogStats, QueryError> {
     let window = Window::of_logs(reader, search.filter.time, search.step)?;
     let filter = LogFilter { time: window.range(), ..search.filter.clone() };
     let mut fields: Vec<FieldReader> =

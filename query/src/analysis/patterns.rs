@@ -109,10 +109,10 @@ struct FoundPattern {
 }
 
 /// The patterns.
-pub(crate) fn patterns(
-    reader: &Reader,
-    search: &PatternSearch,
-) -> Result<LogPatternList, QueryError> {
+///
+/// # Errors
+/// `Parameter` when a part of the search is wrong; also the errors of [`Reader::spans`].
+pub fn patterns(reader: &Reader, search: &PatternSearch) -> Result<LogPatternList, QueryError> {
     let window = Window::of_logs(reader, search.filter.time, search.step)?;
     let base = search.base.unwrap_or((window.before(), window.times()[0]));
     let times = ComparedTimes { window, base };

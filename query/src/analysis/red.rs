@@ -78,7 +78,10 @@ struct RedScan {
 }
 
 /// The calls by group.
-pub(crate) fn red(reader: &Reader, search: &RedSearch) -> Result<RedResult, QueryError> {
+///
+/// # Errors
+/// `Parameter` when a part of the search is wrong; also the errors of [`Reader::spans`].
+pub fn red(reader: &Reader, search: &RedSearch) -> Result<RedResult, QueryError> {
     let window = Window::new(reader, search.filter.start, search.step)?;
     if search.query.is_some() || search.by.attribute.is_some() {
         return by_rows::red(reader, search, window);

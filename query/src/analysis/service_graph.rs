@@ -38,7 +38,7 @@ pub(super) use graph_comparison::{
     slower_factor,
 };
 use graph_comparison::{GraphBefore, RowsBefore, weight};
-pub(crate) use graph_reader::graph_spans;
+pub use graph_reader::graph_spans;
 use graph_reader::{gather, selection};
 use graph_rows::{EdgeRow, EdgeRowKey, GraphRowKey, NodeRow};
 
@@ -83,7 +83,7 @@ pub struct GraphSearch {
 }
 
 /// A node: its kind and its name.
-pub(crate) type NodeKey = (NodeKind, String);
+pub type NodeKey = (NodeKind, String);
 
 /// An edge: caller, callee and kind.
 type EdgeKey = (NodeKey, NodeKey, EdgeKind);
@@ -147,7 +147,7 @@ struct NodeTotals {
 
 /// The aggregated calls of an edge.
 #[derive(Debug, Default)]
-pub(crate) struct Edge {
+pub struct Edge {
     /// Calls from the point of view of the callee.
     pub calls: Calls,
     /// Latency from the point of view of the callers; covers only calls whose caller span is known.
@@ -155,12 +155,12 @@ pub(crate) struct Edge {
 }
 
 /// The calls of an edge by time range.
-pub(crate) type ByRange = BTreeMap<u32, Edge>;
+pub type ByRange = BTreeMap<u32, Edge>;
 /// The numbers of calls of an edge by time range.
-pub(crate) type CountsByRange = BTreeMap<u32, CallCounts>;
+pub type CountsByRange = BTreeMap<u32, CallCounts>;
 
 /// Pre-aggregated calls of an edge by time range.
-pub(crate) trait AggregatedCalls: Sized {
+pub trait AggregatedCalls: Sized {
     /// Content of the aggregate that they are read from.
     const DETAIL: GraphDetail;
 
@@ -236,7 +236,7 @@ impl RollupAccumulator for CountsByRange {
 
 /// A call of one node by another.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct EdgeCall {
+pub struct EdgeCall {
     /// Start of the called span.
     pub start: UnixNanos,
     /// True when the call failed.
@@ -257,7 +257,7 @@ impl SingleCallAccumulator for Vec<EdgeCall> {
 
 /// The calls of one node by another.
 #[derive(Debug)]
-pub(crate) struct EdgeCalls<K> {
+pub struct EdgeCalls<K> {
     /// Calling node.
     pub from: NodeKey,
     /// Called node.
@@ -269,11 +269,11 @@ pub(crate) struct EdgeCalls<K> {
 }
 
 /// Individual calls of an edge.
-pub(crate) type SingleCalls = EdgeCalls<Vec<EdgeCall>>;
+pub type SingleCalls = EdgeCalls<Vec<EdgeCall>>;
 /// Aggregated calls of an edge.
-pub(crate) type EdgeSums = EdgeCalls<ByRange>;
+pub type EdgeSums = EdgeCalls<ByRange>;
 /// Numbers of calls of an edge.
-pub(crate) type EdgeCounts = EdgeCalls<CountsByRange>;
+pub type EdgeCounts = EdgeCalls<CountsByRange>;
 
 /// A span that called a peer without spans, or that took a message whose sender is not known.
 #[derive(Debug)]
@@ -285,7 +285,10 @@ struct OpenSpan {
 }
 
 /// The graph.
-pub(crate) fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGraph, QueryError> {
+///
+/// # Errors
+/// `Parameter` when the node has another kind; also the errors of [`Reader::spans`].
+pub fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGraph, QueryError> {
     let window = match search.trace_id {
         Some(_) => None,
         None => Some(Window::new(reader, search.filter.start, None)?),
@@ -454,11 +457,14 @@ fn sums_of<K: AggregatedCalls>(
     Ok(aggregate.map(|aggregate| K::edges(&aggregate)))
 }
 
-/// Passes [`sums`], or only their counts, to `visit` in parts, for ranges whose calls cannot all be
-/// held at once. `visit` gets the index of the part's first time, and its calls. Returns the index
+/// Passes the aggregated calls, or only their counts, to `visit` in parts, for ranges whose calls
+/// cannot all be held at once. `visit` gets the index of the part's first time, and its calls. Returns the index
 /// of the time from which on the calls are not known. A call across the border of two parts is seen
-/// whole when the called span began within [`LEAD`].
-pub(crate) fn sums_in_parts<K: AggregatedCalls>(
+/// whole when the called span began within a minute.
+///
+/// # Errors
+/// The errors of [`Reader::aggregate_graph`].
+pub fn sums_in_parts<K: AggregatedCalls>(
     reader: &Reader,
     between: &[UnixNanos],
     mut visit: impl FnMut(usize, Vec<EdgeCalls<K>>),
@@ -487,10 +493,10 @@ pub(crate) fn sums_in_parts<K: AggregatedCalls>(
 }
 
 /// Every call whose called span began in this range, and whether the whole range was read.
-pub(crate) fn calls(
-    reader: &Reader,
-    range: TimeRange,
-) -> Result<(Vec<SingleCalls>, bool), QueryError> {
+///
+/// # Errors
+/// The errors of [`Reader::spans`].
+pub fn calls(reader: &Reader, range: TimeRange) -> Result<(Vec<SingleCalls>, bool), QueryError> {
     let filter = SpanFilter { start: range, ..SpanFilter::default() };
     let search = GraphSearch { filter, ..GraphSearch::default() };
     let window = Some(Window::new(reader, range, None)?);

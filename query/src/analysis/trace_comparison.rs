@@ -102,7 +102,10 @@ struct Overlay {
 }
 
 /// The comparison.
-pub(crate) fn compare(reader: &Reader, search: &CompareSearch) -> Result<Comparison, QueryError> {
+///
+/// # Errors
+/// `Parameter` when a part of the search is wrong; also the errors of [`Reader::spans`].
+pub fn compare(reader: &Reader, search: &CompareSearch) -> Result<Comparison, QueryError> {
     let is_typical = matches!(search.right, ComparedWith::Typical(_));
     let mut overlay = Overlay { room: [TRACE_PLACES_MAX; 2], is_typical, ..Overlay::default() };
     let moment = Some(moment(reader));

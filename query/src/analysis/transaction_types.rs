@@ -16,8 +16,9 @@ use tidings_proto::{
     api::{TimeShare, TransactionType, TransactionTypeList},
 };
 use tidings_storage::{
-    Calls, KindAnswer, KindBounds, KindCalls, KindKey, OtherKinds, Projection, SampleSpec, Scan,
-    ScanStats, SpanFilter, TimeRange, Transactions, transaction_position,
+    Calls, OtherTransactionTypes, Projection, SampleSpec, Scan, ScanStats, SpanFilter, TimeRange,
+    TransactionTypeAnswer, TransactionTypeBounds, TransactionTypeCalls, TransactionTypeKey,
+    Transactions, transaction_position,
 };
 
 use super::{CallSteps, each_tree, window::Window};
@@ -48,7 +49,7 @@ pub enum BreakdownThreshold {
 
 /// Filter of transaction types.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct KindSearch {
+pub struct TransactionTypeSearch {
     /// Range in which the transactions begin.
     pub start: TimeRange,
     /// The length of a step.
@@ -80,10 +81,10 @@ type FrequentTypes = Vec<((String, String), TypeCalls)>;
 /// The transactions of a window.
 #[derive(Debug)]
 struct CountedTypes {
-    kinds: FrequentTypes,
+    transaction_types: FrequentTypes,
     /// Number of distinct types that were counted.
-    kind_count: u64,
-    others: OtherKinds,
+    transaction_type_count: u64,
+    others: OtherTransactionTypes,
     /// The traces that were requested, in the order of the requests.
     samples: Vec<Vec<TraceId>>,
     /// Sampling level: one trace in `1 << level` was counted.
@@ -92,42 +93,47 @@ struct CountedTypes {
 }
 
 /// Lists transaction types.
-pub(crate) fn kinds(
+///
+/// # Errors
+/// `Parameter` when a part of the search is wrong; also the errors of [`Reader::spans`].
+pub fn transaction_types(
     reader: &Reader,
-    search: &KindSearch,
+    search: &TransactionTypeSearch,
 ) -> Result<TransactionTypeList, QueryError> {
     let window = Window::new(reader, search.start, search.step)?;
     let asked = (search.service.clone(), search.operation.clone());
     let has_breakdown = !search.without_breakdown && search.than.is_none();
-    let CountedTypes { kinds, kind_count, others, samples, level, scan } =
-        frequent_types(reader, window, asked, search.limit, |kinds| {
-            if has_breakdown { breakdown_samples(kinds, search) } else { Vec::new() }
+    let CountedTypes { transaction_types, transaction_type_count, others, samples, level, scan } =
+        frequent_types(reader, window, asked, search.limit, |transaction_types| {
+            if has_breakdown { breakdown_samples(transaction_types, search) } else { Vec::new() }
         })?;
-    let samples = if has_breakdown { samples } else { vec![Vec::new(); kinds.len()] };
+    let samples = if has_breakdown { samples } else { vec![Vec::new(); transaction_types.len()] };
     let factor = 1_u64 << level;
     let mut views = Vec::with_capacity(samples.len());
-    for (((service, operation), kind), ids) in kinds.into_iter().zip(samples) {
+    for (((service, operation), transaction_type), ids) in
+        transaction_types.into_iter().zip(samples)
+    {
         let (where_time_goes, analysed_count) = shares(reader, &ids)?;
-        let count = kind.calls.count.saturating_mul(factor);
+        let count = transaction_type.calls.count.saturating_mul(factor);
         views.push(TransactionType {
             service,
             operation,
             count,
-            error_count: kind.calls.errors.saturating_mul(factor),
+            error_count: transaction_type.calls.errors.saturating_mul(factor),
             rate_per_second: window.rate(count),
-            duration: kind.calls.latency.stats(),
-            shorter_share: search.than.map(|than| shorter_share(&kind.calls, than)),
-            steps: kind.steps.view(factor),
+            duration: transaction_type.calls.latency.stats(),
+            shorter_share: search.than.map(|than| shorter_share(&transaction_type.calls, than)),
+            steps: transaction_type.steps.view(factor),
             where_time_goes,
             analysed_count,
         });
     }
     Ok(TransactionTypeList {
         window: window.view(),
-        kinds: views,
-        kind_count,
+        transaction_types: views,
+        transaction_type_count,
         other_count: others.count,
-        other_kind_count_max: others.count_max,
+        other_transaction_type_count_max: others.count_max,
         sampled_one_in: factor,
         searched: search_stats(reader, scan),
     })
@@ -140,18 +146,24 @@ fn shorter_share(calls: &Calls, than: DurationNanos) -> f64 {
 }
 
 /// The traces to sample for the breakdown of time.
-fn breakdown_samples(kinds: &FrequentTypes, search: &KindSearch) -> Vec<SampleSpec> {
-    let traces_max = (ANALYSED_MAX / kinds.len().max(1)).max(ANALYSED_MIN);
-    let wanted = kinds.iter().map(|((service, operation), kind)| SampleSpec {
-        service: service.clone(),
-        operation: operation.clone(),
-        least: match search.above {
-            BreakdownThreshold::All => DurationNanos(0),
-            BreakdownThreshold::Percentile(percent) => kind.calls.latency.quantile_begin(percent),
-            BreakdownThreshold::Duration(duration) => duration,
-        },
-        traces_max,
-    });
+fn breakdown_samples(
+    transaction_types: &FrequentTypes,
+    search: &TransactionTypeSearch,
+) -> Vec<SampleSpec> {
+    let traces_max = (ANALYSED_MAX / transaction_types.len().max(1)).max(ANALYSED_MIN);
+    let wanted =
+        transaction_types.iter().map(|((service, operation), transaction_type)| SampleSpec {
+            service: service.clone(),
+            operation: operation.clone(),
+            least: match search.above {
+                BreakdownThreshold::All => DurationNanos(0),
+                BreakdownThreshold::Percentile(percent) => {
+                    transaction_type.calls.latency.quantile_begin(percent)
+                }
+                BreakdownThreshold::Duration(duration) => duration,
+            },
+            traces_max,
+        });
     wanted.collect()
 }
 
@@ -206,10 +218,13 @@ pub(crate) fn root_operations(
     limit: usize,
     traces_max: usize,
 ) -> Result<RootOperations, QueryError> {
-    let choose = |kinds: &FrequentTypes| {
-        let counts: Vec<u64> = kinds.iter().map(|(_, kind)| kind.calls.count).collect();
+    let choose = |transaction_types: &FrequentTypes| {
+        let counts: Vec<u64> = transaction_types
+            .iter()
+            .map(|(_, transaction_type)| transaction_type.calls.count)
+            .collect();
         let traces_max = fair_share(&counts, traces_max).max(ANALYSED_MIN);
-        let wanted = kinds.iter().map(|((service, operation), _)| SampleSpec {
+        let wanted = transaction_types.iter().map(|((service, operation), _)| SampleSpec {
             service: service.clone(),
             operation: operation.clone(),
             least: DurationNanos(0),
@@ -218,14 +233,15 @@ pub(crate) fn root_operations(
         wanted.collect()
     };
     let found = frequent_types(reader, window, (None, None), limit, choose)?;
-    let kinds = found.kinds.into_iter().zip(found.samples);
-    let listed = kinds.map(|(((service, operation), kind), traces)| RootOperation {
-        service,
-        operation,
-        calls: kind.calls,
-        steps: kind.steps,
-        traces,
-    });
+    let transaction_types = found.transaction_types.into_iter().zip(found.samples);
+    let listed =
+        transaction_types.map(|(((service, operation), transaction_type), traces)| RootOperation {
+            service,
+            operation,
+            calls: transaction_type.calls,
+            steps: transaction_type.steps,
+            traces,
+        });
     Ok(RootOperations {
         listed: listed.collect(),
         other_count: found.others.count,
@@ -259,61 +275,64 @@ fn frequent_types(
     limit: usize,
     choose: impl Fn(&FrequentTypes) -> Vec<SampleSpec>,
 ) -> Result<CountedTypes, QueryError> {
-    let bounds = KindBounds {
+    let bounds = TransactionTypeBounds {
         between: window.bounds(),
         service,
         operation,
         rows_max: reader.settings.search_rows_max,
         traces_max: reader.limits.sampled_traces_max,
-        bytes_max: reader.limits.kinds_bytes_max,
+        bytes_max: reader.limits.transaction_types_bytes_max,
     };
-    let mut kinds = FrequentTypes::new();
-    let answer = reader.aggregate_kinds(&bounds, &mut |calls| {
-        kinds = frequent_in_aggregate(calls, window, &bounds, limit);
-        choose(&kinds)
+    let mut transaction_types = FrequentTypes::new();
+    let answer = reader.aggregate_transaction_types(&bounds, &mut |calls| {
+        transaction_types = frequent_in_aggregate(calls, window, &bounds, limit);
+        choose(&transaction_types)
     })?;
-    let Some(KindAnswer { scan, calls, samples }) = answer else {
+    let Some(TransactionTypeAnswer { scan, calls, samples }) = answer else {
         return count_from_spans(reader, window, &bounds, limit, choose);
     };
-    let (kind_count, others) = (calls.kind_count(), calls.others());
-    Ok(CountedTypes { kinds, kind_count, others, samples, level: 0, scan })
+    let (transaction_type_count, others) = (calls.transaction_type_count(), calls.others());
+    Ok(CountedTypes { transaction_types, transaction_type_count, others, samples, level: 0, scan })
 }
 
 /// The most frequent types of these transactions, at most `limit`.
 fn frequent_in_aggregate(
-    calls: &KindCalls,
+    calls: &TransactionTypeCalls,
     window: Window,
-    bounds: &KindBounds,
+    bounds: &TransactionTypeBounds,
     limit: usize,
 ) -> FrequentTypes {
     let listed = calls.listed(limit);
-    let places: HashMap<KindKey<'_>, usize> =
-        listed.iter().zip(0..).map(|(kind, place)| (kind.key, place)).collect();
-    let mut kinds: Vec<TypeCalls> = vec![TypeCalls::default(); listed.len()];
+    let places: HashMap<TransactionTypeKey<'_>, usize> = listed
+        .iter()
+        .zip(0..)
+        .map(|(transaction_type, place)| (transaction_type.key, place))
+        .collect();
+    let mut transaction_types: Vec<TypeCalls> = vec![TypeCalls::default(); listed.len()];
     for (period, key, calls) in calls.each() {
         let Some(place) = places.get(&key) else { continue };
         let start = bounds.between.get(period as usize).copied().unwrap_or_default();
-        let kind = &mut kinds[*place];
-        kind.calls.merge(calls);
-        kind.steps.merge(window.step_of(start), calls);
+        let transaction_type = &mut transaction_types[*place];
+        transaction_type.calls.merge(calls);
+        transaction_type.steps.merge(window.step_of(start), calls);
     }
-    let names = listed.iter().map(|kind| {
-        let KindKey { service, operation } = kind.key;
+    let names = listed.iter().map(|transaction_type| {
+        let TransactionTypeKey { service, operation } = transaction_type.key;
         (service.to_owned(), operation.to_owned())
     });
-    names.zip(kinds).collect()
+    names.zip(transaction_types).collect()
 }
 
 /// Computes the result of [`frequent_types`] from all spans around the window.
 fn count_from_spans(
     reader: &Reader,
     window: Window,
-    bounds: &KindBounds,
+    bounds: &TransactionTypeBounds,
     limit: usize,
     choose: impl Fn(&FrequentTypes) -> Vec<SampleSpec>,
 ) -> Result<CountedTypes, QueryError> {
     let [start, end] = window.times();
-    let visible = KindBounds::visible(start..end);
+    let visible = TransactionTypeBounds::visible(start..end);
     let start = TimeRange { start: Some(visible.start), end: Some(visible.end) };
     let filter = SpanFilter { start, ..SpanFilter::default() };
     let scan = Scan { detail: Projection::Facts, rows_max: reader.settings.search_rows_max };
@@ -343,10 +362,10 @@ fn count_from_spans(
     })?;
     transactions.retain_started_in(|time| window.contains(time));
     let calls = transactions.calls(bounds, limit);
-    let kinds = frequent_in_aggregate(&calls, window, bounds, limit);
-    let samples = transactions.sample(&choose(&kinds));
-    let (kind_count, others) = (calls.kind_count(), calls.others());
-    Ok(CountedTypes { kinds, kind_count, others, samples, level, scan })
+    let transaction_types = frequent_in_aggregate(&calls, window, bounds, limit);
+    let samples = transactions.sample(&choose(&transaction_types));
+    let (transaction_type_count, others) = (calls.transaction_type_count(), calls.others());
+    Ok(CountedTypes { transaction_types, transaction_type_count, others, samples, level, scan })
 }
 
 /// Reports whether the trace is in the sample of one in `1 << level`.

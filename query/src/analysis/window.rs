@@ -46,7 +46,7 @@ const STEPS: [u64; 19] = [
 
 /// A time range in steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Window {
+pub struct Window {
     start: u64,
     end: u64,
     step: u64,
@@ -59,7 +59,10 @@ impl Window {
 
     /// Window of a query. A missing end is now, and a missing start is 24 hours before the end.
     /// Without both it is the last 24 hours that have data.
-    pub(crate) fn new(
+    ///
+    /// # Errors
+    /// `Parameter` when there would be too many steps; also the errors of [`Reader::spans`].
+    pub fn new(
         reader: &Reader,
         range: TimeRange,
         step: Option<DurationNanos>,
@@ -170,7 +173,8 @@ impl Window {
     }
 
     /// API view of the window.
-    pub(crate) fn view(self) -> TimeWindow {
+    #[must_use]
+    pub fn view(self) -> TimeWindow {
         TimeWindow {
             start_unix_nano: UnixNanos(self.start),
             end_unix_nano: UnixNanos(self.end),

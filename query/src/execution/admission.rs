@@ -24,10 +24,10 @@ pub(crate) struct QueryClient {
 
 /// Holder of the permits of the last query that ended. Dropping it releases them.
 #[derive(Debug)]
-pub(crate) struct Admission {
+pub struct Admission {
     slot: AdmissionSlot,
     /// Maximum bytes of the answer that is written under these permits.
-    pub(crate) answer_bytes_max: u64,
+    pub answer_bytes_max: u64,
 }
 
 /// Shared slot for the permits.
@@ -36,7 +36,8 @@ pub(crate) struct AdmissionSlot(Arc<Mutex<Option<AdmissionPermits>>>);
 
 impl Admission {
     /// Creates an admission without permits.
-    pub(crate) fn new(limits: &QueryLimits) -> Self {
+    #[must_use]
+    pub fn new(limits: &QueryLimits) -> Self {
         let slot = AdmissionSlot::default();
         Self { slot, answer_bytes_max: limits.answer_bytes_max() }
     }

@@ -5,8 +5,9 @@ use std::ops::ControlFlow;
 
 use tidings_storage::{
     CallKey, ExceptionBounds, ExceptionGroups, ExceptionKey, ExceptionSums, GraphAggregate,
-    GraphBounds, GraphChoice, KindAnswer, KindBounds, KindCalls, LastException, SampleSpec, Scan,
-    ScanStats, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
+    GraphBounds, GraphChoice, LastException, SampleSpec, Scan, ScanStats, Snapshot, SpanFilter,
+    SpanRows, StorageError, TimeRange, TransactionTypeAnswer, TransactionTypeBounds,
+    TransactionTypeCalls,
 };
 
 use super::{Reader, STOP};
@@ -44,7 +45,10 @@ impl Reader {
 
     /// Aggregates calls between services from rollups, with the result of reading all spans. `None`
     /// when the spans must be read.
-    pub(crate) fn aggregate_graph(
+    ///
+    /// # Errors
+    /// The errors of [`Reader::check`], and `Storage` when a file cannot be read.
+    pub fn aggregate_graph(
         &self,
         bounds: &GraphBounds,
     ) -> Result<Option<GraphAggregate>, QueryError> {
@@ -53,12 +57,14 @@ impl Reader {
 
     /// Aggregates transaction types from rollups, with the result of reading all spans, and the
     /// traces of them that `choose` selects. `None` when the spans must be read.
-    pub(crate) fn aggregate_kinds(
+    pub(crate) fn aggregate_transaction_types(
         &self,
-        bounds: &KindBounds,
-        choose: &mut dyn FnMut(&KindCalls) -> Vec<SampleSpec>,
-    ) -> Result<Option<KindAnswer>, QueryError> {
-        self.with_cancellation(|snapshot, check| snapshot.aggregate_kinds(bounds, choose, check))
+        bounds: &TransactionTypeBounds,
+        choose: &mut dyn FnMut(&TransactionTypeCalls) -> Vec<SampleSpec>,
+    ) -> Result<Option<TransactionTypeAnswer>, QueryError> {
+        self.with_cancellation(|snapshot, check| {
+            snapshot.aggregate_transaction_types(bounds, choose, check)
+        })
     }
 
     /// Passes the number of spans by service, operation, kind and status to `visit`, for spans that
@@ -79,10 +85,10 @@ impl Reader {
     }
 
     /// Passes every service, operation, kind and status to `visit`, with repetitions.
-    pub(crate) fn call_keys(
-        &self,
-        mut visit: impl FnMut(CallKey<'_>),
-    ) -> Result<ScanStats, QueryError> {
+    ///
+    /// # Errors
+    /// The errors of [`Reader::check`], and `Storage` when a file cannot be read.
+    pub fn call_keys(&self, mut visit: impl FnMut(CallKey<'_>)) -> Result<ScanStats, QueryError> {
         let rows_max = self.settings.search_rows_max;
         self.with_cancellation(|snapshot, check| {
             snapshot.call_keys(rows_max, &mut |key, _| {

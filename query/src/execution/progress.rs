@@ -13,9 +13,9 @@ use tidings_storage::ScanWatch;
 
 /// Progress of one query.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub struct Progress {
     /// Counters of the scan.
-    pub(crate) scan: Arc<ScanWatch>,
+    pub scan: Arc<ScanWatch>,
     /// True when a client listens for progress.
     pub(crate) has_listener: bool,
     found: AtomicU64,
@@ -39,23 +39,27 @@ impl Default for Progress {
 
 impl Progress {
     /// Progress of a query whose client listens.
-    pub(crate) fn with_listener() -> Self {
+    #[must_use]
+    pub fn with_listener() -> Self {
         Self { has_listener: true, ..Self::default() }
     }
 
     /// Number of matches found so far.
-    pub(crate) fn found(&self) -> u64 {
+    #[must_use]
+    pub fn found(&self) -> u64 {
         self.found.load(Ordering::Relaxed)
     }
 
     /// Returns the time from which on everything was read; `None` before anything was read.
-    pub(crate) fn since(&self) -> Option<UnixNanos> {
+    #[must_use]
+    pub fn since(&self) -> Option<UnixNanos> {
         let reached = self.reached.load(Ordering::Relaxed);
         (reached < u64::MAX).then_some(UnixNanos(reached))
     }
 
     /// Takes the traces that were reported and not yet sent.
-    pub(crate) fn take_traces(&self) -> Vec<TraceSummary> {
+    #[must_use]
+    pub fn take_traces(&self) -> Vec<TraceSummary> {
         std::mem::take(&mut *self.traces.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

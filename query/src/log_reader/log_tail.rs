@@ -40,11 +40,11 @@ pub(crate) struct AddedKeys {
 
 /// New records of one poll.
 #[derive(Debug, Default)]
-pub(crate) struct NewRecords {
+pub struct NewRecords {
     /// The newest of these records, oldest first.
-    pub(crate) logs: Vec<LogView>,
+    pub logs: Vec<LogView>,
     /// Number of further new records that were left out.
-    pub(crate) dropped: u64,
+    pub dropped: u64,
 }
 
 impl ShownRecords {

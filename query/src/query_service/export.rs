@@ -29,7 +29,8 @@ impl TraceExport {
     }
 
     /// Maximum memory of the export while it is read, in bytes.
-    pub(crate) fn bytes_held(&self) -> u64 {
+    #[must_use]
+    pub fn bytes_held(&self) -> u64 {
         let keys = size_of_val(self.keys.as_ref()) as u64;
         // One part is written while the next one is read; both exist decoded and encoded.
         keys.saturating_add(self.service.limits().export_part_bytes as u64 * 8)

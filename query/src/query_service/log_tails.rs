@@ -26,7 +26,7 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// A live tail of log records.
 #[derive(Debug)]
-pub(crate) struct LogTail {
+pub struct LogTail {
     service: QueryService,
     filter: LogFilter,
     /// Shown records; replaced only when a poll has succeeded.
@@ -39,7 +39,7 @@ pub(crate) struct LogTail {
 
 /// Events of a tail.
 #[derive(Debug)]
-pub(crate) enum TailEvent {
+pub enum TailEvent {
     /// New records.
     NewRecords(NewRecords),
     /// Keep-alive after a time without new records.
@@ -56,7 +56,8 @@ impl QueryService {
     }
 
     /// Returns a receiver that becomes true when tails and long polls must end.
-    pub(crate) fn shutdown_signal(&self) -> watch::Receiver<bool> {
+    #[must_use]
+    pub fn shutdown_signal(&self) -> watch::Receiver<bool> {
         self.shutdown.subscribe()
     }
 
@@ -64,7 +65,7 @@ impl QueryService {
     ///
     /// # Errors
     /// `Overloaded` when there are too many tails, in all or of the client.
-    pub(crate) async fn tail(
+    pub async fn tail(
         &self,
         filter: LogFilter,
         after: Option<LogCursor>,
@@ -101,7 +102,7 @@ impl LogTail {
     ///
     /// # Errors
     /// When storage cannot be read.
-    pub(crate) async fn next(&mut self) -> Result<TailEvent, QueryError> {
+    pub async fn next(&mut self) -> Result<TailEvent, QueryError> {
         let clock = Arc::clone(self.service.execution.clock());
         let keep_alive_at: Instant = clock.instant() + KEEP_ALIVE_INTERVAL;
         loop {

@@ -6,7 +6,9 @@ use tidings_proto::{
     TraceId, UnixNanos,
     api::{TotalRelation, TraceSearchResult},
 };
-use tidings_storage::{KindBounds, LogFilter, Projection, RowsNeeded, Scan, ScanStats, TimeRange};
+use tidings_storage::{
+    LogFilter, Projection, RowsNeeded, Scan, ScanStats, TimeRange, TransactionTypeBounds,
+};
 
 use crate::{QueryError, execution::Reader};
 
@@ -53,7 +55,10 @@ pub(crate) fn find_log_traces(
 }
 
 /// Runs `search` on the traces that have a log record with this text.
-pub(crate) fn search_by_log_text(
+///
+/// # Errors
+/// The errors of [`Reader::spans`] and of `search`.
+pub fn search_by_log_text(
     reader: &Reader,
     text: &str,
     range: TimeRange,
@@ -75,6 +80,6 @@ pub(crate) fn search_by_log_text(
 /// Extends the range by an hour on each bounded side.
 pub(crate) fn widen_range(range: TimeRange) -> TimeRange {
     let ends = range.start.unwrap_or_default()..range.end.unwrap_or(UnixNanos(u64::MAX));
-    let ends = KindBounds::visible(ends);
+    let ends = TransactionTypeBounds::visible(ends);
     TimeRange { start: range.start.map(|_| ends.start), end: range.end.map(|_| ends.end) }
 }

@@ -36,13 +36,13 @@ const BATCH_ROWS_MAX: u64 = 500_000;
 
 /// An order other than by time, and a page in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ranking {
+pub struct Ranking {
     /// Sort key of the list.
-    pub(crate) rank: TraceRank,
+    pub rank: TraceRank,
     /// Maximum number of traces on a page.
-    pub(crate) limit: usize,
+    pub limit: usize,
     /// Position at which the previous page ended.
-    pub(crate) cursor: Option<RankCursor>,
+    pub cursor: Option<RankCursor>,
 }
 
 /// The position of a trace in the list: the highest value first, then by id.
@@ -62,7 +62,10 @@ impl RankCursor {
 }
 
 /// Returns a page of the matching traces with the highest values.
-pub(crate) fn top_k_page(
+///
+/// # Errors
+/// The errors of [`Reader::spans`].
+pub fn top_k_page(
     reader: &Reader,
     filter: &SpanFilter,
     page: Ranking,

@@ -16,7 +16,7 @@ use crate::{QueryError, execution::Reader};
 
 /// Traces that were read.
 #[derive(Debug, Default)]
-pub(crate) struct CompleteTraces {
+pub struct CompleteTraces {
     /// Traces in the requested order; those without spans are left out.
     pub traces: Vec<(TraceId, ExportTraceServiceRequest)>,
     /// Stored traces that were not visited.
@@ -25,7 +25,7 @@ pub(crate) struct CompleteTraces {
 
 /// Stored traces that were not passed to a visitor.
 #[derive(Debug, Default)]
-pub(crate) struct Unvisited {
+pub struct Unvisited {
     /// Errors of the traces that alone are too large.
     pub too_large: Vec<QueryError>,
     /// Number of trailing traces that did not fit beside those before them.
@@ -34,7 +34,8 @@ pub(crate) struct Unvisited {
 
 impl Unvisited {
     /// Returns the number of these traces.
-    pub(crate) fn count(&self) -> usize {
+    #[must_use]
+    pub fn count(&self) -> usize {
         self.too_large.len() + self.last
     }
 
@@ -42,7 +43,7 @@ impl Unvisited {
     ///
     /// # Errors
     /// When there is one id, and its trace is too large.
-    pub(crate) fn into_count(mut self, ids: &[TraceId]) -> Result<usize, QueryError> {
+    pub fn into_count(mut self, ids: &[TraceId]) -> Result<usize, QueryError> {
         match self.too_large.pop_if(|_| ids.len() == 1) {
             Some(error) => Err(error),
             None => Ok(self.count()),
@@ -55,7 +56,10 @@ impl Unvisited {
 /// A resource that many traces share is stored once and copied for each of them, so the copies are
 /// bounded as well. So are the repetitions in the answer: `repeated` returns their bytes for a
 /// trace.
-pub(crate) fn read_complete(
+///
+/// # Errors
+/// The errors of [`Reader::spans`].
+pub fn read_complete(
     reader: &Reader,
     ids: &[TraceId],
     repeated: impl Fn(&ExportTraceServiceRequest) -> usize,
@@ -79,7 +83,10 @@ pub(crate) fn read_complete(
 
 /// Passes these traces to `visit`, one after the other, until it breaks. A trace that is too large,
 /// or for which `visit` reports that, does not keep others out.
-pub(crate) fn visit_complete(
+///
+/// # Errors
+/// The errors of [`Reader::spans`] and of `visit`.
+pub fn visit_complete(
     reader: &Reader,
     ids: &[TraceId],
     mut visit: impl FnMut(TraceId, ExportTraceServiceRequest) -> Result<ControlFlow<()>, QueryError>,

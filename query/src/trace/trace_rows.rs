@@ -22,7 +22,7 @@ use crate::{QueryError, execution::Reader};
 
 /// Names by number.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Names {
+pub struct Names {
     numbers: HashMap<Arc<str>, u32, RandomState>,
     texts: Vec<Arc<str>>,
     /// Total length in bytes.
@@ -46,10 +46,10 @@ impl Names {
         number
     }
 
-    /// Returns the number of a name as [`Self::number`] does, while there is room for names.
-    /// Without room, each new name gets a number of its own that is not stored. A caller whose
-    /// groups are complete stores no further names.
-    pub(crate) fn number_within(&mut self, has_room: bool, text: &str) -> u32 {
+    /// Returns the number of a name, which is stored while there is room for names. Without room,
+    /// each new name gets a number of its own that is not stored. A caller whose groups are
+    /// complete stores no further names.
+    pub fn number_within(&mut self, has_room: bool, text: &str) -> u32 {
         match has_room {
             true => self.number(text),
             false => self.numbers.get(text).copied().unwrap_or(UNSTORED_NAME),
@@ -62,7 +62,8 @@ impl Names {
     }
 
     /// Returns the text as [`Self::text`] does, sharing its memory.
-    pub(crate) fn shared(&self, number: u32) -> Arc<str> {
+    #[must_use]
+    pub fn shared(&self, number: u32) -> Arc<str> {
         self.texts.get(number as usize).map_or_else(|| "".into(), Arc::clone)
     }
 
@@ -73,7 +74,8 @@ impl Names {
     }
 
     /// Returns the name with this number.
-    pub(crate) fn text(&self, number: u32) -> &str {
+    #[must_use]
+    pub fn text(&self, number: u32) -> &str {
         self.texts.get(number as usize).map_or("", |text| text)
     }
 }
@@ -89,21 +91,21 @@ pub(crate) struct RowLocation {
 
 /// Facts about the distinct spans of one trace.
 #[derive(Debug, Default)]
-pub(crate) struct TraceFacts {
+pub struct TraceFacts {
     /// Input of assembly.
-    pub facts: Vec<SpanFacts>,
+    pub(crate) facts: Vec<SpanFacts>,
     /// Number of repetitions of a span, by its index in `facts`.
-    pub repeats: BTreeMap<u32, u64>,
+    pub(crate) repeats: BTreeMap<u32, u64>,
     /// The [`SpanFlags`] that each span has by itself.
-    pub marks: Vec<u32>,
+    pub(crate) marks: Vec<u32>,
     /// Rows of the spans in [`GatheredTraces::portions()`], when rows are kept.
-    pub places: Vec<RowLocation>,
+    pub(crate) places: Vec<RowLocation>,
     /// Host number of each span; empty when hosts are not determined.
-    pub hosts: Vec<Option<u32>>,
+    pub(crate) hosts: Vec<Option<u32>>,
     /// Time at which the last span, or repetition of a span, was received.
-    pub received: UnixNanos,
+    pub(crate) received: UnixNanos,
     /// True when the trace has further spans.
-    pub is_cut: bool,
+    pub(crate) is_cut: bool,
     /// Number of rows, repeated spans included.
     rows: u64,
     /// Indexes in `facts` by id and content, while spans are gathered.
@@ -112,11 +114,11 @@ pub(crate) struct TraceFacts {
 
 /// The spans of some traces.
 #[derive(Debug, Default)]
-pub(crate) struct GatheredTraces {
+pub struct GatheredTraces {
     /// Services and operations.
     pub names: Names,
     /// Hosts of the spans; empty when hosts are not determined.
-    pub hosts: Hosts,
+    pub(crate) hosts: Hosts,
     /// Facts of the spans of each trace.
     pub traces: HashMap<TraceId, TraceFacts, RandomState>,
     /// Number of distinct spans.
@@ -130,7 +132,7 @@ pub(crate) struct GatheredTraces {
 
 /// Extent of a gather.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct GatherOptions {
+pub struct GatherOptions {
     /// Columns to read of each row; rows are kept when this is more than [`Projection::Resources`].
     pub detail: Projection,
     /// Maximum number of spans of a trace for which hosts are determined, which needs resource
@@ -171,7 +173,10 @@ impl GatheredTraces {
     /// Gathers the newest matching spans up to the memory bound. The flag is true when these are
     /// all. Row groups are read with the newest first. Unless the traces are given, other threads
     /// read ahead.
-    pub(crate) fn read_newest(
+    ///
+    /// # Errors
+    /// The errors of [`Reader::spans`].
+    pub fn read_newest(
         reader: &Reader,
         filter: &SpanFilter,
         gather: GatherOptions,

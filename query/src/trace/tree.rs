@@ -15,11 +15,11 @@ use super::trace_rows::{RowLocation, TraceFacts};
 
 /// One trace, assembled.
 #[derive(Debug)]
-pub(crate) struct Tree {
+pub struct Tree {
     /// Its id.
     pub trace_id: TraceId,
     /// The forest.
-    pub assembled: Assembled,
+    pub(crate) assembled: Assembled,
     /// Earliest plausible start.
     pub start: UnixNanos,
     /// The latest end, or start of a span without an end.
@@ -63,12 +63,13 @@ impl Tree {
     }
 
     /// The indexes of the nodes, depth first.
-    pub(crate) fn indexes(&self) -> std::ops::Range<usize> {
+    pub fn indexes(&self) -> std::ops::Range<usize> {
         0..self.assembled.nodes.len()
     }
 
     /// Facts about the node's span.
-    pub(crate) fn fact(&self, node: usize) -> &SpanFacts {
+    #[must_use]
+    pub fn fact(&self, node: usize) -> &SpanFacts {
         &self.facts.facts[self.assembled.nodes[node].fact as usize]
     }
 
@@ -89,7 +90,8 @@ impl Tree {
     }
 
     /// Reports whether the node's span failed.
-    pub(crate) fn failed(&self, node: usize) -> bool {
+    #[must_use]
+    pub fn failed(&self, node: usize) -> bool {
         self.flags[node] & SpanFlags::ERROR != 0
     }
 
@@ -155,7 +157,8 @@ impl Tree {
     }
 
     /// Reports whether the entry is a real root, which means a span without a parent id.
-    pub(crate) fn has_root(&self) -> bool {
+    #[must_use]
+    pub fn has_root(&self) -> bool {
         self.entry.is_some_and(|node| self.fact(node).parent_span_id.is_none())
     }
 

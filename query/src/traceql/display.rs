@@ -14,7 +14,7 @@ const SHOWN_BYTES_MAX: usize = 16 << 20;
 
 /// Bounds on the spans shown.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct DisplayLimits {
+pub struct DisplayLimits {
     /// Maximum number of spansets shown of each trace.
     pub(crate) spansets: usize,
     /// Maximum number of spans shown of each spanset.
@@ -57,7 +57,8 @@ impl DisplayLimits {
         Self { spansets: 0, spans: 0, spans_together: 0, longest_first: false };
 
     /// Limits that show this number of spans of every spanset.
-    pub(crate) fn spans(spans: usize) -> Self {
+    #[must_use]
+    pub fn spans(spans: usize) -> Self {
         Self { spansets: usize::MAX, spans, spans_together: usize::MAX, longest_first: false }
     }
 }

@@ -23,24 +23,25 @@ use crate::{
 
 /// Spans of a trace.
 #[derive(Debug)]
-pub(crate) struct FilteredTrace {
-    pub(crate) request: ExportTraceServiceRequest,
+pub struct FilteredTrace {
+    /// The spans, as they were sent.
+    pub request: ExportTraceServiceRequest,
     /// True when the trace has further spans.
-    pub(crate) is_part: bool,
+    pub is_part: bool,
 }
 
 /// Spans kept around the selected ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct KeptLevels {
+pub struct KeptLevels {
     /// Levels of ancestors kept.
-    pub(crate) ancestors: Levels,
+    pub ancestors: Levels,
     /// Levels of descendants kept.
-    pub(crate) descendants: Levels,
+    pub descendants: Levels,
 }
 
 /// Distance from a span in levels of the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Levels {
+pub enum Levels {
     /// At most this number of levels.
     Upto(u32),
     /// All levels.
@@ -69,7 +70,7 @@ impl Levels {
 /// when the trace has more than [`crate::QueryLimits::view_spans_max`] and
 /// [`crate::QueryLimits::view_bytes_max`]; `TooManyRecords` when the query reads its log records,
 /// and they do not fit.
-pub(crate) fn filter_trace(
+pub fn filter_trace(
     reader: &Reader,
     trace_id: TraceId,
     query: &str,

@@ -18,7 +18,7 @@ use tidings_proto::UnixNanos;
 use tidings_storage::{Projection, ScanStats, TimeRange};
 use tidings_traceql::{Field, Fields, Measure, Metrics, Stage, Step, Value, compile};
 
-pub(crate) use range::Range;
+pub use range::Range;
 
 use super::{
     ReadBudget,
@@ -35,44 +35,55 @@ const TOO_MANY_LINES: &str = "there are more series, or points of them, than one
 
 /// Metrics query with its range.
 #[derive(Debug, Clone)]
-pub(crate) struct MetricsSearch {
-    pub(crate) metrics: Metrics,
-    pub(crate) range: Range,
+pub struct MetricsSearch {
+    /// The metrics.
+    pub metrics: Metrics,
+    /// The intervals.
+    pub range: Range,
     /// Maximum number of exemplars.
-    pub(crate) exemplars: usize,
+    pub exemplars: usize,
     /// Maximum number of series.
-    pub(crate) series_max: usize,
+    pub series_max: usize,
 }
 
 /// One line of a chart.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Series {
-    pub(crate) labels: Vec<(String, Value)>,
+pub struct Series {
+    /// Labels that tell it from the other lines, in order.
+    pub labels: Vec<(String, Value)>,
     /// Values by interval; NaN in an empty interval.
-    pub(crate) values: Vec<f64>,
-    pub(crate) exemplars: Vec<Exemplar>,
+    pub values: Vec<f64>,
+    /// Some of the spans that contributed.
+    pub exemplars: Vec<Exemplar>,
 }
 
 /// A span that contributed to a value.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Exemplar {
-    pub(crate) labels: Vec<(String, Value)>,
-    pub(crate) value: f64,
-    pub(crate) time: UnixNanos,
+pub struct Exemplar {
+    /// Labels of the span.
+    pub labels: Vec<(String, Value)>,
+    /// Its value; NaN where spans are only counted.
+    pub value: f64,
+    /// Start of the span.
+    pub time: UnixNanos,
 }
 
 /// Result of a metrics query.
 #[derive(Debug, Default)]
-pub(crate) struct MetricsFound {
+pub struct MetricsFound {
     /// Series in the order of their labels.
-    pub(crate) series: Vec<Series>,
-    pub(crate) stats: ScanStats,
+    pub series: Vec<Series>,
+    /// Statistics of the scan.
+    pub stats: ScanStats,
     /// Reason why the result is partial.
-    pub(crate) partial: Option<&'static str>,
+    pub partial: Option<&'static str>,
 }
 
 /// Computes the series.
-pub(crate) fn metrics(reader: &Reader, search: &MetricsSearch) -> Result<MetricsFound, QueryError> {
+///
+/// # Errors
+/// The errors of [`Reader::spans`].
+pub fn metrics(reader: &Reader, search: &MetricsSearch) -> Result<MetricsFound, QueryError> {
     let mut found = MetricsFound { stats: ScanStats::NOTHING, ..MetricsFound::default() };
     let room = MetricsBudget::new(search, &reader.limits);
     let mut series = series(reader, (search, room), &search.metrics, &mut found)?;

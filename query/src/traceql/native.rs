@@ -27,13 +27,15 @@ use crate::{
 
 /// Selection of traces, and of the spans shown of them.
 #[derive(Debug, Clone)]
-pub(crate) struct TraceQuery {
-    pub(crate) query: String,
-    pub(crate) start: TimeRange,
+pub struct TraceQuery {
+    /// The text of the query.
+    pub query: String,
+    /// Range in which spans of the result start.
+    pub start: TimeRange,
     /// Maximum number of spans shown for each spanset.
-    pub(crate) spans_shown: usize,
+    pub spans_shown: usize,
     /// Ids to which the search is restricted, if given.
-    pub(crate) among: Option<Vec<TraceId>>,
+    pub among: Option<Vec<TraceId>>,
 }
 
 /// Maximum number of spansets shown of a trace, and of spans shown on a page.
@@ -44,7 +46,10 @@ const SPANS_SHOWN_MAX: usize = 100_000;
 const RANKED_MAX: usize = 20_000;
 
 /// Parses the stages of a query that finds traces.
-pub(crate) fn stages_of(query: &str) -> Result<Vec<Stage>, QueryError> {
+///
+/// # Errors
+/// `Parameter` when the text is no query, or one of a metric.
+pub fn stages_of(query: &str) -> Result<Vec<Stage>, QueryError> {
     match parse(query)?.root {
         Root::Search(stages) => Ok(stages),
         Root::Metrics(_) => {
@@ -56,7 +61,10 @@ pub(crate) fn stages_of(query: &str) -> Result<Vec<Stage>, QueryError> {
 
 /// Returns a page of the traces that the query finds, the newest first. The total is exact when it
 /// is known without evaluating traces further down the list.
-pub(crate) fn page(
+///
+/// # Errors
+/// `Parameter` when the text is no query; also the errors of [`Reader::spans`].
+pub fn page(
     reader: &Reader,
     query: TraceQuery,
     limit: usize,
@@ -92,7 +100,10 @@ pub(crate) fn page(
 }
 
 /// Returns a page as [`page`] does, ordered by value, the highest first.
-pub(crate) fn ranked_page(
+///
+/// # Errors
+/// The errors of [`page`].
+pub fn ranked_page(
     reader: &Reader,
     query: TraceQuery,
     page: Ranking,

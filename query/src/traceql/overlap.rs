@@ -1,7 +1,7 @@
 //! The traces that run in a time range, whatever the start of their result's spans: Tempo's rule.
 //!
 //! Owns the additional ranges in which spans of results are searched, and the choice of their
-//! traces. The search is bounded: it covers up to [`REACH`] before and after. The range itself is
+//! traces. The search is bounded: it covers up to an hour before and after. The range itself is
 //! searched first, so a full answer needs no further search.
 
 use std::{collections::HashSet, ops::ControlFlow};
@@ -20,7 +20,7 @@ const LOOKUP_TRACES_MAX: usize = 4096;
 
 /// Selection of traces by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TimeSelection {
+pub enum TimeSelection {
     /// A span of the result starts in this range.
     OfResult(TimeRange),
     /// Some part of the trace is in this range.

@@ -1,10 +1,10 @@
 //! Finds the traces of a query, newest first.
 //!
 //! A trace is found when a span of its result starts in the requested range or, by Tempo's rule,
-//! when the trace itself runs in that range ([`Times`]). Its position in the list is the earliest
-//! start among its candidate spans. The range selects traces and does not cut them. Traces are
-//! fetched and evaluated in batches until enough are found. Traces beyond the bounds are left out,
-//! and the result is then marked incomplete.
+//! when the trace itself runs in that range ([`TimeSelection`]). Its position in the list is the
+//! earliest start among its candidate spans. The range selects traces and does not cut them. Traces
+//! are fetched and evaluated in batches until enough are found. Traces beyond the bounds are left
+//! out, and the result is then marked incomplete.
 
 use std::{
     cmp::Reverse,
@@ -43,68 +43,80 @@ const BATCH_TRACES_MAX: usize = 256;
 
 /// Request of a search.
 #[derive(Debug, Clone)]
-pub(crate) struct TraceqlSearch {
-    pub(crate) stages: Vec<Stage>,
+pub struct TraceqlSearch {
+    /// The stages of the query.
+    pub stages: Vec<Stage>,
     /// Choice of traces by time.
-    pub(crate) times: TimeSelection,
+    pub times: TimeSelection,
     /// Maximum number of traces.
-    pub(crate) limit: usize,
+    pub limit: usize,
     /// Bounds on the spans shown.
-    pub(crate) shown: DisplayLimits,
+    pub shown: DisplayLimits,
     /// Position in the list after which the traces are.
-    pub(crate) after: Option<ResultPosition>,
+    pub after: Option<ResultPosition>,
     /// Ids to which the search is restricted, if given.
-    pub(crate) among: Option<Vec<TraceId>>,
+    pub among: Option<Vec<TraceId>>,
 }
 
 /// A trace that was found.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct FoundTrace {
-    pub(crate) trace_id: TraceId,
+pub struct FoundTrace {
+    /// Its id.
+    pub trace_id: TraceId,
     /// Service and name of the root; `None` when the root is missing.
-    pub(crate) root: Option<(String, String)>,
-    pub(crate) start: UnixNanos,
-    pub(crate) duration: DurationNanos,
+    pub root: Option<(String, String)>,
+    /// Start of the whole trace.
+    pub start: UnixNanos,
+    /// Duration of the whole trace.
+    pub duration: DurationNanos,
     /// Duration of the longest span in its spansets.
     pub(crate) longest_match: DurationNanos,
-    /// The first of its spansets, and the number of all.
-    pub(crate) spansets: Vec<FoundSpanset>,
-    pub(crate) spanset_count: usize,
+    /// The first of its spansets.
+    pub spansets: Vec<FoundSpanset>,
+    /// Number of all its spansets.
+    pub spanset_count: usize,
     pub(crate) place: ResultPosition,
     /// Spans and failed spans by service.
-    pub(crate) services: BTreeMap<String, (u64, u64)>,
+    pub services: BTreeMap<String, (u64, u64)>,
 }
 
 /// A spanset of a trace that was found.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct FoundSpanset {
+pub struct FoundSpanset {
     /// Number of all its spans.
-    pub(crate) matched: usize,
-    pub(crate) attributes: Vec<(String, Value)>,
+    pub matched: usize,
+    /// Values that the query computed for it, by name.
+    pub attributes: Vec<(String, Value)>,
     /// The first of its spans.
-    pub(crate) spans: Vec<FoundSpan>,
+    pub spans: Vec<FoundSpan>,
 }
 
 /// A span that was found.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct FoundSpan {
-    pub(crate) span_id: SpanId,
-    pub(crate) service: String,
-    pub(crate) name: String,
-    pub(crate) start: UnixNanos,
-    pub(crate) duration: DurationNanos,
+pub struct FoundSpan {
+    /// Its id.
+    pub span_id: SpanId,
+    /// Its service.
+    pub service: String,
+    /// Its name.
+    pub name: String,
+    /// Its start.
+    pub start: UnixNanos,
+    /// Its duration.
+    pub duration: DurationNanos,
     /// Values of fields that the query read, except those that are always shown.
-    pub(crate) attributes: Vec<(Field, Value)>,
+    pub attributes: Vec<(Field, Value)>,
 }
 
 /// Result of a search.
 #[derive(Debug, Default)]
-pub(crate) struct TraceqlResult {
+pub struct TraceqlResult {
     /// Traces, the newest first.
-    pub(crate) traces: Vec<FoundTrace>,
-    pub(crate) stats: ScanStats,
+    pub traces: Vec<FoundTrace>,
+    /// Statistics of the scan.
+    pub stats: ScanStats,
     /// Number of traces that were evaluated.
-    pub(crate) inspected: u64,
+    pub inspected: u64,
     /// Number of traces further down the list that can match and were not evaluated.
     pub(crate) left: u64,
     /// True when every remaining trace matches.
@@ -112,7 +124,7 @@ pub(crate) struct TraceqlResult {
 }
 
 /// Listener to a search that continues.
-pub(crate) trait TraceListener {
+pub trait TraceListener {
     /// Takes the result so far, after each trace that was evaluated. Its traces are in the final
     /// result, unchanged.
     fn update(&mut self, found: &TraceqlResult) -> Result<(), QueryError>;
@@ -137,12 +149,18 @@ pub(crate) struct AssembledTrace<'a> {
 }
 
 /// Finds traces.
-pub(crate) fn found(reader: &Reader, wanted: &TraceqlSearch) -> Result<TraceqlResult, QueryError> {
+///
+/// # Errors
+/// The errors of [`Reader::spans`].
+pub fn found(reader: &Reader, wanted: &TraceqlSearch) -> Result<TraceqlResult, QueryError> {
     search(reader, wanted, &mut StreamedTraces::new(reader))
 }
 
 /// Finds traces, and shows them to a listener meanwhile.
-pub(crate) fn search(
+///
+/// # Errors
+/// The errors of [`Reader::spans`] and of `listener`.
+pub fn search(
     reader: &Reader,
     search: &TraceqlSearch,
     listener: &mut dyn TraceListener,

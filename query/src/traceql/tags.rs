@@ -35,15 +35,20 @@ const KEPT_MAX: usize = 10_000;
 
 /// Selection of names or values.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct TagSearch {
+pub struct TagSearch {
     /// Query that selects the spans; may be unfinished.
-    pub(crate) query: String,
-    pub(crate) start: TimeRange,
-    pub(crate) limit: usize,
+    pub query: String,
+    /// Range in which the spans start.
+    pub start: TimeRange,
+    /// Maximum number of names or values.
+    pub limit: usize,
 }
 
 /// Returns the names of attributes by scope, without the names of intrinsics.
-pub(crate) fn names(
+///
+/// # Errors
+/// The errors of [`Reader::spans`].
+pub fn names(
     reader: &Reader,
     search: &TagSearch,
     scopes: &[Scope],
@@ -113,7 +118,8 @@ pub(crate) fn names(
 }
 
 /// Returns the names of intrinsics in the spelling of queries.
-pub(crate) fn intrinsics() -> Vec<&'static str> {
+#[must_use]
+pub fn intrinsics() -> Vec<&'static str> {
     let all = INTRINSICS.iter().filter(|(intrinsic, ..)| {
         !matches!(
             intrinsic,
@@ -128,7 +134,8 @@ pub(crate) fn intrinsics() -> Vec<&'static str> {
 }
 
 /// Parses the name of a field in the spelling of queries: `.a`, `span.a`, `name`.
-pub(crate) fn field_named(name: &str) -> Option<Field> {
+#[must_use]
+pub fn field_named(name: &str) -> Option<Field> {
     let parsed = parse_with(&format!("{{}} | select({name})"), &mut Patterns::none());
     if let Ok(Query { root: Root::Search(stages), hints }) = parsed
         && let [_, Stage::Select(fields)] = stages.as_slice()
@@ -140,7 +147,10 @@ pub(crate) fn field_named(name: &str) -> Option<Field> {
 }
 
 /// Returns the values of a field, the most frequent first, and true when these are all.
-pub(crate) fn values(
+///
+/// # Errors
+/// The errors of [`Reader::spans`].
+pub fn values(
     reader: &Reader,
     search: &TagSearch,
     field: &Field,
@@ -192,7 +202,10 @@ pub(crate) fn values(
 /// Returns the stages of Tempo's older search. Some span of the trace has each tag: its value
 /// contains the text, ignoring letter case. The duration of the whole trace is between these
 /// bounds.
-pub(crate) fn of_tags(
+///
+/// # Errors
+/// `Parameter` when there are too many tags, or a value is too long for a pattern.
+pub fn of_tags(
     tags: &[(String, String)],
     min_nanos: Option<i64>,
     max_nanos: Option<i64>,

@@ -56,7 +56,7 @@ fn json_rows(text: &mut String, batch: &RecordBatch, is_first: &mut bool) -> Res
 struct Tail {
     row_count: u64,
     complete: bool,
-    lacks: Vec<tidings_proto::api::SqlLack>,
+    lacks: Vec<tidings_proto::api::SqlPartialReason>,
     read: tidings_proto::api::SqlRead,
     repeats_counted: bool,
     elapsed_nano: tidings_proto::DurationNanos,

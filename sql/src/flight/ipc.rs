@@ -18,7 +18,7 @@ use futures::{
 };
 use prost::Message;
 use serde_json::json;
-use tidings_proto::api::SqlLack;
+use tidings_proto::api::SqlPartialReason;
 
 use crate::{Answer, AnswerParts, SqlError, SqlLimits, answer::Rows, guard::bytes_of};
 
@@ -42,11 +42,13 @@ pub(crate) fn schema_message(schema: &Schema) -> Result<Bytes, SqlError> {
 pub(super) fn whole(answer: Answer, limits: &SqlLimits) -> Result<Answer, SqlError> {
     match answer.lacks.first() {
         None => Ok(answer),
-        Some(SqlLack::Rows) => Err(SqlError::Cut { what: "rows".into(), max: limits.rows_max }),
-        Some(SqlLack::Bytes) => {
+        Some(SqlPartialReason::Rows) => {
+            Err(SqlError::Cut { what: "rows".into(), max: limits.rows_max })
+        }
+        Some(SqlPartialReason::Bytes) => {
             Err(SqlError::Cut { what: "bytes".into(), max: limits.answer_bytes_max })
         }
-        Some(SqlLack::Unread) => Err(SqlError::Partial),
+        Some(SqlPartialReason::Unread) => Err(SqlError::Partial),
     }
 }
 

@@ -10,7 +10,8 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 use serde_json::Value as Json;
-use tidings_query::{EVENT_STREAM, QueryError, well_encoded};
+use tidings_apis::{EVENT_STREAM, well_encoded};
+use tidings_query::QueryError;
 use tidings_storage::Clock;
 use utoipa::ToSchema;
 

@@ -21,11 +21,12 @@ use futures::{
     StreamExt, TryStreamExt,
     stream::{self, BoxStream},
 };
+use tidings_apis::{EVENT_STREAM, server_sent_event};
 use tidings_proto::{
     DurationNanos,
     api::{SqlProgress, SqlRead},
 };
-use tidings_query::{EVENT_STREAM, QueryOrigin, server_sent_event};
+use tidings_query::QueryOrigin;
 use tidings_storage::ScanWatch;
 use tokio::task::JoinSet;
 use tracing::Instrument;

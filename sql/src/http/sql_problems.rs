@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use tidings_query::ProblemResponse;
+use tidings_apis::ProblemResponse;
 use utoipa::{IntoResponses, openapi::RefOr};
 
 use crate::{SqlError, SqlErrorKind};

@@ -1,7 +1,7 @@
 //! Bounds of an answer, and its report of missing rows.
 
 use serde_json::json;
-use tidings_proto::api::SqlLack;
+use tidings_proto::api::SqlPartialReason;
 use tidings_sql::{Query, SqlLimits};
 
 use crate::harness::{Harness, record, span, story, trace_id};
@@ -28,7 +28,7 @@ async fn an_answer_has_a_maximum_of_bytes() {
     harness.log("shop", (1..=500).map(|id| record(1, id, id, &text)).collect()).await;
     let query = Query::new("SELECT text FROM logs");
     let answer = harness.service.ask(query).await.unwrap();
-    assert_eq!(answer.lacks, vec![SqlLack::Bytes]);
+    assert_eq!(answer.lacks, vec![SqlPartialReason::Bytes]);
     assert!((10..100).contains(&answer.row_count()), "{}", answer.row_count());
 }
 

@@ -10,7 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use flate2::{Compression, write::GzEncoder};
 use http::Request;
 use http_body_util::BodyExt;
-use tidings_query::BodyMemory;
+use tidings_apis::BodyMemory;
 use tidings_sql::{SqlLimits, SubmittedStatement, router};
 use tonic::{Code, Status};
 use tower::ServiceExt;

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tidings_files::StorageError;
 use tidings_proto::UnixNanos;
 use tokio::runtime::Handle;
 
@@ -21,7 +22,6 @@ use super::{
     pinned_source::{FileIdentity, PinnedSource, Source, SourceFile},
     repository::{Repository, stored_by},
 };
-use crate::StorageError;
 
 /// Maximum number of moments that are tried.
 const ROUNDS: u32 = 20;

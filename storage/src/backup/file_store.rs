@@ -14,14 +14,16 @@ use std::{
 
 use ring::digest::{Context, SHA256};
 use tidings_disk::ReadFile;
+use tidings_files::{StorageError, error::failed};
 use tidings_proto::UnixNanos;
+use tidings_runtime::Clock;
+
+use super::manifest::Sha256;
 
 pub(super) use self::{
     bucket::{Bucket, is_setup},
     folder::Folder,
 };
-use super::manifest::Sha256;
-use crate::{Clock, StorageError, error::failed};
 
 /// Maximum bytes of a file in memory at once.
 pub(super) const PIECE: usize = 8 << 20;

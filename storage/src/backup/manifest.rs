@@ -8,10 +8,10 @@ use std::{fmt, path::PathBuf, str::FromStr};
 
 use ring::digest::{Digest, SHA256, digest};
 use serde::{Deserialize, Serialize};
+use tidings_files::StorageError;
 use tidings_proto::{Signal, UnixNanos};
 
 use super::BackupId;
-use crate::StorageError;
 
 /// The newest format this program reads, and the one it writes.
 pub(super) const FORMAT: u32 = 1;
@@ -275,10 +275,10 @@ impl ManifestContent {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use tidings_files::ErrorKind;
     use tidings_proto::UnixNanos;
 
     use super::*;
-    use crate::ErrorKind;
 
     pub(in crate::backup) fn manifest() -> Manifest {
         let id = BackupId::new(UnixNanos(1_700_000_000_000_000_000));

@@ -14,6 +14,11 @@ use tidings_disk::{
     ReadFile, SharedDisk,
     paths::{Paths, commit_version, index_path},
 };
+use tidings_files::{
+    StorageError, TablesAt,
+    error::failed,
+    table_store::{self, LocalTables, SharedTables},
+};
 use tidings_proto::Signal;
 use tidings_wal::{LogExtent, PinnedLog};
 use tokio::runtime::Handle;
@@ -23,10 +28,7 @@ use super::{
     manifest::{TableState, TableStates},
 };
 use crate::{
-    StorageError, TablesAt,
-    error::failed,
     store::format,
-    table_store::{self, LocalTables, SharedTables},
     tables::{TelemetryTable, files_of_version},
 };
 

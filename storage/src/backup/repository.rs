@@ -13,13 +13,14 @@
 use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
 
 use tidings_disk::ReadFile;
+use tidings_files::{StorageError, error::failed};
+use tidings_runtime::Clock;
 
 use super::{
     BackupId,
     file_store::{FileStore, LocationLock, StoredFile, is_setup},
     manifest::{FILES, FileEntry, Manifest, Sha256},
 };
-use crate::{Clock, StorageError, error::failed};
 
 const MARKER: &str = "tidings-backups";
 const MARKER_TEXT: &[u8] = b"tidings backups, format 1\n";

@@ -6,6 +6,7 @@
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use tidings_disk::{Finding, SharedDisk, paths::Paths};
+use tidings_files::{StorageError, error::failed};
 
 use super::{
     BackupId, BackupMonitor, RestoreReport, VerifyReport,
@@ -13,7 +14,7 @@ use super::{
     manifest::{FileEntry, Manifest, bytes_of},
     repository::{ManifestName, Repository},
 };
-use crate::{StorageError, error::failed, store::format};
+use crate::store::format;
 
 /// Name that an empty folder may contain, because file systems create it.
 const IGNORED: &str = "lost+found";

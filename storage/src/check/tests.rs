@@ -6,13 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tidings_files::{ErrorKind, StorageError};
+
 use super::{CheckSummary, Finding, check};
-use crate::{
-    ErrorKind, StorageError,
-    store::{
-        format::FORMAT,
-        tests::{contents, logs, open, replace_log, traces},
-    },
+use crate::store::{
+    format::FORMAT,
+    tests::{contents, logs, open, replace_log, traces},
 };
 
 async fn found(root: &Path) -> (CheckSummary, Vec<Finding>) {

@@ -3,19 +3,15 @@
 use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 use bytes::Bytes;
-use tidings_columns::conversion::rows;
-use tidings_proto::{Signal, UnixNanos};
-
-use crate::{
-    AttributeFilter, LogFilter, Projection, Scan, Snapshot, SpanFilter, StorageError, TimeRange,
-    data_file::{
-        Merge, MergeLimits, encode_logs, encode_spans, index_of, set_metadata_bytes_max,
-        whole_columns,
-    },
-    memory::Chunk,
-    snapshot::TableView,
-    table_file::DataFile,
+use tidings_columns::{Projection, conversion::rows};
+use tidings_data_file::{
+    Merge, MergeLimits, Scan, TableView, encode_logs, encode_spans, index_of,
+    set_metadata_bytes_max, whole_columns,
 };
+use tidings_files::{StorageError, memory::Chunk, table_file::DataFile};
+use tidings_index::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
+use tidings_proto::{Signal, UnixNanos};
+use tidings_snapshot::Snapshot;
 
 /// Time at which the rows of the files were received.
 const RECEIVED: UnixNanos = UnixNanos(1_790_000_000_000_000_000);
@@ -98,7 +94,7 @@ impl FileTable {
         let files = [Arc::clone(file), Arc::clone(file)];
         let mut merge = Merge::open(self.0, &files, None, MergeLimits::within(64 << 20))?;
         let mut merged = 0;
-        while let Some(batch) = merge.next()? {
+        while let Some(batch) = merge.next_rows()? {
             merged += batch.num_rows();
         }
         Ok(merged)

@@ -11,8 +11,7 @@
 use std::time::{Duration, Instant};
 
 use tidings_proto::UnixNanos;
-
-use crate::Clock;
+use tidings_runtime::Clock;
 
 /// Maximum difference between the clock and the time that passed.
 const TOLERANCE: Duration = Duration::from_secs(3600);
@@ -98,9 +97,9 @@ mod tests {
     use std::time::Duration;
 
     use tidings_proto::UnixNanos;
+    use tidings_runtime::{Clock, SystemClock};
 
     use super::ClockGuard;
-    use crate::{Clock, SystemClock};
 
     const HOUR: u64 = 3600;
     const NOW: u64 = 500_000 * HOUR;

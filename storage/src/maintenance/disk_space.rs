@@ -7,8 +7,10 @@
 
 use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc};
 
+use tidings_files::table_file::DataFile;
+
 use super::merge_policy::FILE_BYTES;
-use crate::{table_change::CommitReason, table_file::DataFile};
+use crate::table_change::CommitReason;
 
 /// Returns the bytes that a rewrite must leave free, given the reserve.
 ///

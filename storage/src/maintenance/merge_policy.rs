@@ -16,10 +16,10 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
+use tidings_files::table_file::{DataFile, HOUR_NANOS};
 use tidings_proto::UnixNanos;
 
 use super::rewrite::is_rewritten;
-use crate::table_file::{DataFile, HOUR_NANOS};
 
 /// Target size of merged files. A file of half that size is left alone.
 pub(crate) const FILE_BYTES: u64 = 256 << 20;

@@ -16,13 +16,12 @@ use std::{
 };
 
 use tidings_disk::paths::index_path;
-use tidings_proto::UnixNanos;
-
-use crate::{
+use tidings_files::{
     StorageError,
     error::failed,
     table_store::{TableStore, partitions},
 };
+use tidings_proto::UnixNanos;
 
 /// Age at which files without a commit are deleted. No writer takes longer from upload to commit.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);

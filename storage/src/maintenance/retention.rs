@@ -20,6 +20,8 @@ use std::{
     time::Duration,
 };
 
+use tidings_files::table_file::{DataFile, HOUR_NANOS};
+use tidings_index::{AttributeFilter, LogFilter, SpanFilter};
 use tidings_proto::{
     Signal, TraceId, UnixNanos,
     otlp::{Severity, StatusCode},
@@ -30,11 +32,7 @@ use super::{
     disk_space::DiskSpace,
     merge_policy::{FILE_BYTES, FILES_MAX},
 };
-use crate::{
-    AttributeFilter, LogFilter, SpanFilter,
-    table_change::CommitReason,
-    table_file::{DataFile, HOUR_NANOS},
-};
+use crate::table_change::CommitReason;
 
 /// Age and size limits of telemetry.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

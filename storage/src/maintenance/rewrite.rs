@@ -9,22 +9,22 @@ use std::{
     sync::Arc,
 };
 
+use tidings_data_file::{Choice, FileWriter, Merge, MergeLimits, WrittenFile};
 use tidings_disk::{AppendFile, paths::index_path};
+use tidings_files::{
+    StorageError,
+    error::failed,
+    table_file::DataFile,
+    table_store::{self, DataFileStore, SharedTables},
+};
+use tidings_index::ChecksumBuilder;
 use tidings_proto::Signal;
 
 use super::{
     merge_policy::FILE_BYTES,
     retention::{thinned_for, thinned_prefix},
 };
-use crate::{
-    StorageError,
-    data_file::{Choice, FileWriter, Merge, MergeLimits, WrittenFile},
-    error::failed,
-    index::ChecksumBuilder,
-    table_file::DataFile,
-    table_store::{self, DataFileStore, SharedTables},
-    tables::file_path,
-};
+use crate::tables::file_path;
 
 /// Name prefix of a file from which no rows were removed.
 const MERGED: &str = "merged";
@@ -112,7 +112,7 @@ impl Rewrite {
 
     fn copy(&mut self) -> Result<bool, StorageError> {
         for _ in 0..PORTIONS {
-            let Some(rows) = self.merge.next()? else {
+            let Some(rows) = self.merge.next_rows()? else {
                 self.end_output()?;
                 return Ok(true);
             };

@@ -9,6 +9,11 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use tidings_files::{
+    StorageError,
+    blocking::{blocking, random},
+    memory,
+};
 use tokio::{select, sync::watch, task::JoinHandle};
 use tracing::{
     Instrument, Span,
@@ -16,12 +21,7 @@ use tracing::{
 };
 
 use super::{StoreInner, reindex::reindexer, scrub::scrubber};
-use crate::{
-    StorageError,
-    blocking::{blocking, random},
-    maintenance::MergePace,
-    memory,
-};
+use crate::maintenance::MergePace;
 
 /// Interval between checks of the memtable's age and the log's health.
 const LOOK: Duration = Duration::from_secs(1);

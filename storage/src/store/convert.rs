@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message;
 use tidings_columns::conversion;
+use tidings_files::{StorageError, blocking::blocking, memory::Chunk};
 use tidings_proto::{Signal, UnixNanos};
 use tidings_wal::{PAYLOAD_MAX, WalRecord};
 
 use super::{Store, TelemetryBatch};
-use crate::{StorageError, blocking::blocking, memory::Chunk};
 
 /// Maximum size of a request that is converted on the async thread. Larger ones are converted on a
 /// blocking thread.

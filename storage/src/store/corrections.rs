@@ -13,20 +13,22 @@ use std::{
 };
 
 use tidings_disk::paths::index_path;
+use tidings_files::{
+    StorageError,
+    blocking::blocking,
+    error::failed,
+    table_file::{DataFile, HOUR_NANOS},
+    table_store::TableStore,
+};
+use tidings_index::{Indexes, with_corrections};
 use tidings_proto::UnixNanos;
+use tidings_snapshot::rollup_query;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{StoreInner, StoreShared};
 use crate::{
-    StorageError,
-    blocking::blocking,
-    error::failed,
-    index::{Indexes, with_corrections},
     maintenance::{DiskSpace, MergePace, SETTLING, is_sealed},
-    rollup_query,
     table_change::CommitReason,
-    table_file::{DataFile, HOUR_NANOS},
-    table_store::TableStore,
 };
 
 /// Number of hours, the last ones, that are checked after the store was opened.

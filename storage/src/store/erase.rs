@@ -33,26 +33,24 @@ use std::{
     sync::Arc,
 };
 
+use tidings_columns::Projection;
+use tidings_data_file::{Choice, Scan, TableView};
 use tidings_disk::{Mistake, paths::index_path};
+use tidings_files::{StorageError, blocking::blocking, error::failed, table_file::DataFile};
+use tidings_index::{AttributeFilter, LogFilter, SpanFilter, filter::Matcher, without_corrections};
 use tidings_proto::{Signal, TraceId, UnixNanos};
+use tidings_snapshot::Snapshot;
 use tokio::sync::oneshot;
 
-pub(super) use self::erasure_record::ErasureBoard;
 use self::erasure_record::ErasureTurn;
-pub use self::erasure_record::{ERASURES_MAX, ErasureRecord, ErasureState};
 use super::{StoreInner, maintenance_steps::MaintenanceState, quarantine::set_aside};
 use crate::{
-    AttributeFilter, LogFilter, Projection, Scan, Snapshot, SpanFilter, StorageError,
-    blocking::blocking,
-    data_file::Choice,
-    error::failed,
-    filter::Matcher,
-    index::without_corrections,
     maintenance::thinned_for,
-    snapshot::TableView,
     table_change::{CommitReason, TableChange},
-    table_file::DataFile,
 };
+
+pub(super) use self::erasure_record::ErasureBoard;
+pub use self::erasure_record::{ERASURES_MAX, ErasureRecord, ErasureState};
 
 const ALL: Scan = Scan { detail: Projection::Facts, rows_max: u64::MAX };
 

@@ -13,11 +13,12 @@
 use std::sync::Arc;
 
 use tidings_disk::Mistake;
+use tidings_files::{StorageError, blocking::blocking};
 use tidings_proto::Signal;
 use tidings_wal::WalError;
 
 use super::{StoreInner, StoreShared};
-use crate::{StorageError, blocking::blocking, data_file, tables::TelemetryTable};
+use crate::tables::TelemetryTable;
 
 /// Both tables, and the flushed position.
 #[derive(Debug)]
@@ -106,7 +107,8 @@ impl StoreShared {
         let now = self.clock.now();
         let declared = table.declared_columns();
         let encoded =
-            blocking(move || data_file::encode_flush(signal, &chunks, now, &declared)).await?;
+            blocking(move || tidings_data_file::encode_flush(signal, &chunks, now, &declared))
+                .await?;
         let more = if self.disk.makes(Mistake::CoverTooMuch) { 1 } else { 0 };
         let change = table.write(encoded, cut + more, now).await?;
         self.state.apply(signal, &change, now);

@@ -8,8 +8,7 @@
 use std::{io, path::Path};
 
 use tidings_disk::{Disk, paths::Paths, read_all, replace_durably};
-
-use crate::{StorageError, error::failed};
+use tidings_files::{StorageError, error::failed};
 
 /// The newest format this program reads, and the one it writes.
 pub(crate) const FORMAT: u32 = 2;

@@ -17,8 +17,11 @@ use std::{
 
 use parquet::errors::ParquetError;
 use rustix::io::Errno;
+use tidings_data_file::{Choice, MergeLimits, merge_bytes_min};
 use tidings_disk::{Mistake, paths::index_path, ranges::portions};
+use tidings_files::{ErrorKind, StorageError, blocking::blocking, table_file::DataFile};
 use tidings_proto::{Signal, UnixNanos};
+use tidings_runtime::Clock;
 use tracing::field::Empty;
 
 use super::{
@@ -29,16 +32,12 @@ use super::{
     retire,
 };
 use crate::{
-    Clock, ErrorKind, StorageError,
-    blocking::blocking,
-    data_file::{Choice, MergeLimits, merge_bytes_min},
     maintenance::{
         ClockGuard, DeferredRewrites, DiskSpace, ExpiredFiles, MergeJob, MergePace, RetentionStep,
         Rewrite, common_mark, due, plan, reserved_bytes,
     },
     pins::Pins,
     table_change::{CommitReason, TableChange},
-    table_file::DataFile,
 };
 
 /// Delay before checking again whether a flush has finished.

@@ -19,8 +19,17 @@ use tidings_disk::{
     paths::{OWN_NAMES, Paths},
     read_all, write_durably,
 };
+use tidings_files::{
+    StorageError,
+    blocking::{blocking, random},
+    error::failed,
+    memory::{self, Chunk},
+    metrics::StoreMetrics,
+    table_store::{self, SharedTables},
+};
+use tidings_index::Indexes;
 use tidings_proto::{Signal, UnixNanos};
-use tidings_runtime::Supervision;
+use tidings_runtime::{Clock, Supervision};
 use tidings_wal::{
     LogExtent, Position, Replay, ReplayEnd, Segments, Wal, WalMonitor, WalRecord, WalSettings,
 };
@@ -32,15 +41,8 @@ use super::{
     state::VisibleState,
 };
 use crate::{
-    Clock, StorageError, StoreSettings,
-    blocking::{blocking, random},
-    data_file,
-    error::failed,
-    index::Indexes,
-    memory::{self, Chunk},
-    metrics::StoreMetrics,
+    StoreSettings,
     table_change::{CommitReason, TableChange},
-    table_store::{self, SharedTables},
     tables::{OpenedTable, TelemetryTable},
 };
 
@@ -81,7 +83,7 @@ pub(super) async fn open(
     let covered = if is_position_ignored { [0; 2] } else { [spans.covered, logs.covered] };
     let covered_max = spans.covered.max(logs.covered);
     let (state, recover) = (VisibleState::new(spans.files, logs.files), settings.recover);
-    data_file::set_metadata_bytes_max(settings.metadata_memory_bytes_max);
+    tidings_data_file::set_metadata_bytes_max(settings.metadata_memory_bytes_max);
     let shared = shared(&disk, damaged, state, settings, clock);
     let replay = start_replay(&disk, &paths, &tables_at, covered, recover).await?;
     let mut tables = Tables { spans: spans.table, logs: logs.table, covered: 0, covered_before: 0 };

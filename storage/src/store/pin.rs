@@ -12,16 +12,18 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use tidings_columns::Projection;
+use tidings_data_file::{Scan, TableView};
 use tidings_disk::{SharedDisk, paths::Paths};
+use tidings_files::{StorageError, blocking::blocking, table_file::DataFile};
+use tidings_index::{LogFilter, SpanFilter};
 use tidings_proto::{Signal, TraceId};
+use tidings_snapshot::Snapshot;
 
 use super::StoreInner;
 use crate::{
-    LogFilter, Pin, Projection, Scan, Snapshot, SpanFilter, StorageError,
-    blocking::blocking,
+    Pin,
     pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pins},
-    snapshot::TableView,
-    table_file::DataFile,
 };
 
 const ALL: Scan = Scan { detail: Projection::Facts, rows_max: u64::MAX };

@@ -11,10 +11,10 @@ use std::{
 };
 
 use tidings_disk::{Disk, parent};
+use tidings_files::{StorageError, blocking::blocking, error::failed};
 use tidings_proto::UnixNanos;
 
 use super::StoreInner;
-use crate::{StorageError, blocking::blocking, error::failed};
 
 impl StoreInner {
     /// Deletes the files in the quarantine that are older than the configured age. Counts them and

@@ -6,14 +6,13 @@
 use std::{io, sync::Arc};
 
 use tidings_disk::paths::index_path;
+use tidings_files::{
+    StorageError, blocking::blocking, error::failed, table_file::DataFile, table_store::TableStore,
+};
 use tidings_proto::Signal;
 use tokio::{select, sync::watch};
 
 use super::StoreInner;
-use crate::{
-    StorageError, blocking::blocking, data_file, error::failed, table_file::DataFile,
-    table_store::TableStore,
-};
 
 pub(super) async fn reindexer(inner: Arc<StoreInner>, mut stop: watch::Receiver<bool>) {
     let indexes = Arc::clone(&inner.shared.indexes);
@@ -38,7 +37,7 @@ pub(super) async fn reindexer(inner: Arc<StoreInner>, mut stop: watch::Receiver<
 }
 
 fn reindex(tables: &dyn TableStore, signal: Signal, file: &DataFile) -> Result<(), StorageError> {
-    let bytes = data_file::index_of(signal, file)?;
+    let bytes = tidings_data_file::index_of(signal, file)?;
     let path = index_path(&file.path);
     tables.replace(&path, &bytes).map_err(failed("write", &path))?;
     match tables.written(&file.path) {

@@ -6,18 +6,21 @@ use std::{
     sync::Arc,
 };
 
+use tidings_columns::Projection;
+use tidings_data_file::{Choice, Scan, TableView};
+use tidings_files::{
+    StorageError,
+    blocking::blocking,
+    table_file::{DataFile, HOUR_NANOS},
+};
+use tidings_index::filter::Matcher;
 use tidings_proto::{Signal, TraceId, UnixNanos};
+use tidings_snapshot::Snapshot;
 
 use super::{StoreInner, maintenance_steps::unreadable};
 use crate::{
-    Projection, Scan, Snapshot, StorageError,
-    blocking::blocking,
-    data_file::Choice,
-    filter::Matcher,
     maintenance::{ExpiredFiles, RetentionCondition, mark},
-    snapshot::TableView,
     table_change::{CommitReason, TableChange},
-    table_file::{DataFile, HOUR_NANOS},
 };
 
 /// Maximum number of traces that are selected in an hour. With more, the whole hour is kept.

@@ -17,21 +17,18 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tidings_data_file::comparison::{FileComparison, Start, VerifyStep};
 use tidings_disk::{Finding, read_all, write_durably};
+use tidings_files::{
+    StorageError, TablesAt, blocking::blocking, error::failed, table_file::DataFile,
+};
+use tidings_index::Verified;
 use tidings_proto::{Signal, UnixNanos};
 use tidings_wal::{Sealed, SegmentCheck};
 use tokio::{select, sync::watch};
 
 use super::StoreInner;
-use crate::{
-    StorageError, TablesAt,
-    blocking::blocking,
-    comparison::{FileComparison, Start, VerifyStep},
-    error::failed,
-    index::Verified,
-    table_file::DataFile,
-    tables,
-};
+use crate::tables;
 
 /// Delay after the store was opened, when other work is more urgent.
 const FIRST: Duration = Duration::from_secs(60);

@@ -25,10 +25,11 @@ use std::{
 
 use tidings_disk::{faulty::PlantedBug, test_effort::by_effort};
 use tidings_proto::UnixNanos;
+use tidings_runtime::{Clock, SystemClock};
+
+use self::world::World;
 
 pub(super) use self::ledger::{Contents, Ledger, read};
-use self::world::World;
-use crate::{Clock, SystemClock};
 
 /// Number of seeds that a quick run of the tests tries: one of each kind of `simulate_seed`.
 const QUICK_SEEDS: u64 = 8;

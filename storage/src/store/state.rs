@@ -12,15 +12,12 @@ use std::{
     time::Instant,
 };
 
+use tidings_data_file::TableView;
+use tidings_files::{memory::Chunk, table_file::DataFile};
 use tidings_proto::{Signal, UnixNanos};
+use tidings_snapshot::Snapshot;
 
-use crate::{
-    Snapshot,
-    memory::Chunk,
-    snapshot::TableView,
-    table_change::{CommitReason, TableChange},
-    table_file::DataFile,
-};
+use crate::table_change::{CommitReason, TableChange};
 
 /// Number of adjacent chunks that are concatenated into one, so that scans read few chunks.
 const RUN: usize = 16;

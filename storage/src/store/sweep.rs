@@ -4,15 +4,11 @@
 use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use tidings_disk::paths::index_path;
+use tidings_files::{StorageError, blocking::blocking, error::failed};
 use tidings_proto::{Signal, UnixNanos};
 
 use super::{StoreInner, maintenance_steps::MaintenanceState};
-use crate::{
-    StorageError,
-    blocking::blocking,
-    error::failed,
-    maintenance::{MergePace, OrphanFile, orphan_files},
-};
+use crate::maintenance::{MergePace, OrphanFile, orphan_files};
 
 /// Interval between searches of the tables' folders for unreferenced files.
 const SWEEP: Duration = Duration::from_secs(6 * 3600);

@@ -14,23 +14,25 @@ mod wide_words;
 
 use std::{collections::BTreeMap, ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 
+use tidings_columns::Projection;
+use tidings_data_file::Scan;
 use tidings_disk::{
     RealDisk, SharedDisk,
     faulty::{Dice, FaultRepeat, FaultyDisk},
     paths::segment_name,
     test_effort::by_effort,
 };
+use tidings_files::{ErrorKind, StorageError};
+use tidings_index::{LogFilter, SpanFilter};
 use tidings_proto::otlp::{
     AnyValue, ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, LogRecord, Resource,
     ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span, Value,
 };
+use tidings_runtime::SystemClock;
 use tidings_wal::{RECORDS_START, SegmentHeader};
 
 use super::{Store, TelemetryBatch};
-use crate::{
-    ErrorKind, LogFilter, Projection, Scan, SpanFilter, StorageError, StoreMemory, StoreSettings,
-    SystemClock,
-};
+use crate::{StoreMemory, StoreSettings};
 
 const SCAN: Scan = Scan { detail: Projection::Facts, rows_max: u64::MAX };
 

@@ -6,10 +6,9 @@ use deltalake_core::{
     checkpoints::{cleanup_expired_logs_for, create_checkpoint},
     logstore::LogStoreRef,
 };
+use tidings_files::{StorageError, blocking::blocking};
 use tidings_proto::UnixNanos;
 use tokio::runtime::Handle;
-
-use crate::{StorageError, blocking::blocking};
 
 /// Number of commits between two checkpoints. Opening reads at most as many, one after the other.
 /// The number is small in tests, so that all longer ones write checkpoints.

@@ -19,10 +19,14 @@ use deltalake_core::{
 use serde_json::{Value, json};
 use tidings_columns::schema::{HOUR, SignalSchema};
 use tidings_disk::paths::commit_name;
+use tidings_files::{StorageError, blocking::random, table_file::DataFile};
 use tidings_proto::{Signal, UnixNanos};
 
-use super::{listing::decoded_path, position, position::FoundPosition};
-use crate::{StorageError, blocking::random, table_change::TableChange, table_file::DataFile};
+use super::{
+    listing::decoded_path,
+    position::{self, FoundPosition},
+};
+use crate::table_change::TableChange;
 
 /// The column with the time at which a row was received.
 pub(super) const RECEIVED: &str = "received_unix_nanos";
@@ -280,13 +284,11 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use tidings_disk::paths::commit_name;
+    use tidings_files::table_file::DataFile;
     use tidings_proto::{Signal, UnixNanos};
 
     use super::{CommitEncoder, is_whole};
-    use crate::{
-        table_change::{CommitReason, TableChange},
-        table_file::DataFile,
-    };
+    use crate::table_change::{CommitReason, TableChange};
 
     fn path(table: &str, version: u64) -> PathBuf {
         Path::new("/tables").join(table).join("_delta_log").join(commit_name(version))

@@ -19,9 +19,8 @@ use tidings_columns::{
     attribute_column::{AttributeColumn, DeclaredColumns},
     schema::{HOUR, SignalSchema},
 };
+use tidings_files::StorageError;
 use tidings_proto::Signal;
-
-use crate::StorageError;
 
 /// Returns all columns in Delta's form.
 pub(super) fn all(signal: Signal) -> Result<StructType, StorageError> {

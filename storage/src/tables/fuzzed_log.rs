@@ -10,18 +10,14 @@ use std::{
 
 use bytes::Bytes;
 use tidings_disk::paths::commit_name;
+use tidings_files::{StorageError, table_file::DataFile, table_store::DataFileStore};
 use tidings_proto::{Signal, UnixNanos};
 
 use super::{
     commit::CommitEncoder,
     history::{self, files_of_version},
 };
-use crate::{
-    StorageError,
-    table_change::{CommitReason, TableChange},
-    table_file::DataFile,
-    table_store::DataFileStore,
-};
+use crate::table_change::{CommitReason, TableChange};
 
 /// The table's folder. No file is opened in it.
 const FOLDER: &str = "/tables/spans";

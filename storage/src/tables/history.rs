@@ -17,6 +17,13 @@ use tidings_disk::{
     DiskEntry,
     paths::{commit_name, commit_version},
 };
+use tidings_files::{
+    StorageError,
+    blocking::blocking,
+    error::failed,
+    table_file::DataFile,
+    table_store::{DataFileStore, TableStore, list_existing},
+};
 use tidings_proto::Signal;
 
 use super::{
@@ -25,13 +32,6 @@ use super::{
     listing::{decoded_path, listed_file, listed_files, load},
     opening::TableLog,
     position::FoundPosition,
-};
-use crate::{
-    StorageError,
-    blocking::blocking,
-    error::failed,
-    table_file::DataFile,
-    table_store::{DataFileStore, TableStore, list_existing},
 };
 
 const POINTER: &str = "_last_checkpoint";
@@ -308,10 +308,10 @@ mod tests {
     use std::{collections::BTreeMap, path::Path};
 
     use tidings_columns::schema::SignalSchema;
+    use tidings_files::table_store::DataFileStore;
     use tidings_proto::Signal;
 
     use super::{apply, examine_files, files_of_version};
-    use crate::table_store::DataFileStore;
 
     /// Returns the number of files that a commit adds with this path, partition and these
     /// statistics.

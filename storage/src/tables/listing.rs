@@ -8,14 +8,14 @@ use std::{
 use deltalake_core::{logstore::LogStoreRef, table::state::DeltaTableState};
 use serde_json::Value;
 use tidings_columns::schema::{HOUR, SignalSchema};
-use tidings_proto::{Signal, UnixNanos};
-
-use super::{commit::RECEIVED, from_millis};
-use crate::{
+use tidings_files::{
     StorageError,
     table_file::{DataFile, HOUR_NANOS, STATS_MAX},
     table_store::DataFileStore,
 };
+use tidings_proto::{Signal, UnixNanos};
+
+use super::{commit::RECEIVED, from_millis};
 
 /// Exclusive maximum of a file's rows and bytes, so that sums over files do not overflow.
 const COUNT_MAX: u64 = 1 << 48;

@@ -19,6 +19,13 @@ use std::{
 
 use deltalake_core::{logstore::LogStoreRef, table::state::DeltaTableState};
 use tidings_disk::paths::{commit_name, flushed_position};
+use tidings_files::{
+    StorageError,
+    blocking::blocking,
+    error::failed,
+    table_file::DataFile,
+    table_store::{DataFileStore, SharedTables, TableStore, list_existing, partitions},
+};
 use tidings_proto::Signal;
 use tidings_wal::LogExtent;
 
@@ -28,13 +35,6 @@ use super::{
     history::{self, Damage, History},
     listing::{listed_files, load},
     position::{self, FoundPosition},
-};
-use crate::{
-    StorageError,
-    blocking::blocking,
-    error::failed,
-    table_file::DataFile,
-    table_store::{DataFileStore, SharedTables, TableStore, list_existing, partitions},
 };
 
 /// A table whose log is being read.

@@ -18,12 +18,12 @@ use deltalake_core::{
 };
 use serde_json::Value;
 use tidings_disk::paths::{commit_name, flushed_position};
-
-use super::{commit::CommitEncoder, listing::decoded_path};
-use crate::{
+use tidings_files::{
     StorageError, blocking::blocking, error::failed, table_file::DataFile,
     table_store::SharedTables,
 };
+
+use super::{commit::CommitEncoder, listing::decoded_path};
 
 /// A table's recorded position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,20 +7,16 @@ use std::{
 };
 
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use tidings_data_file::comparison::{FileComparison, Start};
 use tidings_disk::{Finding, Findings, paths::index_path};
+use tidings_files::{
+    StorageError, blocking::blocking, table_file::DataFile, table_store::SharedTables,
+};
+use tidings_index::Verified;
 use tidings_proto::Signal;
 use tidings_wal::LogExtent;
 
 use super::TelemetryTable;
-use crate::{
-    StorageError,
-    blocking::blocking,
-    comparison::{FileComparison, Start},
-    data_file,
-    index::{self, Verified},
-    table_file::DataFile,
-    table_store::SharedTables,
-};
 
 /// Verifies a table. Returns its flushed position, unless damage hides it.
 pub(crate) async fn check(
@@ -86,11 +82,13 @@ fn data_file(tables: &SharedTables, signal: Signal, file: &DataFile) -> Vec<Find
         return wrong(what);
     }
     let path = index_path(&file.path);
-    let found = tables.read(&path).map(|found| index::without_corrections(found.into()));
-    match (found, data_file::index_of(signal, file)) {
+    let found = tables.read(&path).map(|found| tidings_index::without_corrections(found.into()));
+    match (found, tidings_data_file::index_of(signal, file)) {
         // Indexes of earlier programs have fewer sections.
         (Ok(found), Ok(made))
-            if found == made && is_whole || !is_current || index::is_outdated(&found, &made) =>
+            if found == made && is_whole
+                || !is_current
+                || tidings_index::is_outdated(&found, &made) =>
         {
             Vec::new()
         }
@@ -116,7 +114,7 @@ pub(crate) fn decoded(file: &DataFile) -> Option<String> {
 
 /// Reads every page of every column. Returns the number of rows.
 fn decode(file: &DataFile) -> Result<u64, StorageError> {
-    let opened = file.open().map_err(crate::error::failed("open", &file.path))?;
+    let opened = file.open().map_err(tidings_files::error::failed("open", &file.path))?;
     let mut rows = 0;
     for batch in ParquetRecordBatchReaderBuilder::try_new(opened)?.build()? {
         rows += batch?.num_rows() as u64;

@@ -7,15 +7,16 @@ use std::{
 
 use tidings_columns::attribute_column::AttributeColumn;
 use tidings_disk::{RealDisk, SharedDisk, paths::segment_name, test_effort::by_effort};
+use tidings_files::{
+    StorageError,
+    table_store::{LocalTables, SharedTables},
+};
 use tidings_proto::{Signal, UnixNanos};
+use tidings_runtime::{Clock, SystemClock};
 use tidings_wal::{LogExtent, SegmentHeader};
 
 use super::{DataFile, TelemetryTable, checkpoint, file_path};
-use crate::{
-    Clock, StorageError, SystemClock,
-    table_change::{CommitReason, TableChange},
-    table_store::{LocalTables, SharedTables},
-};
+use crate::table_change::{CommitReason, TableChange};
 
 fn tables(root: &Path) -> SharedTables {
     Arc::new(LocalTables::new(Arc::new(RealDisk), root.join("tables")))

@@ -515,7 +515,7 @@ fn an_exception_opens_with_its_stack_and_leads_to_the_last_one() {
     // The type stands once above the examples, unless these are of several types.
     page.wait_for(
         "(table => table && (table.tHead.innerText.includes('Transaction type') \
-         === (new Set([...table.querySelectorAll('.errors-kind')].map(e => e.innerText)).size > 1))) \
+         === (new Set([...table.querySelectorAll('.errors-transaction-type')].map(e => e.innerText)).size > 1))) \
          (document.querySelector('table[aria-label=\"Affected transactions\"]'))",
     );
     page.press_button("Last trace");

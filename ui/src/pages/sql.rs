@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use leptos::{prelude::*, task::spawn_local};
 use tidings_proto::{
     DurationNanos, UnixNanos,
-    api::{AttributeKeyList, SqlLack, SqlProgress, SqlResult},
+    api::{AttributeKeyList, SqlPartialReason, SqlProgress, SqlResult},
 };
 
 use crate::{
@@ -413,10 +413,10 @@ fn result_facts(
         format::duration(result.elapsed_nano),
         format::counted(result.read.rows, "row")
     );
-    let lack = |lack: &SqlLack| match lack {
-        SqlLack::Rows => "There are more rows: raise the number beside Run, or aggregate.",
-        SqlLack::Bytes => "The rest would be more than 64 MiB: select fewer columns.",
-        SqlLack::Unread => "Some of what is stored could not be read.",
+    let lack = |lack: &SqlPartialReason| match lack {
+        SqlPartialReason::Rows => "There are more rows: raise the number beside Run, or aggregate.",
+        SqlPartialReason::Bytes => "The rest would be more than 64 MiB: select fewer columns.",
+        SqlPartialReason::Unread => "Some of what is stored could not be read.",
     };
     let lacks = result.lacks.iter().map(lack).collect::<Vec<_>>().join(" ");
     let partial = (!result.complete).then(|| view! { <PartialNote>{lacks}</PartialNote> });

@@ -130,16 +130,16 @@ pub(crate) struct TypePage {
 impl TypePage {
     fn follow(name: Memo<TypeName>) -> Self {
         let window = LiveWindow::follow();
-        let kind = move |analysis: analysis::Analysis| {
+        let transaction_type = move |analysis: analysis::Analysis| {
             let analysis = name.with(|name| name.filter(analysis)).with("limit", 1);
             Some(analysis::transaction_types(&analysis))
         };
         let step = RwSignal::new(None::<DurationNanos>);
         let now = window.request(move |window| {
-            kind(window.analysis().with_some("step", step.get().map(|step| step.0)))
+            transaction_type(window.analysis().with_some("step", step.get().map(|step| step.0)))
         });
-        let before =
-            window.request(move |window| kind(window.analysis_before()?.with_single_step()));
+        let before = window
+            .request(move |window| transaction_type(window.analysis_before()?.with_single_step()));
         when_changed(move || name.get(), move || before.clear());
         let versions = window.request_slowly(move |window| {
             name.with(|name| Some(deployments(&window.analysis(), &name.service)))
@@ -164,8 +164,9 @@ impl TypePage {
         });
         let (moments, moment) = moments_of((name, window), versions, report, now, is_awaited);
         let measured = first_answer(now, window, name);
-        let slow_from =
-            Memo::new(move |_| measured.get().and_then(|list| slow_from(list.kinds.first()?)));
+        let slow_from = Memo::new(move |_| {
+            measured.get().and_then(|list| slow_from(list.transaction_types.first()?))
+        });
         let has_baseline = has_baseline(name, report, before, is_awaited);
         let (subject, reference) = samples((name, window), basis, slow_from, moment, has_baseline);
         let compared = window.request_slowly(move |_| {
@@ -201,8 +202,8 @@ impl TypePage {
     }
 
     /// Returns the type in the window.
-    pub(crate) fn kind(self) -> Option<TransactionType> {
-        self.now.value()?.kinds.first().cloned()
+    pub(crate) fn transaction_type(self) -> Option<TransactionType> {
+        self.now.value()?.transaction_types.first().cloned()
     }
 
     /// Returns the moment in the window at which the type became worse.
@@ -211,18 +212,18 @@ impl TypePage {
     }
 
     /// Returns the type in the window before.
-    pub(crate) fn kind_before(self) -> Option<TransactionType> {
-        self.before.value()?.kinds.first().cloned()
+    pub(crate) fn transaction_type_before(self) -> Option<TransactionType> {
+        self.before.value()?.transaction_types.first().cloned()
     }
 
     /// Returns the duration from which a transaction is slow.
     pub(crate) fn slow_from(self) -> Option<DurationNanos> {
-        slow_from(self.measured.get()?.kinds.first()?)
+        slow_from(self.measured.get()?.transaction_types.first()?)
     }
 
     /// Returns the median duration by which samples are chosen.
     pub(crate) fn median(self) -> Option<DurationNanos> {
-        Some(self.measured.get()?.kinds.first()?.duration.p50_nano)
+        Some(self.measured.get()?.transaction_types.first()?.duration.p50_nano)
     }
 
     /// Watches the request of the measures by which samples are chosen, until there are some.
@@ -242,7 +243,9 @@ impl TypePage {
                 format!("Since {since}")
             }
             _ => {
-                let many = self.kind().is_none_or(|kind| kind.count >= COUNT_FOR_PERCENTILE);
+                let many = self
+                    .transaction_type()
+                    .is_none_or(|transaction_type| transaction_type.count >= COUNT_FOR_PERCENTILE);
                 if many { "Slowest 1 %" } else { "Slowest 5 %" }.to_owned()
             }
         }
@@ -348,7 +351,7 @@ fn widen_steps<K: PartialEq + 'static>(
         }
         let since = since.get();
         let wider = now.value().and_then(|list| {
-            let calls = list.kinds.first()?.count / list.sampled_one_in.max(1);
+            let calls = list.transaction_types.first()?.count / list.sampled_one_in.max(1);
             wider_step(&list.window, calls, since)
         });
         if wider.is_some() {
@@ -432,7 +435,7 @@ fn baseline_count(
     let group = report.value().and_then(|report| name.with(|name| changed(&report, name)));
     let listed = || {
         let list = before.value()?;
-        Some(list.kinds.first().map_or(0, |kind| kind.count))
+        Some(list.transaction_types.first().map_or(0, |transaction_type| transaction_type.count))
     };
     group.map(|group| group.before.count).or_else(listed)
 }
@@ -533,11 +536,11 @@ fn moments_of(
     (moments, moment)
 }
 
-fn slow_from(kind: &TransactionType) -> Option<DurationNanos> {
-    let slow = if kind.count >= COUNT_FOR_PERCENTILE {
-        kind.duration.p99_nano
+fn slow_from(transaction_type: &TransactionType) -> Option<DurationNanos> {
+    let slow = if transaction_type.count >= COUNT_FOR_PERCENTILE {
+        transaction_type.duration.p99_nano
     } else {
-        kind.duration.p95_nano
+        transaction_type.duration.p95_nano
     };
     (slow.0 > 0).then_some(slow)
 }
@@ -609,7 +612,9 @@ fn OneType(name: Memo<TypeName>) -> impl IntoView {
         })
     };
     let is_empty = Memo::new(move |_| {
-        page.now.value().is_some_and(|list: Arc<TransactionTypeList>| list.kinds.is_empty())
+        page.now
+            .value()
+            .is_some_and(|list: Arc<TransactionTypeList>| list.transaction_types.is_empty())
     });
     view! {
         <div class="page">

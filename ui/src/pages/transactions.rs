@@ -77,7 +77,9 @@ pub fn TransactionsPage() -> impl IntoView {
         view! { <TypeTable list before time report ranking order range service /> }
     };
     let note = move || {
-        now.value().map(|list| format::counted(list.kind_count, "type")).unwrap_or_default()
+        now.value()
+            .map(|list| format::counted(list.transaction_type_count, "type"))
+            .unwrap_or_default()
     };
     let times = Signal::derive(move || {
         let known = report.value();
@@ -106,7 +108,7 @@ pub fn TransactionsPage() -> impl IntoView {
                     WatchedRequest::new("The numbers before are not known", before),
                     WatchedRequest::new("Where the time goes is not known", time),
                 ]
-                is_empty=|list| list.kinds.is_empty()
+                is_empty=|list| list.transaction_types.is_empty()
                 missing=missing
                 empty="No transaction begins in this time."
                 offers_all_time=true
@@ -159,8 +161,8 @@ fn missing(list: &TransactionTypeList) -> Option<String> {
             format::counted(list.other_count, "transaction")
         ));
     }
-    let listed = list.kinds.len() as u64;
-    if list.kind_count > listed {
+    let listed = list.transaction_types.len() as u64;
+    if list.transaction_type_count > listed {
         let count = format::count(listed);
         reasons.push(format!("Only the {count} most frequent types are listed."));
     }
@@ -173,7 +175,7 @@ fn missing(list: &TransactionTypeList) -> Option<String> {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct TypeRow {
     /// The type in the window.
-    pub(super) kind: TransactionType,
+    pub(super) transaction_type: TransactionType,
     pub(super) numbers: ComparedNumbers,
     pub(super) changed: Option<ChangedGroup>,
     /// The parts of its time; `None` until they have loaded.
@@ -194,8 +196,8 @@ impl TypeRow {
 }
 
 /// Returns the name that rows are paired by.
-fn name(kind: &TransactionType) -> (&str, &str) {
-    (&kind.service, &kind.operation)
+fn name(transaction_type: &TransactionType) -> (&str, &str) {
+    (&transaction_type.service, &transaction_type.operation)
 }
 
 /// Returns groups of a report by the name of their type.
@@ -214,20 +216,26 @@ pub(super) fn join_rows(
     time: &[TransactionType],
     changed: &[ChangedGroup],
 ) -> Vec<TypeRow> {
-    fn by_name(kinds: &[TransactionType]) -> HashMap<(&str, &str), &TransactionType> {
-        kinds.iter().map(|kind| (name(kind), kind)).collect()
+    fn by_name(transaction_types: &[TransactionType]) -> HashMap<(&str, &str), &TransactionType> {
+        transaction_types
+            .iter()
+            .map(|transaction_type| (name(transaction_type), transaction_type))
+            .collect()
     }
     let (earlier, time) = (by_name(before), by_name(time));
     let groups = groups_by_name(changed);
-    let pair = |kind: &TransactionType| {
-        let changed = groups.get(&name(kind)).copied();
+    let pair = |transaction_type: &TransactionType| {
+        let changed = groups.get(&name(transaction_type)).copied();
         let reported = changed.and_then(ComparedNumbers::of_report);
-        let before = earlier.get(&name(kind)).copied();
+        let before = earlier.get(&name(transaction_type)).copied();
         TypeRow {
-            kind: kind.clone(),
-            numbers: reported.unwrap_or_else(|| ComparedNumbers::of_windows(kind, before)),
+            transaction_type: transaction_type.clone(),
+            numbers: reported
+                .unwrap_or_else(|| ComparedNumbers::of_windows(transaction_type, before)),
             changed: changed.cloned(),
-            time: time.get(&name(kind)).map(|kind| kind.where_time_goes.clone()),
+            time: time
+                .get(&name(transaction_type))
+                .map(|transaction_type| transaction_type.where_time_goes.clone()),
         }
     };
     now.iter().map(pair).collect()
@@ -240,19 +248,21 @@ fn sort(rows: &mut [TypeRow], order: &SortOrder, ranked: &[ChangedGroup]) {
     let key = |row: &TypeRow| -> f64 {
         let now = &row.numbers.now;
         match order.column.as_str() {
-            "rate" => row.kind.rate_per_second,
+            "rate" => row.transaction_type.rate_per_second,
             "failed" => now.error_share,
             "p50" => now.p50_nano.0 as f64,
             "p95" => now.p95_nano.0 as f64,
             "p99" => now.p99_nano.0 as f64,
-            _ => groups.get(&name(&row.kind)).map_or(0.0, |group| group.score),
+            _ => groups.get(&name(&row.transaction_type)).map_or(0.0, |group| group.score),
         }
     };
     rows.sort_by(|left, right| {
-        let rate = |row: &TypeRow| row.kind.rate_per_second;
+        let rate = |row: &TypeRow| row.transaction_type.rate_per_second;
         let by_rate = rate(right).total_cmp(&rate(left));
         let chosen = if order.column == "name" {
-            let name = |row: &TypeRow| (row.kind.operation.clone(), row.kind.service.clone());
+            let name = |row: &TypeRow| {
+                (row.transaction_type.operation.clone(), row.transaction_type.service.clone())
+            };
             order.compare(name(left), name(right))
         } else {
             order.compare(key(left), key(right))
@@ -277,17 +287,17 @@ fn TypeTable(
     let rows = move || {
         let none = if is_awaited.get() { "" } else { "–" };
         let (before, of_time, report) = (before.value(), time.value(), report.value());
-        fn kinds(list: &Option<Arc<TransactionTypeList>>) -> &[TransactionType] {
-            list.as_ref().map_or(&[], |list| &list.kinds)
+        fn transaction_types(list: &Option<Arc<TransactionTypeList>>) -> &[TransactionType] {
+            list.as_ref().map_or(&[], |list| &list.transaction_types)
         }
         fn groups(report: &Option<Arc<ChangeReport>>) -> &[ChangedGroup] {
             report.as_ref().map_or(&[], |report| &report.transactions)
         }
-        let (before, of_time) = (kinds(&before), kinds(&of_time));
-        let mut rows = join_rows(&list.kinds, before, of_time, groups(&report));
-        let most = rows.iter().map(|row| row.kind.rate_per_second).fold(0.0, f64::max);
+        let (before, of_time) = (transaction_types(&before), transaction_types(&of_time));
+        let mut rows = join_rows(&list.transaction_types, before, of_time, groups(&report));
+        let most = rows.iter().map(|row| row.transaction_type.rate_per_second).fold(0.0, f64::max);
         if let Some(service) = service.get() {
-            rows.retain(|row| row.kind.service == service);
+            rows.retain(|row| row.transaction_type.service == service);
         }
         let ranked = ranking.get();
         order.with(|order| sort(&mut rows, order, groups(&ranked)));
@@ -331,7 +341,7 @@ fn name_cells(
     report: Option<&ChangeReport>,
     address: String,
 ) -> impl IntoView + use<> {
-    let name = format::operation(&row.kind.operation).to_owned();
+    let name = format::operation(&row.transaction_type.operation).to_owned();
     let headline = report.and_then(|report| report.headline.as_ref());
     let change = match &row.changed {
         Some(group) => change_cell(group, headline).into_any(),
@@ -339,11 +349,11 @@ fn name_cells(
     };
     view! {
         <td class="grow type-cell">
-            <ServiceDot service=row.kind.service.clone() />
+            <ServiceDot service=row.transaction_type.service.clone() />
             " "
             <a class="type-name" href=address title=name.clone()>{name.clone()}</a>
             " "
-            <span class="mute">{format::service(&row.kind.service).to_owned()}</span>
+            <span class="mute">{format::service(&row.transaction_type.service).to_owned()}</span>
         </td>
         <td class="types-change">{change}</td>
     }
@@ -356,11 +366,11 @@ fn call_cells(
     buckets: TimeBuckets,
     (most, none): (f64, &str),
 ) -> impl IntoView + use<> {
-    let (kind, ComparedNumbers { now, was }) = (&row.kind, row.numbers);
+    let (transaction_type, ComparedNumbers { now, was }) = (&row.transaction_type, row.numbers);
     let begin = |step: &CallsInStep| step.start_unix_nano;
-    let calls = buckets.rates(&kind.steps, begin, |step| step.count);
+    let calls = buckets.rates(&transaction_type.steps, begin, |step| step.count);
     let share = |step: &CallsInStep| Some(number_format::ratio(step.error_count, step.count));
-    let failures = buckets.gauges(&kind.steps, begin, share, Some(0.0));
+    let failures = buckets.gauges(&transaction_type.steps, begin, share, Some(0.0));
     let failed = now.error_share;
     let failed_before =
         was.map_or_else(|| none.to_owned(), |was| number_format::share(was.error_share));
@@ -370,7 +380,7 @@ fn call_cells(
     let rate_before = was.map_or_else(|| none.to_owned(), |was| rate(was.rate_per_second));
     let time = shown_time(row.changed.as_ref());
     view! {
-        <td class="num" title=shown_time(None)>{rate(kind.rate_per_second)}</td>
+        <td class="num" title=shown_time(None)>{rate(transaction_type.rate_per_second)}</td>
         <td class="num was wide">{rate_before}</td>
         <td class="wide"><Sparkline values=calls label="Calls over time" /></td>
         <td class="num" class:is-worse=is_worse title=time>{number_format::share(failed)}</td>
@@ -383,10 +393,10 @@ fn call_cells(
 
 /// Quantiles of the duration, those that became worse in red, and the p95 over time.
 fn duration_cells(row: &TypeRow, buckets: TimeBuckets, none: &str) -> impl IntoView + use<> {
-    let (kind, ComparedNumbers { now, was }) = (&row.kind, row.numbers);
+    let (transaction_type, ComparedNumbers { now, was }) = (&row.transaction_type, row.numbers);
     let begin = |step: &CallsInStep| step.start_unix_nano;
     let p95_of = |step: &CallsInStep| Some(step.duration.p95_nano.0 as f64);
-    let steps = buckets.gauges(&kind.steps, begin, p95_of, None);
+    let steps = buckets.gauges(&transaction_type.steps, begin, p95_of, None);
     let tone = if row.is_slower() { SparkTone::Accent } else { SparkTone::Plain };
     let was = was.map_or_else(|| none.to_owned(), |was| format::duration_or_none(was.p95_nano));
     let time = shown_time(row.changed.as_ref());
@@ -417,7 +427,11 @@ fn TypeLine(
     time: RequestState<TransactionTypeList>,
     report: Option<Arc<ChangeReport>>,
 ) -> impl IntoView {
-    let address = addresses::transaction_type(&row.kind.service, &row.kind.operation, range);
+    let address = addresses::transaction_type(
+        &row.transaction_type.service,
+        &row.transaction_type.operation,
+        range,
+    );
     let go = use_navigation();
     let row_address = address.clone();
     view! {

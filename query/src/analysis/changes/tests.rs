@@ -305,8 +305,7 @@ fn the_moment_is_that_of_what_became_worse_else_of_what_changed_most() {
 
 fn root_operations(counts: &[(&str, u64)], other_count: u64) -> RootOperations {
     let listed = counts.iter().map(|(operation, count)| {
-        let mut calls = Calls::default();
-        calls.count = *count;
+        let calls = Calls { count: *count, ..Calls::default() };
         RootOperation {
             service: "web".to_owned(),
             operation: (*operation).to_owned(),

@@ -55,7 +55,8 @@ pub(super) fn gather<K: SingleCallAccumulator>(
 }
 
 /// Converts the spans of a trace to the form in which calls are detected.
-pub(crate) fn graph_spans(trace: &TraceFacts) -> Vec<GraphSpan> {
+#[must_use]
+pub fn graph_spans(trace: &TraceFacts) -> Vec<GraphSpan> {
     let spans = trace.facts.iter().zip(&trace.marks).map(|(facts, marks)| GraphSpan {
         facts: *facts,
         failed: marks & SpanFlags::ERROR != 0,

@@ -14,7 +14,7 @@ const MINUTE: u64 = 60 * SECOND;
 /// length, so that the same query a moment later has the same intervals. An interval includes its
 /// end and excludes its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Range {
+pub struct Range {
     start: u64,
     end: u64,
     step: u64,
@@ -34,7 +34,10 @@ pub(super) struct WholeSteps {
 
 impl Range {
     /// Creates intervals from `start` to `end`. The default step makes about 240.
-    pub(crate) fn steps(start: u64, end: u64, step: Option<u64>) -> Result<Self, QueryError> {
+    ///
+    /// # Errors
+    /// `Parameter` when there would be too many intervals.
+    pub fn steps(start: u64, end: u64, step: Option<u64>) -> Result<Self, QueryError> {
         let step = step.unwrap_or_else(|| default_step(end.saturating_sub(start))).max(1);
         let start = start - start % step;
         let end = end.checked_next_multiple_of(step).unwrap_or(end);
@@ -49,7 +52,8 @@ impl Range {
     }
 
     /// Creates one interval of the whole range.
-    pub(crate) fn instant(start: u64, end: u64) -> Self {
+    #[must_use]
+    pub fn instant(start: u64, end: u64) -> Self {
         Self { start, end, step: end.saturating_sub(start).max(1), instant: true }
     }
 
@@ -78,7 +82,8 @@ impl Range {
     }
 
     /// Returns the time at which an interval is shown, which is its end.
-    pub(crate) fn time_of(&self, interval: usize) -> UnixNanos {
+    #[must_use]
+    pub fn time_of(&self, interval: usize) -> UnixNanos {
         if self.instant {
             return UnixNanos(self.end);
         }

@@ -21,13 +21,14 @@ use object_store::{
 };
 use serde::{Deserialize, Serialize};
 use tidings_disk::ReadFile;
+use tidings_files::{
+    ObjectAddress, StorageError, blocking::random, error::failed, table_store::as_io,
+};
 use tidings_proto::UnixNanos;
+use tidings_runtime::Clock;
 use tokio::runtime::Handle;
 
 use super::{FileStore, LocationLock, PIECE, StoredFile};
-use crate::{
-    Clock, ObjectAddress, StorageError, blocking::random, error::failed, table_store::as_io,
-};
 
 const LOCK: &str = "lock.json";
 /// Time for which a lock stays valid after its last renewal. Sending one file takes less time.
@@ -281,5 +282,5 @@ impl ReadFile for ObjectFile {
 /// Returns true if the error means wrong configuration of the store, not a failed request.
 pub(in crate::backup) fn is_setup(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-    inner.is_some_and(crate::table_store::is_permanent)
+    inner.is_some_and(tidings_files::table_store::is_permanent)
 }

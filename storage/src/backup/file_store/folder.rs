@@ -8,10 +8,11 @@ use std::{
 };
 
 use tidings_disk::{DiskLock, ReadFile, SharedDisk, parent, read_all};
+use tidings_files::{StorageError, error::failed};
 use tidings_proto::UnixNanos;
+use tidings_runtime::Clock;
 
 use super::{FileStore, LocationLock, StoredFile, piece_of};
-use crate::{Clock, StorageError, error::failed};
 
 /// Suffix of the names of unfinished files.
 const UNFINISHED: &str = ".part";

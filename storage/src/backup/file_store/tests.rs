@@ -8,11 +8,12 @@ use std::{
 };
 
 use tidings_disk::RealDisk;
+use tidings_files::{StorageError, table_store::unreliable::UnreliableStore};
 use tidings_proto::UnixNanos;
+use tidings_runtime::{Clock, SystemClock};
 use tokio::runtime::Handle;
 
 use super::{Bucket, FileStore, Folder, PIECE, Sha256, copy, digest};
-use crate::{Clock, StorageError, SystemClock, table_store::unreliable::UnreliableStore};
 
 /// A clock that the test moves.
 #[derive(Debug, Default)]

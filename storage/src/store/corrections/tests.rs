@@ -6,10 +6,12 @@ use tidings_disk::{
     test_effort::by_effort,
 };
 use tidings_proto::{DurationNanos, Signal, UnixNanos};
+use tidings_runtime::{Clock, SystemClock};
+use tidings_snapshot::{GraphBounds, GraphDetail};
 
 use super::CorrectionState;
 use crate::{
-    Clock, GraphBounds, GraphDetail, Store, SystemClock, TelemetryBatch,
+    Store, TelemetryBatch,
     maintenance::{DiskSpace, MergePace},
     store::tests::{contents, open, open_with, settings, traces},
 };
@@ -68,13 +70,14 @@ fn graph(store: &Store, hour: u64) -> (u64, u64) {
     };
     let go_on = &mut || ControlFlow::Continue(());
     let aggregate = store.snapshot().aggregate_graph(&bounds, go_on).unwrap().unwrap();
-    let counts = aggregate.calls().filter(|(_, key, _)| matches!(key, crate::GraphKey::Spans(_)));
+    let counts =
+        aggregate.calls().filter(|(_, key, _)| matches!(key, tidings_rollup::GraphKey::Spans(_)));
     (counts.map(|(_, _, calls)| calls.count).sum(), aggregate.scan.rows)
 }
 
 async fn findings(root: &Path) -> Vec<String> {
     let mut findings = Vec::new();
-    let mut add = |finding: &crate::Finding| findings.push(finding.to_string());
+    let mut add = |finding: &tidings_disk::Finding| findings.push(finding.to_string());
     crate::check(root, &mut add).await.unwrap();
     findings
 }

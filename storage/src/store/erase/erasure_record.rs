@@ -18,11 +18,12 @@ use tidings_disk::{
     paths::{erasure_begun, erasure_name},
     read_all, replace_durably,
 };
+use tidings_files::{StorageError, blocking::blocking, error::failed};
 use tidings_proto::{TraceId, UnixNanos};
 use tokio::task::JoinHandle;
 
 use super::{Erasure, ErasureReport};
-use crate::{StorageError, blocking::blocking, error::failed, store::StoreInner};
+use crate::store::StoreInner;
 
 const TRACE: &str = "trace ";
 const ATTRIBUTE: &str = "attribute ";

@@ -15,21 +15,25 @@ use std::{
 
 use arrow_schema::ArrowError;
 use parquet::errors::ParquetError;
+use tidings_columns::Projection;
+use tidings_data_file::Scan;
 use tidings_disk::{
     RealDisk, SharedDisk,
     faulty::{Dice, FaultRepeat, FaultyDisk},
     test_effort::by_effort,
 };
+use tidings_files::{StorageError, table_file::DataFile};
+use tidings_index::{AttributeFilter, SpanFilter};
 use tidings_proto::{Signal, TraceId, UnixNanos, otlp::Span};
+use tidings_runtime::{Clock, SystemClock};
+use tidings_snapshot::Snapshot;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{MaintenanceState, MergePace, leave};
 use crate::{
-    AttributeFilter, Clock, Erasure, Projection, Retention, RetentionCondition, RetentionRule,
-    Scan, Snapshot, SpanFilter, StorageError, Store, StoreSettings, SystemClock, TelemetryBatch,
+    Erasure, Retention, RetentionCondition, RetentionRule, Store, StoreSettings, TelemetryBatch,
     store::tests::{contents, logs, open, open_with, settings, traces},
     table_change::CommitReason,
-    table_file::DataFile,
 };
 
 /// A clock that a test moves, evenly or by a jump.

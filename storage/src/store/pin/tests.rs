@@ -2,17 +2,21 @@
 
 use std::{ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 
+use tidings_columns::Projection;
+use tidings_data_file::Scan;
 use tidings_disk::{
     SharedDisk,
     faulty::{Dice, FaultRepeat, FaultyDisk},
     test_effort::by_effort,
 };
+use tidings_files::{ErrorKind, StorageError};
+use tidings_index::{AttributeFilter, LogFilter, SpanFilter};
 use tidings_proto::{Signal, TraceId};
+use tidings_runtime::Clock;
+use tidings_snapshot::Snapshot;
 
 use crate::{
-    AttributeFilter, Clock, Erasure, ErrorKind, LogFilter, PIN_NOTE_CHARS_MAX, PINS_MAX, Pin,
-    Projection, Retention, Scan, Snapshot, SpanFilter, StorageError, Store, StoreSettings,
-    TelemetryBatch,
+    Erasure, PIN_NOTE_CHARS_MAX, PINS_MAX, Pin, Retention, Store, StoreSettings, TelemetryBatch,
     maintenance::{MergePace, RetentionStep, due},
     store::{
         maintenance_steps::tests::{DAY, MovedClock, files, keep_up, noted, open_at},

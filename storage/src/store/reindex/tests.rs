@@ -6,8 +6,13 @@ use std::{
     time::Duration,
 };
 
+use tidings_columns::Projection;
+use tidings_data_file::{Scan, ScanStats};
+use tidings_index::SpanFilter;
+use tidings_runtime::{Clock, SystemClock};
+
 use crate::{
-    Clock, Projection, Scan, ScanStats, SpanFilter, Store, SystemClock,
+    Store,
     store::tests::{open, traces},
 };
 

@@ -10,12 +10,16 @@ use std::{
     },
 };
 
-use tidings_disk::{RealDisk, paths::index_path};
+use tidings_columns::Projection;
+use tidings_data_file::Scan;
+use tidings_disk::{CheckSummary, Finding, RealDisk, paths::index_path};
+use tidings_files::ErrorKind;
+use tidings_index::SpanFilter;
+use tidings_runtime::{Clock, SystemClock};
 
 use super::ScrubPosition;
 use crate::{
-    CheckSummary, Clock, ErrorKind, Finding, Projection, Scan, SpanFilter, Store, StoreSettings,
-    SystemClock, check,
+    Store, StoreSettings, check,
     maintenance::MergePace,
     store::tests::{contents, logs, settings, traces},
 };

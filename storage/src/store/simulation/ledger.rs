@@ -2,9 +2,13 @@
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
+use tidings_columns::Projection;
+use tidings_data_file::Scan;
+use tidings_index::{LogFilter, SpanFilter};
 use tidings_proto::otlp::Value;
+use tidings_snapshot::Snapshot;
 
-use crate::{LogFilter, Projection, Scan, Snapshot, SpanFilter, Store};
+use crate::Store;
 
 /// Number of occurrences of each name in the store: spans' names and log records' bodies.
 pub(in crate::store) type Contents = BTreeMap<String, u64>;

@@ -28,20 +28,21 @@ use tidings_disk::{
     faulty::{Dice, DiskFault, FaultRepeat, FaultyDisk},
     paths::commit_name,
 };
+use tidings_files::{
+    ObjectStoreSettings, TablesAt,
+    table_store::unreliable::{RequestFault, UnreliableStore, remote},
+};
 use tidings_proto::{Signal, TraceId, UnixNanos, otlp::Span};
+use tidings_runtime::{Clock, SystemClock};
+use tidings_snapshot::Snapshot;
 
 use super::{Contents, ledger::contents, read};
 use crate::{
-    Clock, Erasure, ObjectStoreSettings, Retention, Snapshot, Store, StoreSettings, SystemClock,
-    TablesAt, TelemetryBatch,
+    Erasure, Retention, Store, StoreSettings, TelemetryBatch,
     maintenance::{MergePace, orphan_files},
     store::{
         StoreInner,
         tests::{logs, settings, traces},
-    },
-    table_store::{
-        tests::remote,
-        unreliable::{RequestFault, UnreliableStore},
     },
 };
 
@@ -493,7 +494,7 @@ impl Scenario {
     }
 }
 
-async fn run_maintenance(inner: &StoreInner) -> Result<(), crate::StorageError> {
+async fn run_maintenance(inner: &StoreInner) -> Result<(), tidings_files::StorageError> {
     while inner.run_maintenance_step(MergePace::Offline).await? {}
     Ok(())
 }

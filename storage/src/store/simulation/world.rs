@@ -15,11 +15,12 @@ use tidings_disk::{
     SharedDisk,
     faulty::{Actor, Dice, DiskFault, FaultRepeat, FaultyDisk, Gate, PlantedBug},
 };
+use tidings_files::StorageError;
 use tokio::{runtime::Runtime, task::JoinHandle};
 
 use super::{Ledger, StillClock, read};
 use crate::{
-    Recovery, StorageError, Store, StoreSettings,
+    Recovery, Store, StoreSettings,
     maintenance::MergePace,
     store::tests::{logs, settings, traces},
 };

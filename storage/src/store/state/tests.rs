@@ -1,17 +1,15 @@
 use std::sync::Arc;
 
 use tidings_columns::conversion::span_rows;
+use tidings_files::memory::{self, Chunk};
+use tidings_index::samples::NOW;
 use tidings_proto::{
     Signal,
     otlp::{ExportTraceServiceRequest, ResourceSpans, ScopeSpans, Span},
 };
+use tidings_runtime::{Clock, SystemClock};
 
 use super::{ROWS_ENOUGH, VisibleState};
-use crate::{
-    Clock, SystemClock,
-    memory::{self, Chunk},
-    samples::NOW,
-};
 
 fn chunk(rows: u8) -> Chunk {
     let span = |number| Span { trace_id: vec![1; 16], span_id: vec![number; 8], ..Span::default() };

@@ -14,18 +14,22 @@ use std::{
 
 use object_store::ObjectStore;
 use tidings_disk::{RealDisk, faulty::Dice, test_effort::by_effort};
+use tidings_files::{
+    ErrorKind, ObjectStoreSettings, StorageError, TablesAt,
+    table_store::unreliable::{UnreliableStore, remote},
+};
+use tidings_runtime::SystemClock;
 
 use super::{contents, expected, logs, open, open_with, replace_log, settings, traces};
 use crate::{
-    BackupLocation, BackupMonitor, BackupReport, BackupSource, ErrorKind, ObjectStoreSettings,
-    Retention, StorageError, Store, StoreSettings, SystemClock, TablesAt, back_up,
+    BackupLocation, BackupMonitor, BackupReport, BackupSource, Retention, Store, StoreSettings,
+    back_up,
     backup::{back_up_with, restore_with},
     list_backups, restore_backup,
     store::{
         maintenance_steps::tests::{DAY, MovedClock, open_at},
         simulation::{Ledger, read},
     },
-    table_store::{tests::remote, unreliable::UnreliableStore},
     verify_backup,
 };
 

@@ -7,13 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tidings_disk::test_effort::by_effort;
+use tidings_disk::{Finding, test_effort::by_effort};
+use tidings_files::StorageError;
+use tidings_index::AttributeFilter;
 
 use super::{contents, expected, logs, open, traces};
-use crate::{
-    AttributeFilter, Erasure, Finding, StorageError, Store, check, maintenance::MergePace,
-    store::simulation::read,
-};
+use crate::{Erasure, Store, check, maintenance::MergePace, store::simulation::read};
 
 fn log_folder(root: &Path) -> PathBuf {
     root.join("tables/spans/_delta_log")

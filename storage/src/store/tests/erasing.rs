@@ -11,6 +11,8 @@ use std::{
 
 use futures::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use tidings_files::{StorageError, table_file::DataFile, table_store::unreliable::UnreliableStore};
+use tidings_index::{AttributeFilter, LogFilter, SpanFilter};
 use tidings_proto::{
     Signal, TraceId, UnixNanos,
     otlp::{
@@ -18,14 +20,12 @@ use tidings_proto::{
         KeyValueList, LogRecord, ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span, Value,
     },
 };
+use tidings_runtime::{Clock, SystemClock};
 
 use super::{SCAN, contents, objects, open, resource};
 use crate::{
-    AttributeFilter, Clock, ERASURES_MAX, Erasure, ErasureRecord, ErasureState, LogFilter,
-    SpanFilter, StorageError, Store, SystemClock, TelemetryBatch, check,
+    ERASURES_MAX, Erasure, ErasureRecord, ErasureState, Store, TelemetryBatch, check,
     store::maintenance_steps::tests::{files, keep_up},
-    table_file::DataFile,
-    table_store::unreliable::UnreliableStore,
 };
 
 const HOUR: u64 = 3_600_000_000_000;
@@ -353,7 +353,7 @@ async fn a_file_that_a_snapshot_reads_goes_when_that_ends() {
     // The snapshot still reads all rows that it had.
     let mut seen = 0;
     let count = &mut |rows: &_| {
-        seen += crate::SpanRows::len(rows);
+        seen += tidings_columns::SpanRows::len(rows);
         ControlFlow::Continue(())
     };
     snapshot.scan_spans(&SpanFilter::default(), SCAN, count).unwrap();

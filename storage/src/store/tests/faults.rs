@@ -8,10 +8,11 @@ use tidings_disk::{
     faulty::{Dice, DiskFault, FaultRepeat, FaultyDisk},
     test_effort::{by_effort, is_exhaustive},
 };
+use tidings_files::{ErrorKind, StorageError};
 
 use super::{logs, open_with, settings, traces};
 use crate::{
-    ErrorKind, StorageError, Store, StoreSettings,
+    Store, StoreSettings,
     maintenance::MergePace,
     store::simulation::{Ledger, StillClock, read},
 };

@@ -15,6 +15,9 @@ use std::{
     time::Duration,
 };
 
+use tidings_columns::Projection;
+use tidings_data_file::Scan;
+use tidings_index::{AttributeFilter, LogFilter, SpanFilter};
 use tidings_proto::{
     TraceId, UnixNanos,
     otlp::{
@@ -25,10 +28,7 @@ use tidings_proto::{
 };
 
 use super::{Store, StoreSettings, TelemetryBatch};
-use crate::{
-    AttributeFilter, LogFilter, Projection, Retention, Scan, SpanFilter, check,
-    store::simulation::StillClock,
-};
+use crate::{Retention, check, store::simulation::StillClock};
 
 const NOW: u64 = 1_790_000_000_000_000_000;
 const FULL: Scan = Scan { detail: Projection::Full, rows_max: u64::MAX };

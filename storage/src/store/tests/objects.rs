@@ -13,26 +13,29 @@ use std::{
 
 use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path as ObjectPath};
+use tidings_columns::{Projection, SpanRows};
+use tidings_data_file::Scan;
 use tidings_disk::{
     RealDisk,
     test_effort::{by_effort, is_exhaustive},
 };
+use tidings_files::{
+    ErrorKind, ObjectStoreSettings, StorageError, TablesAt,
+    table_store::unreliable::{RequestFault, StoreDefect, UnreliableStore, remote},
+};
+use tidings_index::SpanFilter;
 use tidings_proto::{
     Signal, TraceId, UnixNanos,
     otlp::{AnyValue, KeyValue, Value},
 };
+use tidings_runtime::{Clock, SystemClock};
 use tokio::task::JoinHandle;
 
 use super::{logs, settings as local_settings, traces};
 use crate::{
-    Clock, ErrorKind, ObjectStoreSettings, Projection, Scan, SpanFilter, SpanRows, StorageError,
-    Store, StoreSettings, SystemClock, TablesAt, TelemetryBatch,
+    Store, StoreSettings, TelemetryBatch,
     maintenance::MergePace,
     store::simulation::{Ledger, StillClock, read},
-    table_store::{
-        tests::remote,
-        unreliable::{RequestFault, StoreDefect, UnreliableStore},
-    },
 };
 
 const AT: &str = "s3://bucket/some/where";
@@ -323,7 +326,7 @@ async fn finding_a_trace_fetches_a_part_of_its_file() {
         let mut batch = traces(number, 50);
         let TelemetryBatch::Traces { request, .. } = &mut batch else { unreachable!() };
         for span in &mut request.resource_spans[0].scope_spans[0].spans {
-            let text: String = (0..24)
+            let text: String = (0..160)
                 .map(|_| {
                     random = xxhash_rust::xxh3::xxh3_64(&random.to_le_bytes());
                     format!("{random:x}")

@@ -16,12 +16,14 @@ use tidings_disk::{
     faulty::{Dice, DiskFault, FaultRepeat, FaultyDisk},
     test_effort::by_effort,
 };
+use tidings_files::StorageError;
 use tidings_proto::UnixNanos;
+use tidings_runtime::{Clock, SystemClock, TaskState};
 use tokio::sync::watch;
 
 use super::{contents, logs, open_with, settings, traces};
 use crate::{
-    Clock, StorageError, Store, StoreSettings, SystemClock, TaskState,
+    Store, StoreSettings,
     store::{
         background::MAINTENANCE_INTERVAL,
         simulation::{Ledger, read},

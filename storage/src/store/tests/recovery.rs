@@ -11,13 +11,14 @@ use std::{
 };
 
 use tidings_disk::{
-    BLOCK, SharedDisk,
+    BLOCK, Finding, SharedDisk,
     faulty::{Dice, FaultyDisk},
     test_effort::by_effort,
 };
+use tidings_files::StorageError;
 
 use super::{contents, damage::copy_folder, expected, logs, open, open_with, settings, traces};
-use crate::{Finding, StorageError, Store, StoreSettings, check};
+use crate::{Store, StoreSettings, check};
 
 fn commits(root: &Path, table: &str) -> Vec<PathBuf> {
     let folder = root.join("tables").join(table).join("_delta_log");

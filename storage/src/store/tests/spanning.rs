@@ -8,10 +8,13 @@ use std::{
     time::Duration,
 };
 
+use tidings_columns::Projection;
+use tidings_data_file::Scan;
 use tidings_disk::{
     faulty::{Dice, FaultyDisk},
     test_effort::by_effort,
 };
+use tidings_index::{LogFilter, SpanFilter, TimeRange};
 use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
     otlp::{
@@ -19,12 +22,14 @@ use tidings_proto::{
         ResourceSpans, ScopeLogs, ScopeSpans, Span, Status, StatusCode,
     },
 };
+use tidings_rollup::{Call, CallKey, RollupBucket};
+use tidings_runtime::Clock;
+use tidings_snapshot::{CallAccumulator, CallAccumulatorFactory, CallBounds, Snapshot};
 
 use super::{SCAN, resource, settings};
 use crate::{
-    Call, CallAccumulator, CallAccumulatorFactory, CallBounds, CallKey, Clock, Erasure, LogFilter,
-    Projection, Retention, RetentionCondition, RetentionRule, RollupBucket, Scan, Snapshot,
-    SpanFilter, Store, StoreSettings, TelemetryBatch, TimeRange, check,
+    Erasure, Retention, RetentionCondition, RetentionRule, Store, StoreSettings, TelemetryBatch,
+    check,
     store::maintenance_steps::tests::{DAY, MovedClock, files, keep_up, open_at},
 };
 

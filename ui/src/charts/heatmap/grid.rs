@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use tidings_proto::{
     DurationNanos, UnixNanos,
-    api::{Heatmap, HeatmapCell, HeatmapRow},
+    api::{Heatmap, HeatmapBucket, HeatmapRow},
 };
 
 use super::super::axis::{Tick, round_durations, time_ticks};
@@ -70,7 +70,7 @@ impl<'a> Grid<'a> {
         self.start.saturating_add(self.step.saturating_mul(self.columns as u64))
     }
 
-    fn cell_index(&self, cell: &HeatmapCell) -> Option<CellIndex> {
+    fn cell_index(&self, cell: &HeatmapBucket) -> Option<CellIndex> {
         let column = cell.start_unix_nano.0.checked_sub(self.start)? / self.step;
         let place = CellIndex {
             column: usize::try_from(column).ok()?,
@@ -80,7 +80,7 @@ impl<'a> Grid<'a> {
     }
 
     /// Returns the cell of this column and row, if it has spans.
-    pub(super) fn cell(&self, place: CellIndex) -> Option<&'a HeatmapCell> {
+    pub(super) fn cell(&self, place: CellIndex) -> Option<&'a HeatmapBucket> {
         self.heatmap.cells.iter().find(|cell| self.cell_index(cell) == Some(place))
     }
 
@@ -203,7 +203,7 @@ pub(super) fn merge_thin_rows(heatmap: Arc<Heatmap>) -> Arc<Heatmap> {
         let (first, last) = (rows.first()?, rows.last()?);
         Some(HeatmapRow { from_nano: first.from_nano, up_to_nano: last.up_to_nano })
     };
-    let cell = |((start_unix_nano, row), (count, error_count))| HeatmapCell {
+    let cell = |((start_unix_nano, row), (count, error_count))| HeatmapBucket {
         start_unix_nano,
         row,
         count,
@@ -239,7 +239,7 @@ fn slot(fraction: f64, count: usize) -> usize {
 mod tests {
     use tidings_proto::{
         DurationNanos, UnixNanos,
-        api::{Heatmap, HeatmapCell, HeatmapRow, Searched, TimeWindow},
+        api::{Heatmap, HeatmapBucket, HeatmapRow, Searched, TimeWindow},
     };
 
     use super::{CellIndex, Grid, LEVELS, level};
@@ -251,7 +251,7 @@ mod tests {
             from_nano: DurationNanos(from),
             up_to_nano: DurationNanos(up_to),
         };
-        let cell = |second: u64, row, count, error_count| HeatmapCell {
+        let cell = |second: u64, row, count, error_count| HeatmapBucket {
             start_unix_nano: UnixNanos(second * SECOND),
             row,
             count,

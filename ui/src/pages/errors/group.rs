@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use tidings_proto::api::{
-    AffectedKind, ExceptionGroup, ExceptionTransactions, LogSearchResult, TraceSearchResult,
-    TraceSummary,
+    AffectedTransactionType, ExceptionGroup, ExceptionTransactions, LogSearchResult,
+    TraceSearchResult, TraceSummary,
 };
 
 use super::{
@@ -180,10 +180,10 @@ fn query_of(group: &ExceptionGroup) -> String {
 fn traces(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> impl IntoView + use<> {
     let query = query_of(group);
     let only_logs = group.log_count == group.count;
-    let kinds = if only_logs {
+    let transaction_types = if only_logs {
         note("Only log records have it, so its transactions are not known.")
     } else {
-        affected_kinds(page, group, range)
+        affected_transaction_types(page, group, range)
     };
     let asked = query.clone();
     let found = RequestState::<TraceSearchResult>::new(move || {
@@ -228,17 +228,21 @@ fn traces(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> impl I
                     </a>
                 </span>
             </div>
-            {kinds}
+            {transaction_types}
             {rows}
         </section>
     }
 }
 
 /// Transaction types that are listed.
-const KINDS: u32 = 8;
+const TRANSACTION_TYPES_MAX: u32 = 8;
 
 /// Counts of the transactions with the exception, by type.
-fn affected_kinds(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> AnyView {
+fn affected_transaction_types(
+    page: ErrorsState,
+    group: &ExceptionGroup,
+    range: TimeRange,
+) -> AnyView {
     let asked = group.clone();
     let found = RequestState::<ExceptionTransactions>::new(move || {
         let named = |text: &str| (!text.is_empty()).then(|| text.to_owned());
@@ -248,11 +252,15 @@ fn affected_kinds(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -
             .with_some("operation", named(&asked.operation))
             .with_some("type", named(&asked.exception_type))
             .with("group", &asked.id)
-            .with("limit", KINDS);
+            .with("limit", TRANSACTION_TYPES_MAX);
         Some(exception_transactions(&analysis))
     });
     answered(found, "Its transactions by type are not known", move |answer| {
-        if answer.kinds.is_empty() { ().into_any() } else { kind_rows(answer, range).into_any() }
+        if answer.transaction_types.is_empty() {
+            ().into_any()
+        } else {
+            transaction_type_rows(answer, range).into_any()
+        }
     })
 }
 
@@ -276,24 +284,38 @@ fn note(words: &'static str) -> AnyView {
 }
 
 /// Transaction types with their counts, and what these leave out.
-fn kind_rows(answer: &ExceptionTransactions, range: TimeRange) -> impl IntoView + use<> {
-    let most = answer.kinds.iter().map(|kind| kind.transaction_count).max().unwrap_or(1).max(1);
-    let row = |kind: &AffectedKind| {
-        let name = format::operation(&kind.operation).to_owned();
+fn transaction_type_rows(
+    answer: &ExceptionTransactions,
+    range: TimeRange,
+) -> impl IntoView + use<> {
+    let most = answer
+        .transaction_types
+        .iter()
+        .map(|transaction_type| transaction_type.transaction_count)
+        .max()
+        .unwrap_or(1)
+        .max(1);
+    let row = |transaction_type: &AffectedTransactionType| {
+        let name = format::operation(&transaction_type.operation).to_owned();
         let words = number_format::truncate(&name, 60);
-        let name_view = if kind.has_root {
-            let href = addresses::transaction_type(&kind.service, &kind.operation, range);
+        let name_view = if transaction_type.has_root {
+            let href = addresses::transaction_type(
+                &transaction_type.service,
+                &transaction_type.operation,
+                range,
+            );
             view! { <a class="plain-link" href=href>{words}</a> }.into_any()
         } else {
             view! { <span class="mute">{words} ", beginning not stored"</span> }.into_any()
         };
-        let width = format!("{:.1}%", kind.transaction_count as f64 / most as f64 * 100.0);
+        let width =
+            format!("{:.1}%", transaction_type.transaction_count as f64 / most as f64 * 100.0);
         view! {
             <tr>
-                <td class="num">{format::count(kind.transaction_count)}</td>
+                <td class="num">{format::count(transaction_type.transaction_count)}</td>
                 <td class="grow" title=name>
-                    <span class="errors-kind">
-                        {name_view} " " <ServiceName service=kind.service.clone() />
+                    <span class="errors-transaction-type">
+                        {name_view} " " <ServiceName service=transaction_type.service.clone() />
                     </span>
                 </td>
                 <td class="split-bar wide" aria-hidden="true">
@@ -304,7 +326,7 @@ fn kind_rows(answer: &ExceptionTransactions, range: TimeRange) -> impl IntoView 
             </tr>
         }
     };
-    let rows = answer.kinds.iter().map(row).collect_view();
+    let rows = answer.transaction_types.iter().map(row).collect_view();
     let unread = partial_answer_text(&answer.searched)
         .map(|words| view! { <PartialNote>{words} " " <ShorterRange /></PartialNote> });
     view! {
@@ -328,9 +350,10 @@ fn kind_rows(answer: &ExceptionTransactions, range: TimeRange) -> impl IntoView 
 /// Words for what the counts by type leave out; `None` when they are of everything.
 fn left_out(answer: &ExceptionTransactions) -> Option<String> {
     let mut words = Vec::new();
-    let more_kinds = answer.kind_count.saturating_sub(answer.kinds.len() as u64);
-    if more_kinds > 0 {
-        words.push(format!("{} more.", format::counted(more_kinds, "type")));
+    let more_types =
+        answer.transaction_type_count.saturating_sub(answer.transaction_types.len() as u64);
+    if more_types > 0 {
+        words.push(format!("{} more.", format::counted(more_types, "type")));
     }
     if answer.analysed_count < answer.transaction_count {
         words.push(format!(
@@ -395,7 +418,7 @@ fn type_cell(trace: &TraceSummary, range: TimeRange) -> impl IntoView + use<> {
     };
     view! {
         <td class="grow" title=name>
-            <span class="errors-kind">
+            <span class="errors-transaction-type">
                 {kind} " " <ServiceName service=trace.root_service.clone() />
             </span>
         </td>

@@ -47,24 +47,27 @@ pub(crate) fn ask(page: PageSignals, wanted: Signal<bool>) -> RequestState<Trans
 
 /// The fact `slower than 97 % of its type`.
 pub(crate) fn percentile(page: PageSignals) -> impl IntoView {
-    let kinds = ask(page, Signal::from(true));
+    let transaction_types = ask(page, Signal::from(true));
     let fact = move || {
-        let Some(list) = kinds.value() else {
+        let Some(list) = transaction_types.value() else {
             let ghost = || {
                 let label = "Loading the percentile";
                 view! { <span class="usual-ghost" role="status" aria-label=label></span> }
             };
-            return kinds.pending().then(|| ghost().into_any());
+            return transaction_types.pending().then(|| ghost().into_any());
         };
-        let kind = list.kinds.first()?;
-        let (words, unusual) = words(kind)?;
-        let href =
-            addresses::transaction_type(&kind.service, &kind.operation, TimeRange::default());
+        let transaction_type = list.transaction_types.first()?;
+        let (words, unusual) = words(transaction_type)?;
+        let href = addresses::transaction_type(
+            &transaction_type.service,
+            &transaction_type.operation,
+            TimeRange::default(),
+        );
         let title = format!(
             "Among {} of its type in the 24 h up to its end: p50 {}, p95 {}",
-            format::count(kind.count),
-            format::duration(kind.duration.p50_nano),
-            format::duration(kind.duration.p95_nano),
+            format::count(transaction_type.count),
+            format::duration(transaction_type.duration.p50_nano),
+            format::duration(transaction_type.duration.p95_nano),
         );
         let link = view! {
             <a class="trace-percentile" class:is-unusual=unusual href=href title=title>
@@ -73,13 +76,13 @@ pub(crate) fn percentile(page: PageSignals) -> impl IntoView {
         };
         Some(link.into_any())
     };
-    let failed = WatchedRequest::new("The percentile is not known", kinds);
+    let failed = WatchedRequest::new("The percentile is not known", transaction_types);
     view! { {fact} {failed.note()} }
 }
 
 /// Returns the percentile in words, as `slower than 97 %`, and true for a rare duration.
-pub(crate) fn words(kind: &TransactionType) -> Option<(String, bool)> {
-    let share = kind.shorter_share.filter(|_| kind.count >= COUNT_MIN)?;
+pub(crate) fn words(transaction_type: &TransactionType) -> Option<(String, bool)> {
+    let share = transaction_type.shorter_share.filter(|_| transaction_type.count >= COUNT_MIN)?;
     let percent = share * 100.0;
     let words = if percent >= 50.0 {
         // Rounded down, because it is never slower than all.
@@ -105,7 +108,7 @@ mod tests {
 
     use super::words;
 
-    fn kind(count: u64, share: Option<f64>) -> TransactionType {
+    fn transaction_type(count: u64, share: Option<f64>) -> TransactionType {
         TransactionType {
             service: "web".to_owned(),
             operation: "POST /checkout".to_owned(),
@@ -122,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_place_is_rounded_down_and_named_by_the_nearer_end() {
-        let said = |share: f64| words(&kind(500, Some(share))).unwrap();
+        let said = |share: f64| words(&transaction_type(500, Some(share))).unwrap();
         assert_eq!(said(0.978), ("slower than 97 %".to_owned(), true));
         assert_eq!(said(0.998), ("slower than 99.8 %".to_owned(), true));
         assert_eq!(said(0.5), ("slower than 50 %".to_owned(), false));
@@ -132,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_place_among_few_is_not_said() {
-        assert_eq!(words(&kind(19, Some(0.9))), None);
-        assert_eq!(words(&kind(500, None)), None);
+        assert_eq!(words(&transaction_type(19, Some(0.9))), None);
+        assert_eq!(words(&transaction_type(500, None)), None);
     }
 }

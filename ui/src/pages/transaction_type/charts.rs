@@ -95,23 +95,29 @@ fn three(
     failed_words: String,
     (cursor, on_pick): (RwSignal<Option<usize>>, Callback<UnixNanos>),
 ) -> Option<impl IntoView + use<>> {
-    let kind = list.kinds.first()?;
+    let transaction_type = list.transaction_types.first()?;
     let buckets = TimeBuckets::from_window(&list.window);
     let begin = |step: &CallsInStep| step.start_unix_nano;
-    let rates = |count: fn(&CallsInStep) -> u64| buckets.rates(&kind.steps, begin, count);
+    let rates =
+        |count: fn(&CallsInStep) -> u64| buckets.rates(&transaction_type.steps, begin, count);
     let new = |unit, shape| TimeChart::new(&list.window, unit, shape).with_markers(markers);
     let calls = new(ValueUnit::Rate, ChartShape::StackedBars)
         .with("ok", "plain", rates(|step| step.count.saturating_sub(step.error_count)))
         .with("failed", "error", rates(|step| step.error_count));
     // Estimates of sampled calls are as certain as the calls that were counted.
     let measured = |step: &CallsInStep| Some(step.count / list.sampled_one_in.max(1));
-    let calls_of = buckets.values_by_bucket(&kind.steps, begin, measured, None);
+    let calls_of = buckets.values_by_bucket(&transaction_type.steps, begin, measured, None);
     let share = |step: &CallsInStep| Some(number_format::ratio(step.error_count, step.count));
     let failed = new(ValueUnit::Share, ChartShape::Areas)
-        .with("failed", "error", buckets.gauges(&kind.steps, begin, share, None))
+        .with("failed", "error", buckets.gauges(&transaction_type.steps, begin, share, None))
         .with_calls(calls_of.clone());
     let quantile = |of: fn(&LatencyStats) -> u64| {
-        buckets.gauges(&kind.steps, begin, move |step| Some(of(&step.duration) as f64), None)
+        buckets.gauges(
+            &transaction_type.steps,
+            begin,
+            move |step| Some(of(&step.duration) as f64),
+            None,
+        )
     };
     let durations = new(ValueUnit::Duration, ChartShape::Lines)
         .with("p50", "plain", quantile(|duration| duration.p50_nano.0))

@@ -46,7 +46,7 @@ pub(super) fn head(page: TypePage) -> impl IntoView {
                 .of_operation(&name.operation)
                 .address()
         });
-        let count = page.kind().map(|kind| format::counted(kind.count, "trace"));
+        let count = page.transaction_type().map(|listed| format::counted(listed.count, "trace"));
         view! { <a class="button" href=address>{count.unwrap_or_else(|| "Traces".to_owned())}</a> }
     };
     let errors = move || {
@@ -117,7 +117,12 @@ pub(super) fn compared_numbers(page: TypePage) -> Option<ComparedNumbers> {
         return None;
     }
     let reported = page.changed().as_ref().and_then(ComparedNumbers::of_report);
-    let listed = || Some(ComparedNumbers::of_windows(&page.kind()?, page.kind_before().as_ref()));
+    let listed = || {
+        Some(ComparedNumbers::of_windows(
+            &page.transaction_type()?,
+            page.transaction_type_before().as_ref(),
+        ))
+    };
     reported.or_else(listed)
 }
 

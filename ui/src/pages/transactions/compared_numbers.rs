@@ -31,15 +31,15 @@ impl ComparedNumbers {
     }
 }
 
-fn stats(kind: &TransactionType) -> GroupStats {
+fn stats(transaction_type: &TransactionType) -> GroupStats {
     GroupStats {
-        count: kind.count,
-        rate_per_second: kind.rate_per_second,
-        error_count: kind.error_count,
-        error_share: number_format::ratio(kind.error_count, kind.count),
-        p50_nano: kind.duration.p50_nano,
-        p95_nano: kind.duration.p95_nano,
-        p99_nano: kind.duration.p99_nano,
+        count: transaction_type.count,
+        rate_per_second: transaction_type.rate_per_second,
+        error_count: transaction_type.error_count,
+        error_share: number_format::ratio(transaction_type.error_count, transaction_type.count),
+        p50_nano: transaction_type.duration.p50_nano,
+        p95_nano: transaction_type.duration.p95_nano,
+        p99_nano: transaction_type.duration.p99_nano,
     }
 }
 

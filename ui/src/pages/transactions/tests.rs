@@ -23,7 +23,7 @@ fn changed(operation: &str, score: f64) -> ChangedGroup {
     .unwrap()
 }
 
-fn kind(operation: &str, count: u64, errors: u64, p95_ms: u64) -> TransactionType {
+fn transaction_type(operation: &str, count: u64, errors: u64, p95_ms: u64) -> TransactionType {
     let p95_nano = DurationNanos(p95_ms * 1_000_000);
     TransactionType {
         service: "web".to_owned(),
@@ -40,12 +40,20 @@ fn kind(operation: &str, count: u64, errors: u64, p95_ms: u64) -> TransactionTyp
 }
 
 fn names(order: &str) -> Vec<String> {
-    let now = [kind("a", 900, 0, 100), kind("b", 50, 25, 100), kind("c", 10, 0, 400)];
-    let before = [kind("a", 900, 0, 100), kind("b", 50, 0, 100), kind("c", 10, 0, 100)];
+    let now = [
+        transaction_type("a", 900, 0, 100),
+        transaction_type("b", 50, 25, 100),
+        transaction_type("c", 10, 0, 400),
+    ];
+    let before = [
+        transaction_type("a", 900, 0, 100),
+        transaction_type("b", 50, 0, 100),
+        transaction_type("c", 10, 0, 100),
+    ];
     let groups = [changed("c", 2.0), changed("b", 7.5), changed("a", 0.0)];
     let mut rows = join_rows(&now, &before, &[], &groups);
     sort(&mut rows, &SortOrder::parse(order), &groups);
-    rows.into_iter().map(|row| row.kind.operation).collect()
+    rows.into_iter().map(|row| row.transaction_type.operation).collect()
 }
 
 #[test]
@@ -66,18 +74,26 @@ fn rows_sort_by_the_calls_of_the_whole_window() {
     group.changes = vec![serde_json::from_value(change).unwrap()];
     let stats = GroupStats { rate_per_second: 99.0, ..group.now };
     group.since = Some(StatsSince { start_unix_nano: UnixNanos(7), stats });
-    let mut rows = join_rows(&[kind("b", 50, 0, 1), kind("a", 900, 0, 1)], &[], &[], &[group]);
+    let mut rows = join_rows(
+        &[transaction_type("b", 50, 0, 1), transaction_type("a", 900, 0, 1)],
+        &[],
+        &[],
+        &[group],
+    );
     sort(&mut rows, &SortOrder::parse("-rate"), &[]);
-    assert_eq!(rows.first().map(|row| row.kind.operation.as_str()), Some("a"));
+    assert_eq!(rows.first().map(|row| row.transaction_type.operation.as_str()), Some("a"));
 }
 
 #[test]
 fn rows_keep_their_order_until_they_are_ranked_by_the_newest_report() {
-    let (now, newest) = ([kind("a", 900, 0, 1), kind("b", 50, 0, 1)], [changed("b", 7.5)]);
+    let (now, newest) =
+        ([transaction_type("a", 900, 0, 1), transaction_type("b", 50, 0, 1)], [changed("b", 7.5)]);
     let order = |ranked: &[ChangedGroup]| -> Vec<(String, bool)> {
         let mut rows = join_rows(&now, &[], &[], &newest);
         sort(&mut rows, &SortOrder::parse("-change"), ranked);
-        rows.into_iter().map(|row| (row.kind.operation, row.changed.is_some())).collect()
+        rows.into_iter()
+            .map(|row| (row.transaction_type.operation, row.changed.is_some()))
+            .collect()
     };
     let row = |name: &str, is_known| (name.to_owned(), is_known);
     assert_eq!(order(&[]), [row("a", false), row("b", true)]);
@@ -95,8 +111,8 @@ fn a_changed_row_has_both_numbers_of_the_report_and_others_those_of_the_windows(
     let (p95_nano, p99_nano) = (DurationNanos(9), DurationNanos(11));
     let stats = GroupStats { count: 10, error_count: 5, p95_nano, p99_nano, ..group.now };
     group.since = Some(StatsSince { start_unix_nano: UnixNanos(7), stats });
-    let now = [kind("a", 900, 0, 1), kind("b", 50, 0, 1)];
-    let before = [kind("a", 800, 0, 2), kind("b", 40, 0, 2)];
+    let now = [transaction_type("a", 900, 0, 1), transaction_type("b", 50, 0, 1)];
+    let before = [transaction_type("a", 800, 0, 2), transaction_type("b", 40, 0, 2)];
     let rows = join_rows(&now, &before, &[], &[group, changed("b", 0.0)]);
     let of = |stats: GroupStats| (stats.count, stats.p95_nano.0, stats.p99_nano.0);
     let numbers = rows.into_iter().map(|row| (of(row.numbers.now), row.numbers.was.map(of)));
@@ -141,7 +157,7 @@ fn quantiles_and_failures_are_red_where_the_report_calls_them_worse() {
         "quantile": 50, "worseQuantiles": [50, 99], "pValue": 0.0,
     });
     group.changes = vec![serde_json::from_value(slower).unwrap()];
-    let now = [kind("a", 50, 0, 9), kind("b", 50, 0, 9)];
+    let now = [transaction_type("a", 50, 0, 9), transaction_type("b", 50, 0, 9)];
     let rows = join_rows(&now, &[], &[], &[group]);
     let red = rows
         .iter()
@@ -152,13 +168,18 @@ fn quantiles_and_failures_are_red_where_the_report_calls_them_worse() {
 
 #[test]
 fn a_type_that_was_not_there_before_has_no_change() {
-    let rows = join_rows(&[kind("new", 5, 1, 10)], &[kind("old", 5, 0, 10)], &[], &[]);
+    let rows = join_rows(
+        &[transaction_type("new", 5, 1, 10)],
+        &[transaction_type("old", 5, 0, 10)],
+        &[],
+        &[],
+    );
     assert_eq!((rows[0].numbers.was, &rows[0].changed), (None, &None));
 }
 
 #[test]
 fn the_time_of_a_type_is_not_known_until_it_is_answered() {
-    let now = [kind("x", 1, 0, 1)];
+    let now = [transaction_type("x", 1, 0, 1)];
     let rows = join_rows(&now, &[], &[], &[]);
     assert_eq!((rows[0].numbers.was, &rows[0].time), (None, &None));
     assert_eq!(join_rows(&now, &[], &now, &[])[0].time, Some(Vec::new()));
@@ -174,15 +195,15 @@ fn an_incomplete_list_says_what_is_missing() {
     };
     let mut list = TransactionTypeList {
         window,
-        kinds: vec![kind("a", 1, 0, 1)],
-        kind_count: 1,
+        transaction_types: vec![transaction_type("a", 1, 0, 1)],
+        transaction_type_count: 1,
         other_count: 0,
-        other_kind_count_max: 0,
+        other_transaction_type_count_max: 0,
         sampled_one_in: 1,
         searched,
     };
     assert_eq!(missing(&list), None);
-    (list.kind_count, list.sampled_one_in, list.other_count) = (900, 4, 12);
+    (list.transaction_type_count, list.sampled_one_in, list.other_count) = (900, 4, 12);
     list.searched.complete = false;
     let words = missing(&list).unwrap();
     for part in ["A shorter range", "every 4th", "12 transactions", "Only the 1 most"] {

@@ -230,7 +230,7 @@ pub(super) fn use_names(text: Memo<String>) -> NameSuggestions {
     let has_words = Memo::new(move |_| wanted.with(Option::is_some));
     let services: RequestState<NameList> =
         RequestState::new(move || wanted.get().map(|words| api::services(&words)));
-    let kinds = RequestState::new(move || has_words.get().then(types));
+    let transaction_types = RequestState::new(move || has_words.get().then(types));
     let operations: RequestState<NameList> =
         RequestState::new(move || wanted.get().map(|words| api::operations(None, &words)));
     let found = RequestState::new(move || wanted.get().map(|words| found_names(&words)));
@@ -257,7 +257,7 @@ pub(super) fn use_names(text: Memo<String>) -> NameSuggestions {
     let pages = Memo::new(move |_| {
         let typed = text.get();
         let (services, types, operations, found) =
-            (services.value(), kinds.value(), operations.value(), found.value());
+            (services.value(), transaction_types.value(), operations.value(), found.value());
         let answers = NameAnswers {
             services: services.as_deref(),
             types: types.as_deref(),
@@ -405,18 +405,21 @@ fn name_matches(words: &str, answers: NameAnswers<'_>) -> Vec<PageMatch> {
         kind: "service".to_owned(),
         name,
     });
-    let kinds = answers.types.map(|list| list.kinds.as_slice()).unwrap_or_default();
-    let begins = |kind: &&TransactionType| fits(&kind.operation, &lower);
-    let has_words = |kind: &&TransactionType| {
-        !begins(kind) && has_all_words(&kind.service, &kind.operation, &lower)
+    let transaction_types =
+        answers.types.map(|list| list.transaction_types.as_slice()).unwrap_or_default();
+    let begins = |one_type: &&TransactionType| fits(&one_type.operation, &lower);
+    let has_words = |one_type: &&TransactionType| {
+        !begins(one_type) && has_all_words(&one_type.service, &one_type.operation, &lower)
     };
-    let types = kinds.iter().filter(begins).chain(kinds.iter().filter(has_words));
-    let types = types.map(|kind| PageMatch {
-        name: kind.operation.clone(),
-        kind: type_kind(&kind.service),
-        address: links.transaction_type(&kind.service, &kind.operation),
+    let types =
+        transaction_types.iter().filter(begins).chain(transaction_types.iter().filter(has_words));
+    let types = types.map(|one_type| PageMatch {
+        name: one_type.operation.clone(),
+        kind: type_kind(&one_type.service),
+        address: links.transaction_type(&one_type.service, &one_type.operation),
     });
-    let is_type = |name: &String| kinds.iter().any(|kind| kind.operation == *name);
+    let is_type =
+        |name: &String| transaction_types.iter().any(|one_type| one_type.operation == *name);
     let operations = names(answers.operations).into_iter().filter(|name| !is_type(name));
     let operations = operations.map(|name| PageMatch {
         address: links.explore(&[("operation", &name)]),
@@ -612,7 +615,7 @@ mod tests {
     }
 
     fn types(names: &[(&str, &str)]) -> TransactionTypeList {
-        let kind = |(service, operation): &(&str, &str)| TransactionType {
+        let transaction_type = |(service, operation): &(&str, &str)| TransactionType {
             service: (*service).to_owned(),
             operation: (*operation).to_owned(),
             count: 1,
@@ -630,10 +633,10 @@ mod tests {
                 end_unix_nano: UnixNanos(1),
                 step_nano: DurationNanos(1),
             },
-            kinds: names.iter().map(kind).collect(),
-            kind_count: names.len() as u64,
+            transaction_types: names.iter().map(transaction_type).collect(),
+            transaction_type_count: names.len() as u64,
             other_count: 0,
-            other_kind_count_max: 0,
+            other_transaction_type_count_max: 0,
             sampled_one_in: 1,
             searched: Searched::default(),
         }

@@ -46,7 +46,7 @@ pub(super) fn usual(page: PageSignals) -> impl IntoView {
         let row = page.selected.get();
         page.model.with(|model| row.is_some_and(|row| is_answer(model, row)))
     });
-    let kinds = percentile::ask(page, is_root.into());
+    let transaction_types = percentile::ask(page, is_root.into());
     // The answer about another operation does not apply to this one.
     Effect::new(move |_| {
         asked.track();
@@ -63,8 +63,9 @@ pub(super) fn usual(page: PageSignals) -> impl IntoView {
             return Some(view! { <p class="faint">{words}</p> }.into_any());
         };
         // The same words as in the head of the page.
-        let kind = kinds.value().filter(|_| is_root.get());
-        let place = kind.and_then(|list| percentile::words(list.kinds.first()?));
+        let transaction_type = transaction_types.value().filter(|_| is_root.get());
+        let place =
+            transaction_type.and_then(|list| percentile::words(list.transaction_types.first()?));
         let place = place.map_or_else(|| place_words(&group.duration, nanos), |(words, _)| words);
         let section = view! {
             <section class="usual">

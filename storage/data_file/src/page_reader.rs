@@ -1,0 +1,276 @@
+//! Reader of Parquet pages with one zstd context for each thread.
+//!
+//! The crate's own reader makes a compressor and a decompressor for each column that it opens. Both
+//! ask the processor for its features, which a virtual machine answers slowly (decision 0106). Here
+//! the crate passes the pages as they are stored, and [`inflate`] decompresses them.
+
+use std::{cell::RefCell, io::Read, ops::Range, sync::Arc, vec};
+
+use bytes::Bytes;
+use parquet::{
+    arrow::{
+        ProjectionMask,
+        arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, RowGroups, RowSelection},
+        parquet_to_arrow_field_levels,
+    },
+    basic::Compression,
+    column::page::{Page, PageIterator, PageMetadata, PageReader},
+    errors::ParquetError,
+    file::{
+        metadata::{ParquetMetaData, RowGroupMetaData},
+        reader::ChunkReader,
+        serialized_reader::SerializedPageReader,
+    },
+};
+use tidings_files::{StorageError, table_store::Readable};
+use zstd::{bulk::Decompressor, stream::read::Decoder, zstd_safe::get_frame_content_size};
+
+/// Maximum size of a page in Parquet's format.
+const PAGE_BYTES_MAX: usize = i32::MAX as usize;
+
+thread_local! {
+    static DECOMPRESSOR: RefCell<Decompressor<'static>> = RefCell::default();
+}
+
+/// Rows and columns of a file that are read.
+pub(super) struct ReadPlan {
+    /// Columns.
+    pub mask: ProjectionMask,
+    /// Row groups; all without a value.
+    pub groups: Option<Vec<usize>>,
+    /// Rows of the row groups; all without a value.
+    pub rows: Option<RowSelection>,
+    /// Maximum number of rows of a batch.
+    pub batch_rows: usize,
+}
+
+/// Returns a reader of these rows and columns.
+///
+/// # Errors
+/// When the file has other columns than its metadata.
+pub(super) fn batches<T: ChunkReader + 'static>(
+    file: T,
+    footer: &ArrowReaderMetadata,
+    plan: ReadPlan,
+) -> Result<ParquetRecordBatchReader, ParquetError> {
+    let metadata = Arc::clone(footer.metadata());
+    let fields = Some(footer.schema().fields());
+    let levels = parquet_to_arrow_field_levels(footer.parquet_schema(), plan.mask, fields)?;
+    let groups = plan.groups.unwrap_or_else(|| (0..metadata.num_row_groups()).collect());
+    let columns = FileColumns { file: Arc::new(file), metadata, groups };
+    let batch_rows = plan.batch_rows.min(columns.num_rows());
+    ParquetRecordBatchReader::try_new_with_row_groups(&levels, &columns, batch_rows, plan.rows)
+}
+
+/// Prefetches the pages that these leaves have for rows of a row group. The rows are ascending.
+pub(super) fn prefetch(
+    file: &Readable,
+    footer: &ArrowReaderMetadata,
+    mask: &ProjectionMask,
+    group: usize,
+    rows: &[Range<usize>],
+) -> Result<(), StorageError> {
+    if !file.is_remote() {
+        return Ok(());
+    }
+    let metadata = footer.metadata();
+    let columns = metadata.row_group(group).columns();
+    let pages = metadata.offset_index().and_then(|groups| groups.get(group));
+    let mut wanted = Vec::new();
+    for (leaf, column) in columns.iter().enumerate().filter(|(leaf, _)| mask.leaf_included(*leaf)) {
+        let (start, length) = column.byte_range();
+        let pages = pages.and_then(|leaves| leaves.get(leaf)).map(|leaf| leaf.page_locations());
+        let Some(pages) = pages.filter(|pages| !pages.is_empty()) else {
+            wanted.push(start..start.saturating_add(length));
+            continue;
+        };
+        // The dictionary is stored before the first page, and each page needs it.
+        wanted.push(start..unsigned(pages[0].offset));
+        for (number, page) in pages.iter().enumerate() {
+            let first = unsigned(page.first_row_index);
+            let next =
+                pages.get(number + 1).map_or(u64::MAX, |next| unsigned(next.first_row_index));
+            let after = rows.partition_point(|range| range.end as u64 <= first);
+            if rows.get(after).is_some_and(|range| (range.start as u64) < next) {
+                let start = unsigned(page.offset);
+                wanted
+                    .push(start..start.saturating_add(unsigned(page.compressed_page_size.into())));
+            }
+        }
+    }
+    Ok(file.fetch(&wanted).map_err(ParquetError::from)?)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// Columns of some row groups of a file.
+struct FileColumns<T> {
+    file: Arc<T>,
+    metadata: Arc<ParquetMetaData>,
+    groups: Vec<usize>,
+}
+
+impl<T: ChunkReader + 'static> RowGroups for FileColumns<T> {
+    fn num_rows(&self) -> usize {
+        let rows = self.row_groups().map(RowGroupMetaData::num_rows);
+        rows.filter_map(|rows| usize::try_from(rows).ok()).sum()
+    }
+
+    fn column_chunks(&self, column: usize) -> Result<Box<dyn PageIterator>, ParquetError> {
+        Ok(Box::new(ColumnChunks {
+            file: Arc::clone(&self.file),
+            metadata: Arc::clone(&self.metadata),
+            groups: self.groups.clone().into_iter(),
+            column,
+        }))
+    }
+
+    fn row_groups(&self) -> Box<dyn Iterator<Item = &RowGroupMetaData> + '_> {
+        Box::new(self.groups.iter().map(|group| self.metadata.row_group(*group)))
+    }
+
+    fn metadata(&self) -> &ParquetMetaData {
+        &self.metadata
+    }
+}
+
+/// The parts of one column, a reader of pages for each row group.
+struct ColumnChunks<T> {
+    file: Arc<T>,
+    metadata: Arc<ParquetMetaData>,
+    groups: vec::IntoIter<usize>,
+    column: usize,
+}
+
+impl<T: ChunkReader + 'static> ColumnChunks<T> {
+    fn pages(&self, group: usize) -> Result<Box<dyn PageReader>, ParquetError> {
+        let rows = self.metadata.row_group(group);
+        let column = rows.column(self.column);
+        let index = self.metadata.offset_index().and_then(|groups| groups.get(group));
+        let locations = index.and_then(|columns| columns.get(self.column));
+        let locations = locations.map(|column| column.page_locations().clone());
+        let file = Arc::clone(&self.file);
+        let row_count = usize::try_from(rows.num_rows())?;
+        if !matches!(column.compression(), Compression::ZSTD(_)) {
+            let pages = SerializedPageReader::new(file, column, row_count, locations)?;
+            return Ok(Box::new(pages));
+        }
+        let stored = column.clone().into_builder().set_compression(Compression::UNCOMPRESSED);
+        let pages = SerializedPageReader::new(file, &stored.build()?, row_count, locations)?;
+        Ok(Box::new(InflatedPages(pages)))
+    }
+}
+
+impl<T: ChunkReader + 'static> Iterator for ColumnChunks<T> {
+    type Item = Result<Box<dyn PageReader>, ParquetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let group = self.groups.next()?;
+        Some(self.pages(group))
+    }
+}
+
+impl<T: ChunkReader + 'static> PageIterator for ColumnChunks<T> {}
+
+/// Pages that are decompressed when they are read. Skipped pages are not.
+struct InflatedPages<T: ChunkReader>(SerializedPageReader<T>);
+
+impl<T: ChunkReader> PageReader for InflatedPages<T> {
+    fn get_next_page(&mut self) -> Result<Option<Page>, ParquetError> {
+        self.0.get_next_page()?.map(inflated).transpose()
+    }
+
+    fn peek_next_page(&mut self) -> Result<Option<PageMetadata>, ParquetError> {
+        self.0.peek_next_page()
+    }
+
+    fn skip_next_page(&mut self) -> Result<(), ParquetError> {
+        self.0.skip_next_page()
+    }
+
+    fn at_record_boundary(&mut self) -> Result<bool, ParquetError> {
+        self.0.at_record_boundary()
+    }
+}
+
+impl<T: ChunkReader> Iterator for InflatedPages<T> {
+    type Item = Result<Page, ParquetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.get_next_page().transpose()
+    }
+}
+
+/// Returns the page with its bytes decompressed.
+fn inflated(mut page: Page) -> Result<Page, ParquetError> {
+    match &mut page {
+        Page::DataPage { buf, .. } | Page::DictionaryPage { buf, .. } => *buf = inflate(buf)?,
+        Page::DataPageV2 { .. } => {
+            return Err(ParquetError::NYI("compressed data pages of version 2".to_owned()));
+        }
+    }
+    Ok(page)
+}
+
+/// Decompresses the bytes of a page. Pages of earlier versions do not tell their size.
+fn inflate(page: &[u8]) -> Result<Bytes, ParquetError> {
+    if page.is_empty() {
+        return Ok(Bytes::new());
+    }
+    let size = get_frame_content_size(page)
+        .map_err(|_| ParquetError::General("a page is not a frame of zstd".to_owned()))?;
+    let bytes = match size {
+        Some(size) => {
+            let size = usize::try_from(size).ok().filter(|size| *size <= PAGE_BYTES_MAX);
+            let size = size.ok_or_else(too_large)?;
+            DECOMPRESSOR.with_borrow_mut(|context| context.decompress(page, size))?
+        }
+        None => {
+            let mut bytes = Vec::new();
+            let frames = Decoder::with_buffer(page)?;
+            frames.take(PAGE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+            if bytes.len() > PAGE_BYTES_MAX {
+                return Err(too_large());
+            }
+            bytes
+        }
+    };
+    Ok(bytes.into())
+}
+
+fn too_large() -> ParquetError {
+    ParquetError::General(format!("a page has more than {PAGE_BYTES_MAX} bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_with_and_without_their_size_are_decompressed() {
+        let text = b"select 1 ".repeat(1_000);
+        let sized = zstd::bulk::compress(&text, 1).unwrap();
+        assert!(get_frame_content_size(&sized).unwrap().is_some());
+        let streamed = zstd::stream::encode_all(text.as_slice(), 1).unwrap();
+        assert!(get_frame_content_size(&streamed).unwrap().is_none());
+        for page in [sized, streamed] {
+            assert_eq!(inflate(&page).unwrap(), text);
+        }
+        assert_eq!(inflate(&[]).unwrap(), Bytes::new(), "a page without values");
+    }
+
+    #[test]
+    fn damaged_pages_are_errors() {
+        let text = b"select 1 ".repeat(1_000);
+        let page = zstd::bulk::compress(&text, 1).unwrap();
+        for end in 1..page.len() {
+            assert!(inflate(&page[..end]).is_err(), "the first {end} bytes");
+        }
+        assert!(inflate(b"no frame of zstd").is_err());
+        // A frame whose header tells a size of nearly 2^64 bytes.
+        let huge = [0x28, 0xb5, 0x2f, 0xfd, 0xe0, 0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
+        assert!(inflate(&huge).is_err());
+    }
+}
