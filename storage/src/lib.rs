@@ -1,8 +1,10 @@
 //! Stores spans and logs: durable when acknowledged, queryable at once, columnar at rest.
 //!
-//! Owns the memtable, the Parquet data files and the Delta tables, and what the log's records mean.
-//! The log itself is `tidings_wal`, the columns and their rows are `tidings_columns`, the disk is
-//! `tidings_disk`. Contains no HTTP, and no wire format other than OTLP's bytes.
+//! Owns the memtable, the Delta tables, what the log's records mean, and when data files are written,
+//! merged and removed. Below it are the log (`tidings_wal`), columns and their rows
+//! (`tidings_columns`), data files (`tidings_data_file`), their indexes and rollups
+//! (`tidings_index`, `tidings_rollup`) and the view that queries read (`tidings_snapshot`). Contains
+//! no HTTP, and no wire format other than OTLP's bytes.
 //!
 //! ```text
 //! append: OTLP request ─► wal (fsync) ─► columns ─► memtable ─► flush ─► data files + Delta commit

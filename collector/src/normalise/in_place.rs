@@ -42,6 +42,8 @@ pub struct InPlace {
 const ROW_BYTES: usize = 400;
 /// Bytes of the columns of an attribute, an event or a link, without texts.
 const ENTRY_BYTES: usize = 64;
+/// Size of the cache of keys that were examined.
+const KNOWN_KEYS: usize = 64;
 
 /// A walk over the bytes, which ends at the first part that would be changed.
 struct CanonicalWalk<'r> {
@@ -50,13 +52,18 @@ struct CanonicalWalk<'r> {
     redactor: &'r Redactor,
     /// True if the request may have a secret, so that each text is examined.
     judges_texts: bool,
+    /// Attribute keys that can be stored, with the rules for their values. The records of a request
+    /// have few keys. Some of its bytes select the cell of a key.
+    known_keys: [Option<(&'r [u8], KeyRule)>; KNOWN_KEYS],
 }
 
 /// Returns the request in these bytes, if it can be stored unchanged.
 #[must_use]
 pub fn accept_in_place(signal: Signal, bytes: &Bytes, redactor: &Redactor) -> Option<InPlace> {
     let judges_texts = redactor.may_hold_text_secret(bytes);
-    let mut walk = CanonicalWalk { records: 0, weight: bytes.len(), redactor, judges_texts };
+    let known_keys = [None; KNOWN_KEYS];
+    let weight = bytes.len();
+    let mut walk = CanonicalWalk { records: 0, weight, redactor, judges_texts, known_keys };
     let (walked, batch): (_, fn(Bytes) -> TelemetryBatch) = match signal {
         Signal::Traces => (walk.request(bytes, CanonicalWalk::span), TelemetryBatch::EncodedTraces),
         Signal::Logs => {
@@ -121,10 +128,17 @@ fn scope(encoded: &[u8], redactor: &Redactor) -> Result<usize, NonCanonical> {
     Ok(weight_estimate::protobuf(encoded, OtlpMessage::Scope))
 }
 
-impl CanonicalWalk<'_> {
-    fn request<'a, R: View<'a>>(
+/// Returns the cell of a key in the cache.
+fn key_cell(key: &[u8]) -> usize {
+    let middle = key.get(key.len() / 2).copied().unwrap_or_default();
+    let last = key.last().copied().unwrap_or_default();
+    (key.len() + 5 * usize::from(middle) + 11 * usize::from(last)) % KNOWN_KEYS
+}
+
+impl<'r> CanonicalWalk<'r> {
+    fn request<R: View<'r>>(
         &mut self,
-        bytes: &'a [u8],
+        bytes: &'r [u8],
         check: fn(&mut Self, R) -> Result<(), NonCanonical>,
     ) -> Result<(), NonCanonical> {
         let redactor = self.redactor;
@@ -154,7 +168,7 @@ impl CanonicalWalk<'_> {
         Ok(())
     }
 
-    fn span(&mut self, span: SpanView<'_>) -> Result<(), NonCanonical> {
+    fn span(&mut self, span: SpanView<'r>) -> Result<(), NonCanonical> {
         let good_ids = check_id(span.trace_id, TraceId::LEN).is_ok()
             && check_id(span.span_id, SpanId::LEN).is_ok();
         demand(good_ids)?;
@@ -184,7 +198,7 @@ impl CanonicalWalk<'_> {
         Ok(())
     }
 
-    fn log_record(&mut self, record: LogRecordView<'_>) -> Result<(), NonCanonical> {
+    fn log_record(&mut self, record: LogRecordView<'r>) -> Result<(), NonCanonical> {
         optional_id(record.trace_id, TraceId::LEN)?;
         optional_id(record.span_id, SpanId::LEN)?;
         time(record.time_unix_nano)?;
@@ -197,16 +211,32 @@ impl CanonicalWalk<'_> {
 
     fn attributes(
         &mut self,
-        attributes: Repeated<'_, KeyValueView<'_>>,
+        attributes: Repeated<'r, KeyValueView<'r>>,
     ) -> Result<(), NonCanonical> {
         demand(attributes.len() <= ATTRIBUTES_MAX)?;
         for attribute in attributes.iter() {
             let attribute = attribute?;
             self.entry();
-            self.name(attribute.key)?;
-            self.value(self.redactor.rule(attribute.key), attribute.value)?;
+            let rule = self.key(attribute.key)?;
+            self.value(rule, attribute.value)?;
         }
         Ok(())
+    }
+
+    /// Checks the key of an attribute and returns the rule for the value.
+    fn key(&mut self, key: &'r [u8]) -> Result<KeyRule, NonCanonical> {
+        let cell = key_cell(key);
+        if let Some(Some((known, rule))) = self.known_keys.get(cell)
+            && *known == key
+        {
+            return Ok(*rule);
+        }
+        self.name(key)?;
+        let rule = self.redactor.rule(key);
+        if let Some(place) = self.known_keys.get_mut(cell) {
+            *place = Some((key, rule));
+        }
+        Ok(rule)
     }
 
     fn name(&self, name: &[u8]) -> Result<(), NonCanonical> {

@@ -576,6 +576,22 @@ fn a_request_with_a_secret_is_not_accepted_unchanged() {
 }
 
 #[test]
+fn a_secret_is_found_however_many_keys_were_accepted_before_it() {
+    let redactor = Redactor::default();
+    let plain: Vec<KeyValue> =
+        (0..500).map(|number| KeyValue::new(format!("key.{number}.word"), "x")).collect();
+    let accepted = |attributes: Vec<KeyValue>| {
+        let bytes = Bytes::from(logs("kept".into(), attributes).encode_to_vec());
+        accept_in_place(Signal::Logs, &bytes, &redactor).is_some()
+    };
+    assert!(accepted([plain.clone(), plain.clone()].concat()));
+    for secret in ["password", "key.7.password", "authorization", "key.jwt"] {
+        let secret = vec![KeyValue::new(secret, SECRET)];
+        assert!(!accepted([plain.clone(), secret].concat()));
+    }
+}
+
+#[test]
 fn disabled_redaction_changes_nothing() {
     let off = Redactor::new(&RedactionSettings { enabled: false, keys: vec!["note".to_owned()] });
     let mut batch = TelemetryBatch::Traces { request: traces(), bytes: None };

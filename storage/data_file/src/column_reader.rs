@@ -77,7 +77,8 @@ fn read_columns(
             let ranges = ranges.filter(|range| !range.is_empty());
             RowSelection::from_consecutive_ranges(ranges, place(file.rows))
         });
-        let plan = ReadPlan { mask, groups: None, rows, batch_rows: portion };
+        let groups = None;
+        let plan = ReadPlan { mask, groups, rows, batch_rows: portion, keeps_pages: false };
         for batch in page_reader::batches(opened, &footer, plan)? {
             if visit(&attributes.assemble(batch?, wanted)?)?.is_break() {
                 break;

@@ -44,6 +44,7 @@ mod write;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
 use arrow_select::concat::concat_batches;
 use bytes::Bytes;
 use tidings_columns::{
@@ -53,6 +54,7 @@ use tidings_columns::{
 use tidings_files::{StorageError, memory::Chunk};
 use tidings_proto::{Signal, UnixNanos};
 
+use order::OrderedRow;
 use write::Layout;
 
 pub use column_reader::{attributes_of, columns, whole_columns};
@@ -137,18 +139,29 @@ fn encode(
     declared: &DeclaredColumns,
 ) -> Result<Vec<EncodedFile>, StorageError> {
     let batches: Vec<RecordBatch> = chunks.iter().map(|chunk| chunk.batch().clone()).collect();
-    let Some(first) = batches.first() else { return Ok(Vec::new()) };
+    if batches.is_empty() {
+        return Ok(Vec::new());
+    }
+    let placed = in_order(signal, &batches, now)?;
+    write::files(signal, &batches, &placed, layout, declared)
+}
+
+/// Returns the rows of these batches in the order of files.
+fn in_order(
+    signal: Signal,
+    batches: &[RecordBatch],
+    now: UnixNanos,
+) -> Result<Vec<OrderedRow>, ArrowError> {
     // Only the columns that determine the order are joined for all rows. The other columns are
     // copied once, to their final position.
-    let looked_at = |batch| project(batch, order::COLUMNS.into_iter());
-    let schema = looked_at(first)?.schema();
+    let looked_at = |batch| project(batch, order::columns(signal));
     let facts = batches.iter().map(looked_at).collect::<Result<Vec<_>, _>>()?;
-    let facts = concat_batches(&schema, &facts)?;
-    let placed = match signal {
-        Signal::Spans => order::order_spans(&facts, &order::traces(&facts)?, now)?,
-        Signal::Logs => order::order_logs(&facts, now)?,
-    };
-    write::files(signal, &batches, &placed, layout, declared)
+    let Some(first) = facts.first() else { return Ok(Vec::new()) };
+    let facts = concat_batches(first.schema_ref(), &facts)?;
+    match signal {
+        Signal::Spans => order::order_spans(&facts, &order::traces(&facts)?, now),
+        Signal::Logs => order::order_logs(&facts, now),
+    }
 }
 
 /// Encodes files with many small row groups and pages, so that pruning has an effect on few rows.

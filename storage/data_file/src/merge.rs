@@ -133,7 +133,11 @@ impl Merge {
         let mut counts = AttributeCounts::default();
         opened.iter().for_each(|file| file.count_attributes(&mut counts));
         // The table declares the columns of its files already.
-        let minimum = ColumnMinimum { values: Layout::MERGED.column_values_min, values_new: 0 };
+        let minimum = ColumnMinimum {
+            values: Layout::MERGED.column_values_min,
+            values_new: 0,
+            rows_of_value: ColumnMinimum::ROWS_MERGED,
+        };
         let mut columns = counts.columns(signal, minimum, &mut DeclaredColumns::default());
         // The name of the column is part of the new file, so a column of an erased key is removed.
         let erased = choice.as_ref().map(Choice::erased_keys).unwrap_or_default();

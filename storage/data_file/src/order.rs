@@ -37,9 +37,15 @@ const HOURS_MAX: usize = 11;
 /// Number of rows that justify another file.
 const HOUR_ROWS: usize = 32 << 10;
 
-/// Columns that determine the order.
-pub(super) const COLUMNS: [&str; 5] =
+/// Columns that determine the order, of both tables.
+const COLUMNS: [&str; 5] =
     ["trace_id", "start_unix_nanos", "time_unix_nanos", "received_unix_nanos", "service"];
+
+/// Returns the columns that determine the order of the rows of a table.
+pub(super) fn columns(signal: Signal) -> impl Iterator<Item = &'static str> {
+    // Log records are not ordered by trace.
+    COLUMNS.into_iter().filter(move |name| signal == Signal::Spans || *name != "trace_id")
+}
 
 /// Rows grouped by trace.
 #[derive(Debug)]
@@ -64,7 +70,6 @@ pub(super) struct FlushTarget {
 pub(super) struct OrderedRow {
     pub(super) target: FlushTarget,
     pub(super) row: usize,
-    pub(super) time: UnixNanos,
 }
 
 /// Groups spans by trace.
@@ -158,7 +163,7 @@ pub(super) fn order_spans(
         }
     }
     stretches.sort_unstable_by_key(|(target, begin, places)| (*target, *begin, places.start));
-    let place = |(target, row)| OrderedRow { target, row, time: targets.times.time(row) };
+    let place = |(target, row)| OrderedRow { target, row };
     let rows = |(target, _, places): (FlushTarget, u64, Range<usize>)| {
         traces.rows[places].iter().map(move |row| (target, *row))
     };
@@ -177,10 +182,14 @@ pub(super) fn order_logs(
         let slot = targets.times.unsigned(row) / SLOT_NANOS;
         (targets.target(row), slot, ranks.rank(row))
     });
-    let (rows, _) = ordered_by(keys, |row| targets.times.time(row));
-    let place =
-        |row| OrderedRow { target: targets.target(row), row, time: targets.times.time(row) };
-    Ok(rows.into_iter().map(place).collect())
+    let (rows, runs) = ordered_by(keys, |row| targets.times.time(row));
+    let mut placed = Vec::with_capacity(rows.len());
+    for run in runs {
+        // The target is part of the key.
+        let target = targets.target(rows[run.start]);
+        placed.extend(rows[run].iter().map(|row| OrderedRow { target, row: *row }));
+    }
+    Ok(placed)
 }
 
 /// Positions of the services of rows in the order of their names. Numbers are compared instead of
@@ -343,7 +352,7 @@ mod tests {
             // The dictionaries of both requests have some services twice.
             let batches = requests.map(|request| {
                 let batch = log_rows(&request, samples::NOW).unwrap();
-                project(&batch, COLUMNS.into_iter()).unwrap()
+                project(&batch, columns(Signal::Logs)).unwrap()
             });
             let batch = concat_batches(&batches[0].schema(), &batches).unwrap();
             let targets = Targets::new(&batch, Signal::Logs, samples::NOW).unwrap();

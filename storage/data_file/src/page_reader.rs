@@ -3,8 +3,18 @@
 //! The crate's own reader makes a compressor and a decompressor for each column that it opens. Both
 //! ask the processor for its features, which a virtual machine answers slowly (decision 0106). Here
 //! the crate passes the pages as they are stored, and [`inflate`] decompresses them.
+//!
+//! A search reads the texts of some pages to find its records, and then the records themselves.
+//! Each thread keeps the last pages of such scans, so that they are not decompressed twice.
 
-use std::{cell::RefCell, io::Read, ops::Range, sync::Arc, vec};
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    io::Read,
+    ops::{Range, RangeInclusive},
+    sync::Arc,
+    vec,
+};
 
 use bytes::Bytes;
 use parquet::{
@@ -23,13 +33,20 @@ use parquet::{
     },
 };
 use tidings_files::{StorageError, table_store::Readable};
+use xxhash_rust::xxh3::xxh3_64;
 use zstd::{bulk::Decompressor, stream::read::Decoder, zstd_safe::get_frame_content_size};
 
 /// Maximum size of a page in Parquet's format.
 const PAGE_BYTES_MAX: usize = i32::MAX as usize;
 
+/// Maximum bytes of the pages that a thread keeps, stored and decompressed.
+const KEPT_BYTES_MAX: usize = 4 << 20;
+/// Stored bytes of the pages that are kept. Shorter pages are decompressed sooner than found.
+const KEPT_PAGE_BYTES: RangeInclusive<usize> = 4 << 10..=512 << 10;
+
 thread_local! {
     static DECOMPRESSOR: RefCell<Decompressor<'static>> = RefCell::default();
+    static KEPT: RefCell<KeptPages> = RefCell::default();
 }
 
 /// Rows and columns of a file that are read.
@@ -42,6 +59,8 @@ pub(super) struct ReadPlan {
     pub rows: Option<RowSelection>,
     /// Maximum number of rows of a batch.
     pub batch_rows: usize,
+    /// True if the same pages may soon be read again on this thread.
+    pub keeps_pages: bool,
 }
 
 /// Returns a reader of these rows and columns.
@@ -57,7 +76,8 @@ pub(super) fn batches<T: ChunkReader + 'static>(
     let fields = Some(footer.schema().fields());
     let levels = parquet_to_arrow_field_levels(footer.parquet_schema(), plan.mask, fields)?;
     let groups = plan.groups.unwrap_or_else(|| (0..metadata.num_row_groups()).collect());
-    let columns = FileColumns { file: Arc::new(file), metadata, groups };
+    let keeps_pages = plan.keeps_pages;
+    let columns = FileColumns { file: Arc::new(file), metadata, groups, keeps_pages };
     let batch_rows = plan.batch_rows.min(columns.num_rows());
     ParquetRecordBatchReader::try_new_with_row_groups(&levels, &columns, batch_rows, plan.rows)
 }
@@ -110,6 +130,7 @@ struct FileColumns<T> {
     file: Arc<T>,
     metadata: Arc<ParquetMetaData>,
     groups: Vec<usize>,
+    keeps_pages: bool,
 }
 
 impl<T: ChunkReader + 'static> RowGroups for FileColumns<T> {
@@ -124,6 +145,7 @@ impl<T: ChunkReader + 'static> RowGroups for FileColumns<T> {
             metadata: Arc::clone(&self.metadata),
             groups: self.groups.clone().into_iter(),
             column,
+            keeps_pages: self.keeps_pages,
         }))
     }
 
@@ -142,6 +164,7 @@ struct ColumnChunks<T> {
     metadata: Arc<ParquetMetaData>,
     groups: vec::IntoIter<usize>,
     column: usize,
+    keeps_pages: bool,
 }
 
 impl<T: ChunkReader + 'static> ColumnChunks<T> {
@@ -159,7 +182,7 @@ impl<T: ChunkReader + 'static> ColumnChunks<T> {
         }
         let stored = column.clone().into_builder().set_compression(Compression::UNCOMPRESSED);
         let pages = SerializedPageReader::new(file, &stored.build()?, row_count, locations)?;
-        Ok(Box::new(InflatedPages(pages)))
+        Ok(Box::new(InflatedPages { pages, are_kept: self.keeps_pages }))
     }
 }
 
@@ -175,23 +198,27 @@ impl<T: ChunkReader + 'static> Iterator for ColumnChunks<T> {
 impl<T: ChunkReader + 'static> PageIterator for ColumnChunks<T> {}
 
 /// Pages that are decompressed when they are read. Skipped pages are not.
-struct InflatedPages<T: ChunkReader>(SerializedPageReader<T>);
+struct InflatedPages<T: ChunkReader> {
+    pages: SerializedPageReader<T>,
+    are_kept: bool,
+}
 
 impl<T: ChunkReader> PageReader for InflatedPages<T> {
     fn get_next_page(&mut self) -> Result<Option<Page>, ParquetError> {
-        self.0.get_next_page()?.map(inflated).transpose()
+        let page = self.pages.get_next_page()?;
+        page.map(|page| inflated(page, self.are_kept)).transpose()
     }
 
     fn peek_next_page(&mut self) -> Result<Option<PageMetadata>, ParquetError> {
-        self.0.peek_next_page()
+        self.pages.peek_next_page()
     }
 
     fn skip_next_page(&mut self) -> Result<(), ParquetError> {
-        self.0.skip_next_page()
+        self.pages.skip_next_page()
     }
 
     fn at_record_boundary(&mut self) -> Result<bool, ParquetError> {
-        self.0.at_record_boundary()
+        self.pages.at_record_boundary()
     }
 }
 
@@ -203,15 +230,63 @@ impl<T: ChunkReader> Iterator for InflatedPages<T> {
     }
 }
 
-/// Returns the page with its bytes decompressed.
-fn inflated(mut page: Page) -> Result<Page, ParquetError> {
+/// Returns the page with its bytes decompressed. With `is_kept`, the thread keeps them.
+fn inflated(mut page: Page, is_kept: bool) -> Result<Page, ParquetError> {
     match &mut page {
+        Page::DataPage { buf, .. } | Page::DictionaryPage { buf, .. }
+            if is_kept && KEPT_PAGE_BYTES.contains(&buf.len()) =>
+        {
+            *buf = KEPT.with_borrow_mut(|kept| kept.inflate(buf))?;
+        }
         Page::DataPage { buf, .. } | Page::DictionaryPage { buf, .. } => *buf = inflate(buf)?,
         Page::DataPageV2 { .. } => {
             return Err(ParquetError::NYI("compressed data pages of version 2".to_owned()));
         }
     }
     Ok(page)
+}
+
+/// The last pages of a thread, the oldest first.
+#[derive(Default)]
+struct KeptPages {
+    pages: VecDeque<KeptPage>,
+    bytes: usize,
+}
+
+/// A page as it is stored, and decompressed. It is known by the bytes that are stored.
+struct KeptPage {
+    hash: u64,
+    stored: Bytes,
+    inflated: Bytes,
+}
+
+impl KeptPage {
+    fn bytes(&self) -> usize {
+        self.stored.len() + self.inflated.len()
+    }
+}
+
+impl KeptPages {
+    /// Decompresses the bytes of a page, unless they are kept.
+    fn inflate(&mut self, stored: &[u8]) -> Result<Bytes, ParquetError> {
+        let hash = xxh3_64(stored);
+        let known = self.pages.iter().find(|page| page.hash == hash && page.stored == stored);
+        if let Some(page) = known {
+            return Ok(page.inflated.clone());
+        }
+        let inflated = inflate(stored)?;
+        // What was read may be a part of a larger buffer.
+        let stored = Bytes::copy_from_slice(stored);
+        let page = KeptPage { hash, stored, inflated: inflated.clone() };
+        self.bytes += page.bytes();
+        self.pages.push_back(page);
+        while self.bytes > KEPT_BYTES_MAX
+            && let Some(oldest) = self.pages.pop_front()
+        {
+            self.bytes -= oldest.bytes();
+        }
+        Ok(inflated)
+    }
 }
 
 /// Decompresses the bytes of a page. Pages of earlier versions do not tell their size.
@@ -259,6 +334,25 @@ mod tests {
             assert_eq!(inflate(&page).unwrap(), text);
         }
         assert_eq!(inflate(&[]).unwrap(), Bytes::new(), "a page without values");
+    }
+
+    #[test]
+    fn the_last_pages_are_kept_within_the_limit() {
+        let mut kept = KeptPages::default();
+        let text = |page: usize| format!("page {page} ").repeat(20_000).into_bytes();
+        let stored: Vec<_> =
+            (0..60).map(|page| zstd::bulk::compress(&text(page), 1).unwrap()).collect();
+        for _ in 0..2 {
+            for (page, stored) in stored.iter().enumerate() {
+                assert_eq!(kept.inflate(stored).unwrap(), text(page));
+            }
+        }
+        let bytes: usize = kept.pages.iter().map(KeptPage::bytes).sum();
+        assert_eq!(bytes, kept.bytes);
+        assert!(bytes <= KEPT_BYTES_MAX && kept.pages.len() > 10, "{} pages", kept.pages.len());
+        let last = kept.inflate(&stored[59]).unwrap();
+        assert_eq!(kept.inflate(&stored[59]).unwrap().as_ptr(), last.as_ptr());
+        assert!(kept.inflate(&stored[59][1..]).is_err());
     }
 
     #[test]

@@ -51,6 +51,9 @@ const ORDERS_READ: usize = 2048;
 /// Rows of the first range of a row group in a scan with a dynamic filter. Each further range has
 /// four times as many, because each range decodes the dictionaries again.
 const STRETCH_ROWS: usize = 2048;
+/// Maximum number of log records whose pages are kept for the next read. A search finds records by
+/// their texts first, and then reads them. A scan of more rows finds more than are read again.
+const KEPT_ROWS: usize = 16_384;
 
 /// Builds the index of a file from its rows.
 ///
@@ -76,7 +79,8 @@ pub fn index_of(signal: Signal, file: &DataFile) -> Result<Bytes, StorageError> 
         let absent: Vec<_> =
             absent_fields(signal, &footer).into_iter().filter(is_indexed).collect();
         let portion = whole_portion(&footer, &mask, PORTION);
-        let plan = ReadPlan { mask, groups: None, rows: None, batch_rows: portion };
+        let (groups, rows) = (None, None);
+        let plan = ReadPlan { mask, groups, rows, batch_rows: portion, keeps_pages: false };
         for batch in page_reader::batches(opened, &footer, plan)? {
             index.push(&with_nulls(attributes.assemble(batch?, &wanted)?, &absent)?)?;
         }
@@ -112,6 +116,7 @@ fn positions(places: &[usize], rows: &[usize]) -> Vec<usize> {
 /// Open file with the parameters of a scan.
 pub(super) struct FileReader<'a> {
     path: &'a Path,
+    signal: Signal,
     file: Readable,
     pub(super) footer: ArrowReaderMetadata,
     pub(super) attributes: Arc<FileAttributes>,
@@ -199,7 +204,7 @@ impl<'a> FileReader<'a> {
         let opened = file.open_parts().map_err(|source| file.open_error(source))?;
         let (footer, attributes) = file_footer(signal, path, &opened)?;
         let absent = absent_fields(signal, &footer);
-        Ok(Self { path, file: opened, footer, attributes, absent, detail, candidates })
+        Ok(Self { path, signal, file: opened, footer, attributes, absent, detail, candidates })
     }
 
     /// Returns the row groups that may match, with the time range of their rows. The order is that
@@ -484,12 +489,15 @@ impl<'a> FileReader<'a> {
         guarded(self.path, || {
             prefetch(&self.file, &self.footer, &mask, plan.group, &ranges)?;
             let portion = portion_of(&self.footer, &mask, plan.group, &ranges, PORTION);
+            let rows: usize = ranges.iter().map(Range::len).sum();
+            let keeps_pages = self.signal == Signal::Logs && rows <= KEPT_ROWS;
             let selection = RowSelection::from_consecutive_ranges(ranges.into_iter(), plan.rows);
             let plan = ReadPlan {
                 mask,
                 groups: Some(vec![plan.group]),
                 rows: Some(selection),
                 batch_rows: portion,
+                keeps_pages,
             };
             let batches = page_reader::batches(self.file.clone(), &self.footer, plan)?;
             Ok(ColumnBatches { batches, wanted, absent })

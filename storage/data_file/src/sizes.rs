@@ -21,13 +21,26 @@ pub(super) fn of_rows(batch: &RecordBatch) -> Vec<usize> {
     let rows: Vec<Range<usize>> = (0..batch.num_rows()).map(|row| row..row + 1).collect();
     // Values of these columns take as much in each row.
     let (fixed, others): (Vec<_>, Vec<_>) =
-        batch.columns().iter().partition(|column| column.data_type().is_numeric());
+        batch.columns().iter().partition(|&column| has_equal_rows(column));
     let mut of_first = [0];
     let first = rows.get(..1).unwrap_or_default();
     fixed.into_iter().for_each(|column| add(column, first, &mut of_first));
     let mut sizes = vec![of_first[0]; batch.num_rows()];
     others.into_iter().for_each(|column| add(column, &rows, &mut sizes));
     sizes
+}
+
+/// Returns true if each row of a column takes the same number of bytes. A column of words has one
+/// text in most batches.
+fn has_equal_rows(column: &dyn Array) -> bool {
+    match column.data_type() {
+        DataType::Boolean => true,
+        DataType::Dictionary(..) => {
+            let words = column.as_dictionary_opt::<Int32Type>();
+            words.is_some_and(|words| words.values().len() <= 1)
+        }
+        kind => kind.is_numeric(),
+    }
 }
 
 fn add_all(batch: &RecordBatch, rows: &[Range<usize>], sizes: &mut [usize]) {

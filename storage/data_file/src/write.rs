@@ -9,7 +9,7 @@ use parquet::{
     arrow::ArrowSchemaConverter,
     basic::{Compression, Encoding, Type, ZstdLevel},
     file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder},
-    schema::types::ColumnPath,
+    schema::types::{ColumnDescriptor, ColumnPath},
 };
 use tidings_columns::{
     attribute_column::{AttributeColumn, DeclaredColumns},
@@ -108,8 +108,17 @@ const IDS: [&str; 2] = ["span_id", "parent_span_id"];
 const LOG_IDS: [&str; 1] = ["trace_id"];
 /// Text columns of which few rows are read. Their pages and dictionaries are limited to
 /// `TEXT_PAGE_BYTES`, because reading one row decodes both.
-const TEXTS: [&str; 4] = ["attributes.key_value.value.string", "text", "body", ATTRIBUTE_ORDER];
+const TEXTS: [&str; 4] = [MAP_TEXTS, "text", "body", ATTRIBUTE_ORDER];
 const TEXT_PAGE_BYTES: usize = 128 << 10;
+/// Maximum size of a page with texts of log records, unless the rows that the encoder takes at once
+/// have more. Such a page then has the rows of one block of the index. A search for a phrase reads
+/// a block and nothing of its neighbour.
+const LOG_TEXT_PAGE_BYTES: usize = 32 << 10;
+/// Texts of the attributes that have no column.
+const MAP_TEXTS: &str = "attributes.key_value.value.string";
+/// Maximum size of the dictionary of these texts. Values of many keys share it, and those that do
+/// not repeat fill it. Without a dictionary, a page of their texts is as large as a quarter of it.
+const MAP_DICTIONARY_BYTES: usize = 512 << 10;
 /// Maximum size of a dictionary of words. No row group reaches it. A dictionary has each word once,
 /// as memory does, and without it each row would have a copy.
 const WORD_DICTIONARY_BYTES: usize = 1 << 30;
@@ -119,6 +128,9 @@ const SENT: [&str; 4] = ["attributes", "events", "text", "body"];
 const UNIQUE: [&str; 2] = ["content_hash", "body"];
 /// Columns of random numbers, which do not compress.
 const RANDOM: [&str; 2] = ["span_id", "content_hash"];
+/// Columns of numbers that repeat for many rows in turn, in an order that a compressor finds. Codes
+/// of the dictionary alone take twice as much.
+const REPEATING: [&str; 1] = ["received_unix_nanos"];
 
 /// Rows that are not in the order of a file yet.
 struct UnsortedRows {
@@ -153,7 +165,11 @@ pub(super) fn files(
             let counts = AttributeCounts::from_rows(batches, of_file)?;
             // The minimum is in proportion to the sampled rows.
             let values_new = new_min * counts.rows() / placed.len().max(1) as u64;
-            let minimum = ColumnMinimum { values: layout.column_values_min, values_new };
+            let minimum = ColumnMinimum {
+                values: layout.column_values_min,
+                values_new,
+                rows_of_value: ColumnMinimum::ROWS_FLUSHED,
+            };
             let columns = counts.columns(signal, minimum, &mut declared);
             file(&rows, &mut gather, placed, layout, columns)
         })
@@ -389,22 +405,17 @@ fn properties(
             .set_column_data_page_size_limit(path.clone(), TEXT_PAGE_BYTES)
             .set_column_dictionary_page_size_limit(path, TEXT_PAGE_BYTES);
     }
+    properties = properties.set_column_data_page_size_limit(path("text"), LOG_TEXT_PAGE_BYTES);
+    properties =
+        properties.set_column_dictionary_page_size_limit(path(MAP_TEXTS), MAP_DICTIONARY_BYTES);
     for name in signal.words().chain([KEYS]) {
         properties =
             properties.set_column_dictionary_page_size_limit(path(name), WORD_DICTIONARY_BYTES);
     }
     for leaf in ArrowSchemaConverter::new().convert(schema)?.columns() {
-        let root = leaf.path().parts().first().map_or("", String::as_str);
-        let compression = match leaf.physical_type() {
-            _ if RANDOM.contains(&root) => Compression::UNCOMPRESSED,
-            Type::BYTE_ARRAY if SENT.contains(&root) => zstd(layout.zstd_level_sent),
-            Type::BYTE_ARRAY => continue,
-            _ if root == "attributes" => zstd(layout.zstd_level_sent),
-            _ if PLAIN.contains(&root) => continue,
-            // Numbers are packed already, and a decompressor's setup costs more than decoding.
-            _ => Compression::UNCOMPRESSED,
-        };
-        properties = properties.set_column_compression(leaf.path().clone(), compression);
+        if let Some(compression) = compression(leaf, zstd(layout.zstd_level_sent)) {
+            properties = properties.set_column_compression(leaf.path().clone(), compression);
+        }
     }
     for column in columns {
         let path = ColumnPath::from(column.name());
@@ -416,6 +427,23 @@ fn properties(
     let in_row_group = traces.clamp(1, layout.row_group_rows as u64);
     properties = bloom(properties, "trace_id", in_row_group);
     Ok(bloom(properties, "trace_id_low64", in_row_group).build())
+}
+
+/// Returns the compression of a column that is not compressed as most are. `sent` is that of the
+/// sender's texts.
+fn compression(leaf: &ColumnDescriptor, sent: Compression) -> Option<Compression> {
+    let root = leaf.path().parts().first().map_or("", String::as_str);
+    match leaf.physical_type() {
+        _ if RANDOM.contains(&root) => Some(Compression::UNCOMPRESSED),
+        Type::BYTE_ARRAY => SENT.contains(&root).then_some(sent),
+        _ if root == "attributes" => Some(sent),
+        // Most rows have no event and no link. These columns are mostly levels, the same for all
+        // columns of a list.
+        _ if leaf.max_rep_level() > 0 => None,
+        _ if PLAIN.contains(&root) || REPEATING.contains(&root) => None,
+        // Numbers are packed already, and a decompressor's setup costs more than decoding.
+        _ => Some(Compression::UNCOMPRESSED),
+    }
 }
 
 /// Returns the path of a column whose parts are separated by dots.
@@ -437,8 +465,32 @@ mod tests {
     use tidings_columns::conversion::span_rows;
     use tidings_index::samples;
 
-    use super::{OrderedRow, RecordBatch, Signal, UnsortedRows, sizes};
+    use super::{
+        Compression, Layout, MAP_DICTIONARY_BYTES, MAP_TEXTS, OrderedRow, RecordBatch, Signal,
+        SignalSchema, UnsortedRows, path, properties, sizes,
+    };
     use crate::order::FlushTarget;
+
+    #[test]
+    fn numbers_of_lists_and_times_of_receipt_are_compressed() {
+        let schema = Signal::Spans.written_schema();
+        let properties = properties(Signal::Spans, &schema, 1, Layout::FLUSHED, &[]).unwrap();
+        let is_compressed =
+            |name: &str| properties.compression(&path(name)) != Compression::UNCOMPRESSED;
+        for name in [
+            "received_unix_nanos",
+            "events.list.element.time_unix_nanos",
+            "events.list.element.attributes.key_value.value.bool",
+            "links.list.element.flags",
+        ] {
+            assert!(is_compressed(name), "{name}");
+        }
+        for name in ["duration_nanos", "kind", "end_unix_nanos", "span_id", "content_hash"] {
+            assert!(!is_compressed(name), "{name}");
+        }
+        let of_map = properties.column_dictionary_page_size_limit(&path(MAP_TEXTS));
+        assert_eq!(of_map, MAP_DICTIONARY_BYTES);
+    }
 
     #[test]
     fn what_is_taken_at_once_is_bounded_by_rows_and_by_bytes() {
@@ -447,7 +499,7 @@ mod tests {
         let batches: Vec<RecordBatch> =
             (0..200).map(|_| span_rows(&request(), samples::NOW).unwrap()).collect();
         let target = FlushTarget { hour: 0, is_spanning: false };
-        let placed = |row| OrderedRow { target, row, time: samples::NOW };
+        let placed = |row| OrderedRow { target, row };
         let count = batches.iter().map(RecordBatch::num_rows).sum();
         let placed: Vec<OrderedRow> = (0..count).rev().map(placed).collect();
         for (rows_max, bytes_max) in [(7, usize::MAX), (7, 2000), (usize::MAX, 2000), (7, 1)] {

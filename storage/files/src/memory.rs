@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Int64Array, RecordBatch};
+use arrow_array::{Array, Int64Array, RecordBatch, cast::AsArray, types::Int32Type};
 use arrow_select::concat::concat_batches;
 use tidings_columns::{
     rows::column::{OptionalColumn, TraceColumn},
@@ -49,7 +49,7 @@ impl Chunk {
         let index_bytes = trace_low64s.len() * (size_of::<u64>() + size_of::<u32>());
         Ok(Self {
             signal,
-            bytes: (batch.get_array_memory_size() + index_bytes) as u64,
+            bytes: (column_bytes(&batch) + index_bytes) as u64,
             time_min: times.clone().min().unwrap_or(UnixNanos(u64::MAX)),
             time_max: times.max().unwrap_or(UnixNanos(0)),
             trace_low64s,
@@ -101,6 +101,24 @@ impl Chunk {
     }
 }
 
+/// Returns the memory of the columns in bytes. Codes of words that several columns share count
+/// once.
+fn column_bytes(batch: &RecordBatch) -> usize {
+    let mut met: Vec<*const i32> = Vec::new();
+    let mut repeated_bytes = 0;
+    let words = batch.columns().iter().filter_map(|column| column.as_dictionary_opt::<Int32Type>());
+    for words in words {
+        let codes = words.keys();
+        let begin = codes.values().as_ptr();
+        if met.contains(&begin) {
+            repeated_bytes += codes.get_buffer_memory_size();
+        } else {
+            met.push(begin);
+        }
+    }
+    batch.get_array_memory_size() - repeated_bytes
+}
+
 /// Concatenates chunks of one table, in their order.
 ///
 /// # Errors
@@ -109,4 +127,35 @@ pub fn merge(chunks: &[Arc<Chunk>]) -> Result<Chunk, StorageError> {
     let signal = chunks.first().map_or(Signal::Spans, |chunk| chunk.signal);
     let batches = chunks.iter().map(|chunk| &chunk.batch);
     Chunk::new(concat_batches(&signal.memory_schema(), batches)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_columns::{conversion::log_rows, random_telemetry::NOW};
+    use tidings_proto::{
+        Signal,
+        otlp::{ExportLogsServiceRequest, LogRecord, ResourceLogs, ScopeLogs},
+    };
+
+    use super::{Array, AsArray, Int32Type, SignalSchema, column_bytes};
+
+    #[test]
+    fn codes_that_columns_share_count_once() {
+        let log_records = vec![LogRecord::default(); 1000];
+        let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
+        let resource_logs = vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }];
+        let request = ExportLogsServiceRequest { resource_logs };
+        let batch = log_rows(&request, NOW).unwrap();
+        let codes = |name: &str| {
+            let words = batch.column_by_name(name).unwrap().as_dictionary::<Int32Type>();
+            (words.keys().values().as_ptr(), words.keys().null_count())
+        };
+        // All records have the same texts, or none.
+        assert_eq!(codes("scope_schema_url"), codes("resource_schema_url"));
+        assert_eq!(codes("host_name"), codes("k8s_pod_name"));
+        assert_eq!((codes("service").1, codes("host_name").1), (0, 1000));
+        let words = Signal::Logs.words().count();
+        let shared_bytes = batch.get_array_memory_size() - column_bytes(&batch);
+        assert!(shared_bytes >= (words - 5) * 4000, "{shared_bytes} bytes, {words} columns");
+    }
 }

@@ -26,7 +26,7 @@ use super::{
 };
 
 const MAGIC: &[u8; 8] = b"tidindex";
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// Bytes of the magic, the version, the head's length, and the data file's length and rows.
 const FIXED_BYTES: usize = 32;
 const CRC_BYTES: usize = 4;
@@ -91,7 +91,7 @@ pub(super) fn encode(parts: IndexSections, data: &Sums, data_rows: u64) -> Bytes
     if let Some(terms) = parts.terms {
         let each = |give: &mut dyn FnMut(PostingRun)| terms.each_run(give);
         let offset = pages.len() as u64;
-        let (directory, more) = runs::encode(terms.runs(), each, TERM_SPARE_BITS, offset);
+        let (directory, more) = runs::encode(terms.count(), each, TERM_SPARE_BITS, offset);
         sections.push((TERM_RUNS, directory));
         sections.push((ELEMENTS, Vec::new()));
         pages.extend(more);

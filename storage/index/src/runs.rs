@@ -40,23 +40,23 @@ impl PostingRun {
     }
 }
 
-/// Returns the number of leading hash bits to store: enough to distinguish the entries, plus
+/// Returns the number of leading hash bits to store: enough to distinguish as many hashes, plus
 /// `spare`.
-fn hash_bits(entries: usize, spare: u32) -> u32 {
-    (usize::BITS - entries.leading_zeros() + spare).min(64)
+fn hash_bits(hashes: usize, spare: u32) -> u32 {
+    (usize::BITS - hashes.leading_zeros() + spare).min(64)
 }
 
 /// Returns the bytes of a directory and of its pages, which start at this offset of the file.
-/// `each` passes on `count` runs in the order of their hashes. It streams them, because there can
-/// be too many for a list. The pages store `spare` more hash bits than are needed to distinguish
-/// the runs.
+/// `each` passes on the runs in the order of their hashes. It streams them, because there can be
+/// too many for a list. The pages store `spare` more hash bits than are needed to distinguish
+/// `hashes` different ones.
 pub(super) fn encode(
-    count: usize,
+    hashes: usize,
     each: impl FnOnce(&mut dyn FnMut(PostingRun)),
     spare: u32,
     offset: u64,
 ) -> (Vec<u8>, Vec<u8>) {
-    let mut encoder = RunEncoder::new(hash_bits(count, spare), offset);
+    let mut encoder = RunEncoder::new(hash_bits(hashes, spare), offset);
     each(&mut |run| encoder.push(run));
     encoder.close_page();
     (encoder.directory, encoder.pages)
@@ -111,6 +111,8 @@ fn encode_page(runs: &[PostingRun]) -> Vec<u8> {
     page.push(runs.len() as u64, ENTRIES_BITS);
     page.push(low_bits.into(), WIDTH_BITS);
     page.push(place_bits.into(), WIDTH_BITS);
+    let gap_bits = gap_bits(runs);
+    page.push(gap_bits.into(), WIDTH_BITS);
     let (mut hash, mut end) = (first, 0);
     for run in runs {
         let place = u64::from(run.first);
@@ -118,7 +120,7 @@ fn encode_page(runs: &[PostingRun]) -> Vec<u8> {
         match place.checked_sub(end).filter(|_| run.hash == hash && end > 0) {
             Some(gap) => {
                 page.push(1, 1);
-                page.push_gamma(gap + 1);
+                page.push_rice(gap, gap_bits);
             }
             None => {
                 page.push(0, 1);
@@ -130,6 +132,18 @@ fn encode_page(runs: &[PostingRun]) -> Vec<u8> {
         (hash, end) = (run.hash, place + u64::from(run.count));
     }
     page.finish()
+}
+
+/// Returns the number of low bits of the gaps between runs of the same hash: those of a gap of
+/// average length.
+fn gap_bits(runs: &[PostingRun]) -> u32 {
+    let (mut sum, mut count) = (0_u64, 0_u64);
+    for pair in runs.windows(2).filter(|pair| pair[0].hash == pair[1].hash) {
+        let end = u64::from(pair[0].first) + u64::from(pair[0].count);
+        sum += u64::from(pair[1].first).saturating_sub(end);
+        count += 1;
+    }
+    (sum / count.max(1)).checked_ilog2().unwrap_or(0)
 }
 
 /// Directory of the pages.
@@ -239,10 +253,11 @@ fn each_in(page: &[u8], begin: u64, mut visit: impl FnMut(u64, Range<u64>) -> bo
     let width = |bits: u64| u32::try_from(bits).ok().filter(|bits| *bits < u64::BITS);
     let low_bits = width(entries.take(WIDTH_BITS)?)?;
     let place_bits = width(entries.take(WIDTH_BITS)?)?;
+    let gap_bits = width(entries.take(WIDTH_BITS)?)?;
     let (mut hash, mut end) = (begin, 0_u64);
     for _ in 0..count {
         let first = if entries.take(1)? == 1 {
-            end.checked_add(entries.take_gamma()? - 1)?
+            end.checked_add(entries.take_rice(gap_bits)?)?
         } else {
             hash = hash.checked_add(entries.take_rice(low_bits)?)?;
             entries.take(place_bits)?

@@ -328,10 +328,9 @@ impl TermCollector {
 pub(super) struct Terms(Vec<Vec<u64>>);
 
 impl Terms {
-    /// Returns the number of runs.
-    pub(super) fn runs(&self) -> usize {
-        let gaps = |places: &[u64]| places.windows(2).filter(|pair| is_gap(pair)).count();
-        self.each().map(|places| (gaps(places) + 1).min(STRETCHES_MAX)).sum()
+    /// Returns the number of terms.
+    pub(super) fn count(&self) -> usize {
+        self.each().count()
     }
 
     /// Passes the runs of all terms to `give`, in order of hash and block.

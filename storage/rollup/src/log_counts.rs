@@ -105,4 +105,12 @@ impl FormBucket {
         self.first = self.first.min(time);
         (self.last, self.last_hash) = (self.last, self.last_hash).max((time, hash));
     }
+
+    /// Adds the records of another bucket of the same minute and form.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.count += other.count;
+        self.first = self.first.min(other.first);
+        let last = (other.last, other.last_hash);
+        (self.last, self.last_hash) = (self.last, self.last_hash).max(last);
+    }
 }

@@ -6,12 +6,16 @@
 use std::{fmt, io};
 
 use tidings_disk::{BLOCK, ReadFile};
+use tidings_proto::Signal;
 
 use super::record::{
     HeaderPage, MARKER, RECORD_HEADER, RECORDS_START, RecordHeader, SegmentHeader, WalRecord,
 };
 
 const READ_AHEAD: usize = 256 << 10;
+/// Bytes that are read at once behind a payload of at least this length that was skipped. The next
+/// record is probably skipped too.
+const SKIP_READ_AHEAD: usize = BLOCK;
 
 /// A part of a segment, in reading order.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,6 +46,8 @@ pub struct SegmentReader {
     offset: u64,
     buffer: Vec<u8>,
     buffer_start: u64,
+    /// Minimum number of bytes that are read at once.
+    read_ahead: usize,
     padded: bool,
 }
 
@@ -81,8 +87,36 @@ impl SegmentReader {
             offset: RECORDS_START,
             buffer: Vec::new(),
             buffer_start: 0,
+            read_ahead: READ_AHEAD,
             padded: false,
         })
+    }
+
+    /// Skips the next record without reading its payload, if its sequence is at most the position
+    /// of its table. `covered` has the positions of the tables of spans and of logs. Returns the
+    /// sequence of the skipped record. Returns `None` if the next part is anything else.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn skip_covered(&mut self, covered: [u64; 2]) -> io::Result<Option<u64>> {
+        let (start, salt) = (self.offset, self.salt);
+        let header = self.window(start, RECORD_HEADER)?;
+        let Some(header) = header.and_then(|bytes| RecordHeader::decode(salt, bytes)) else {
+            return Ok(None);
+        };
+        let [spans, logs] = covered;
+        let position = match header.signal {
+            Signal::Spans => spans,
+            Signal::Logs => logs,
+        };
+        let end = start + RECORD_HEADER as u64 + u64::from(header.length);
+        if header.sequence > position || end > self.size {
+            return Ok(None);
+        }
+        let is_long = u64::from(header.length) >= SKIP_READ_AHEAD as u64;
+        self.read_ahead = if is_long { SKIP_READ_AHEAD } else { READ_AHEAD };
+        self.offset = end;
+        Ok(Some(header.sequence))
     }
 
     /// Returns the next part. Returns `None` at the end, or when only zeros fill the last block.
@@ -91,6 +125,7 @@ impl SegmentReader {
     /// When the file cannot be read.
     pub fn next_part(&mut self) -> io::Result<Option<SegmentPart>> {
         let start = self.offset;
+        self.read_ahead = READ_AHEAD;
         if start >= self.size {
             return Ok(None);
         }
@@ -177,7 +212,7 @@ impl SegmentReader {
         }
         if self.buffered(offset) < length {
             self.buffer.clear();
-            self.buffer.resize(length.max(READ_AHEAD), 0);
+            self.buffer.resize(length.max(self.read_ahead), 0);
             let read = self.file.read_at(offset, &mut self.buffer)?;
             self.buffer.truncate(read);
             self.buffer_start = offset;

@@ -181,9 +181,11 @@ pub(crate) fn payload_length(payload: &Bytes) -> Option<u32> {
 pub(crate) struct RecordHeader {
     /// Bytes of the payload.
     pub(crate) length: u32,
-    sequence: u64,
+    /// Sequence of the record.
+    pub(crate) sequence: u64,
     received: UnixNanos,
-    signal: Signal,
+    /// Signal of the payload.
+    pub(crate) signal: Signal,
     payload_check: u32,
 }
 

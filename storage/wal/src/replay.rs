@@ -46,8 +46,8 @@ pub struct Replay {
     keeps_all: bool,
     /// Sequence up to which no record is needed any more.
     settled: u64,
-    /// Sequence up to which missing records are not a loss.
-    covered: u64,
+    /// Flushed positions of the tables of spans and of logs.
+    covered: [u64; 2],
     end: ReplayEnd,
 }
 
@@ -86,6 +86,25 @@ struct ReplaySegment {
     /// Sequence above which records are ignored.
     limit: u64,
     unreadable: Arc<UnreadableParts>,
+}
+
+impl ReplayEnd {
+    /// Notes a sound record of a segment, which comes after these damaged bytes. Returns true if it
+    /// belongs to the log.
+    fn meet(
+        &mut self,
+        segment: &ReplaySegment,
+        gap: Option<(u64, Range<u64>)>,
+        sequence: u64,
+    ) -> bool {
+        log_lost_records(&segment.path, gap, Some(sequence.saturating_sub(1)));
+        self.used = self.used.max(sequence);
+        let is_of_log = sequence <= segment.limit && sequence > self.last;
+        if is_of_log {
+            self.last = sequence;
+        }
+        is_of_log
+    }
 }
 
 impl Replay {
@@ -169,7 +188,7 @@ impl Replay {
             recover,
             keeps_all: false,
             settled: covered[0].min(covered[1]),
-            covered: covered[0].max(covered[1]),
+            covered,
             end,
         })
     }
@@ -187,11 +206,20 @@ impl Replay {
         }
         for segment in self.segments.iter().rev().filter(|segment| sequence <= segment.limit) {
             let Some(mut reader) = self.reader_of(segment)? else { continue };
-            while let Some(piece) =
-                reader.next_part().map_err(|error| reader.unread(&segment.path, error))?
-            {
-                if matches!(piece, SegmentPart::Record(record) if sequence <= record.sequence) {
-                    return Ok(true);
+            loop {
+                let skipped = reader.skip_covered([sequence; 2]);
+                match skipped.map_err(|error| reader.unread(&segment.path, error))? {
+                    Some(last) if last == sequence => return Ok(true),
+                    Some(_) => continue,
+                    None => {}
+                }
+                let piece = reader.next_part();
+                match piece.map_err(|error| reader.unread(&segment.path, error))? {
+                    Some(SegmentPart::Record(record)) if sequence <= record.sequence => {
+                        return Ok(true);
+                    }
+                    Some(_) => {}
+                    None => break,
                 }
             }
         }
@@ -206,8 +234,8 @@ impl Replay {
         SegmentReader::new(file, header).map(Some).map_err(failed("read", &segment.path))
     }
 
-    /// Returns the next valid record in the order of sequences, or `None` at the end. Segments that
-    /// the tables hold completely may be skipped.
+    /// Returns the next valid record in the order of sequences, or `None` at the end. Records that
+    /// their table has may be skipped.
     ///
     /// # Errors
     /// `NeedsRecovery` when the disk could not be read, because acknowledged records are not given
@@ -226,6 +254,14 @@ impl Replay {
                     self.damaged = true;
                 }
             }
+            if let Some(reader) = &mut self.reader {
+                let skipped = reader.skip_covered(self.covered);
+                let skipped = skipped.map_err(|error| reader.unread(&segment.path, error))?;
+                if let Some(sequence) = skipped {
+                    self.end.meet(segment, self.gap.take(), sequence);
+                    continue;
+                }
+            }
             let piece = match &mut self.reader {
                 Some(reader) => {
                     reader.next_part().map_err(|error| reader.unread(&segment.path, error))?
@@ -234,10 +270,7 @@ impl Replay {
             };
             match piece {
                 Some(SegmentPart::Record(record)) => {
-                    log_lost_records(&segment.path, self.gap.take(), Some(record.sequence - 1));
-                    self.end.used = self.end.used.max(record.sequence);
-                    if record.sequence <= segment.limit && record.sequence > self.end.last {
-                        self.end.last = record.sequence;
+                    if self.end.meet(segment, self.gap.take(), record.sequence) {
                         return Ok(Some(record));
                     }
                 }
@@ -292,7 +325,8 @@ impl Replay {
                 self.end.torn_bytes += bytes;
             }
         } else if self.end.last < segment.limit {
-            if self.covered < segment.limit {
+            // Missing records that a table has are not a loss.
+            if self.covered.into_iter().max() < Some(segment.limit) {
                 tracing::error!(path = %segment.path.display(), after = self.end.last,
                     through = segment.limit, "acknowledged records are missing from the log");
                 // A lost record may look like the zero padding of the last block.

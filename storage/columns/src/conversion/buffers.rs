@@ -181,18 +181,68 @@ impl<'a> WordsBuilder<'a> {
     /// When a text is not UTF-8.
     pub(crate) fn finish(mut self) -> Result<ArrayRef, ArrowError> {
         self.keys.shrink_to_fit();
+        let texts = self.texts()?;
+        let codes = codes(self.keys, self.has_nulls)?;
+        Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(codes, texts)?))
+    }
+
+    /// Returns the distinct texts.
+    fn texts(&self) -> Result<ArrayRef, ArrowError> {
         let mut texts =
             TextsBuilder::new(self.values.len(), self.values.iter().map(|text| text.len()).sum());
         for text in &self.values {
             texts.push(text);
         }
-        let nulls = if self.has_nulls {
-            nulls(self.keys.len(), |row| self.keys[row] != NULL)
-        } else {
-            None
+        Ok(Arc::new(texts.finish(None)?))
+    }
+}
+
+/// Returns the codes of rows.
+fn codes(codes: Vec<i32>, has_nulls: bool) -> Result<Int32Array, ArrowError> {
+    let nulls = if has_nulls { nulls(codes.len(), |row| codes[row] != NULL) } else { None };
+    Int32Array::try_new(ScalarBuffer::from(codes), nulls)
+}
+
+/// Builds columns with one text for each group of rows. Columns that have equal codes share their
+/// memory. Most columns of senders do, because they have one text in all groups, or none.
+#[derive(Debug)]
+pub(crate) struct GroupedWords {
+    /// Number of rows of each group.
+    rows: Vec<usize>,
+    /// Codes of the groups and codes of their rows.
+    known: Vec<(Vec<i32>, Int32Array)>,
+}
+
+impl GroupedWords {
+    /// Creates builders for groups with these numbers of rows.
+    pub(crate) fn new(rows: Vec<usize>) -> Self {
+        Self { rows, known: Vec::new() }
+    }
+
+    /// Returns the column with these texts of the groups.
+    ///
+    /// # Errors
+    /// When a text is not UTF-8.
+    pub(crate) fn column<'a>(
+        &mut self,
+        texts: impl Iterator<Item = Option<&'a [u8]>>,
+    ) -> Result<ArrayRef, ArrowError> {
+        let mut words = WordsBuilder::new(self.rows.len());
+        texts.for_each(|text| words.push(text, 1));
+        let texts = words.texts()?;
+        let known = self.known.iter().find(|(of_groups, _)| *of_groups == words.keys);
+        let of_rows = match known.map(|(_, of_rows)| of_rows.clone()) {
+            Some(of_rows) => of_rows,
+            None => {
+                let mut of_rows = Vec::with_capacity(self.rows.iter().sum());
+                for (code, rows) in words.keys.iter().zip(&self.rows) {
+                    of_rows.resize(of_rows.len() + rows, *code);
+                }
+                let of_rows = codes(of_rows, words.has_nulls)?;
+                self.known.push((words.keys, of_rows.clone()));
+                of_rows
+            }
         };
-        let keys = Int32Array::try_new(ScalarBuffer::from(self.keys), nulls)?;
-        let values = Arc::new(texts.finish(None)?);
-        Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values)?))
+        Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(of_rows, texts)?))
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn rows(request: &[u8], received: UnixNanos) -> Result<RecordBatch, C
             builder.append(&record?, group.hash, received)?;
         }
     }
-    let columns = builder.columns.finish(sender::columns(&groups, rows)?)?;
+    let columns = builder.columns.finish(sender::columns(&groups)?)?;
     Ok(Signal::Logs.batch(columns)?)
 }
 

@@ -18,7 +18,7 @@ use tidings_proto::otlp::{
 };
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::{NamedColumn, buffers::WordsBuilder};
+use super::{NamedColumn, buffers::GroupedWords};
 use crate::schema::{PROMOTED, SERVICE_NAME};
 
 /// Prefix of a stored text that is protobuf in base64. JSON begins with a brace.
@@ -186,14 +186,10 @@ pub(super) struct SenderColumns {
 /// Builds the columns for the rows of these groups.
 pub(super) fn columns<'a, R>(
     groups: &'a [ScopeRecords<'a, R>],
-    rows: usize,
 ) -> Result<SenderColumns, ArrowError> {
-    let words = |text: &dyn Fn(&'a ScopeRecords<'a, R>) -> Option<&'a [u8]>| {
-        let mut words = WordsBuilder::new(rows);
-        for group in groups {
-            words.push(text(group), group.records.len());
-        }
-        words.finish()
+    let mut grouped = GroupedWords::new(groups.iter().map(|group| group.records.len()).collect());
+    let mut words = |text: &dyn Fn(&'a ScopeRecords<'a, R>) -> Option<&'a [u8]>| {
+        grouped.column(groups.iter().map(text))
     };
     let mut origin: Vec<NamedColumn> = vec![
         ("resource", words(&|of| of.resource.text.as_deref().map(str::as_bytes))?),

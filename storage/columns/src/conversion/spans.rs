@@ -36,7 +36,7 @@ pub(super) fn rows(request: &[u8], received: UnixNanos) -> Result<RecordBatch, C
             builders.append(&span?, group.hash, received)?;
         }
     }
-    let columns = builders.finish(sender::columns(&groups, rows)?)?;
+    let columns = builders.finish(sender::columns(&groups)?)?;
     Ok(Signal::Spans.batch(columns)?)
 }
 

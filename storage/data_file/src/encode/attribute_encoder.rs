@@ -27,8 +27,8 @@ use super::{
 const STEP_ROWS: usize = 1024;
 /// Maximum number of entries of a page, whatever the values are. Numbers take 1 MiB then.
 const PAGE_ENTRIES: usize = 128 << 10;
-/// Maximum bytes of a code in a page that must be small because its dictionary is small.
-const CODE_BYTES: usize = 2;
+/// Maximum bytes of a code in a page that must be small.
+const CODE_BYTES: usize = 3;
 
 /// Encodes the attributes of rows into their columns of the row group.
 pub(crate) struct AttributesEncoder {

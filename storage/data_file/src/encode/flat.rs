@@ -29,10 +29,20 @@ use super::{
     values::{DictionaryFull, TextSlices, ValueSource},
 };
 
+/// Maximum rows of a page whose rows are equal, as a multiple of the rows of other pages. Such a
+/// page has one run of codes. A search that reads a few rows then reads fewer pages, and no page
+/// costs a header.
+const EQUAL_STEPS: usize = 16;
+/// Maximum decoded bytes of the texts of such a page. A reader estimates its memory by pages.
+const EQUAL_TEXTS_MAX: usize = 1 << 20;
+
 /// Encodes a column into its pages of the row group.
 pub(crate) struct FlatEncoder {
     is_nullable: bool,
+    /// Maximum rows of a page whose rows differ.
     page_rows: usize,
+    /// Maximum rows of the open page.
+    rows_max: usize,
     page_bytes: usize,
     /// Definition levels of the page, if rows can lack a value.
     definitions: Vec<u8>,
@@ -57,9 +67,11 @@ impl FlatEncoder {
         if !is_known || column.max_rep_level() > 0 || !is_plain {
             return None;
         }
+        let page_rows = properties.data_page_row_count_limit();
         Some(Self {
             is_nullable: column.max_def_level() > 0,
-            page_rows: properties.data_page_row_count_limit(),
+            page_rows,
+            rows_max: page_rows,
             page_bytes: properties.column_data_page_size_limit(path),
             definitions: Vec::new(),
             rows: 0,
@@ -89,7 +101,7 @@ impl FlatEncoder {
         self.offsets.extend(known..=i32::try_from(rows.len()).unwrap_or(i32::MAX));
         let mut begin = 0;
         while begin < rows.len() {
-            let end = rows.len().min(begin + self.page_rows - self.rows);
+            let end = rows.len().min(begin + self.rows_max - self.rows);
             let offsets = &self.offsets[begin..=end];
             let fitting = self.pages.values.fitting(&source, valid, offsets, self.page_bytes);
             let taken = if fitting == 0 && self.rows == 0 { 1 } else { fitting };
@@ -110,8 +122,8 @@ impl FlatEncoder {
             }
             self.rows += taken;
             begin += taken;
-            if self.rows >= self.page_rows {
-                self.end_page(codec)?;
+            if self.rows >= self.rows_max {
+                self.end_step(codec)?;
             }
         }
         Ok(())
@@ -131,6 +143,31 @@ impl FlatEncoder {
         self.pages.append_to(row_group, codec)
     }
 
+    /// Ends the page, unless its rows are equal and it may have more of them.
+    fn end_step(&mut self, codec: &mut Codec) -> Result<()> {
+        if self.rows < self.page_rows.saturating_mul(EQUAL_STEPS) && self.has_equal_rows() {
+            self.rows_max = self.rows + self.page_rows;
+            return Ok(());
+        }
+        self.end_page(codec)
+    }
+
+    /// Returns true if all rows of the page have the same value, or none. All rows before the last
+    /// `page_rows` are equal.
+    fn has_equal_rows(&self) -> bool {
+        let values = &self.pages.values;
+        if let Some(first) = self.definitions.first() {
+            let last = &self.definitions[self.rows - self.page_rows..];
+            if last.iter().any(|level| level != first) {
+                return false;
+            }
+            if *first == 0 {
+                return true;
+            }
+        }
+        values.text_bytes() <= EQUAL_TEXTS_MAX / 2 && values.ends_with_first(self.page_rows)
+    }
+
     /// Ends the page unless it is empty.
     fn end_page(&mut self, codec: &mut Codec) -> Result<()> {
         if self.rows == 0 {
@@ -143,7 +180,7 @@ impl FlatEncoder {
         }
         self.pages.end_page(codec, page, self.rows, self.rows)?;
         self.definitions.clear();
-        self.rows = 0;
+        (self.rows, self.rows_max) = (0, self.page_rows);
         Ok(())
     }
 }

@@ -130,6 +130,19 @@ impl PageValues {
         coded + self.texts.used + self.words.len() + self.bits.len()
     }
 
+    /// Returns the bytes of the texts of the page, without their length prefixes.
+    pub(super) fn text_bytes(&self) -> usize {
+        self.text_bytes
+    }
+
+    /// Returns true if each of the last `count` values of the page is in the dictionary and equals
+    /// the first value.
+    pub(super) fn ends_with_first(&self, count: usize) -> bool {
+        let last = self.codes.len().checked_sub(count).and_then(|from| self.codes.get(from..));
+        let first = self.codes.first();
+        last.is_some_and(|last| last.iter().all(|code| Some(code) == first))
+    }
+
     /// Returns the bits of a code.
     fn width(&self, dictionary: &Dictionary) -> u32 {
         let width = code_width(dictionary.len());

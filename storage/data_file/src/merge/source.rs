@@ -130,6 +130,7 @@ impl MergeFile {
                 .ranges
                 .map(|ranges| RowSelection::from_consecutive_ranges(ranges.into_iter(), rows)),
             batch_rows: stretch.portion,
+            keeps_pages: false,
         };
         Ok(page_reader::batches(file, &self.footer, plan)?)
     }

@@ -2,12 +2,13 @@ mod bounds;
 
 use std::{collections::HashSet, io::Write};
 
-use arrow_array::{Array, cast::AsArray};
+use arrow_array::{Array, Int64Array, cast::AsArray};
 use tempfile::TempDir;
 use tidings_columns::{
     LogRows, SpanRows,
     attribute_column::DeclaredColumns,
     conversion::{log_rows, span_rows},
+    rows::column::OptionalColumn,
 };
 use tidings_disk::{faulty::Dice, test_effort::by_effort};
 use tidings_files::memory::Chunk;
@@ -44,10 +45,11 @@ fn slotted(folder: &TempDir, chunk: &Chunk) -> Vec<Arc<DataFile>> {
     let batches = [chunk.batch().clone()];
     let traces = order::traces(&batches[0]).unwrap();
     let mut placed = order::order_spans(&batches[0], &traces, NOW).unwrap();
+    let starts = OptionalColumn::<Int64Array>::from_batch(&batches[0], "start_unix_nanos").unwrap();
     let mut places = vec![(0, 0); placed.len()];
     for (trace, run) in traces.runs.iter().enumerate() {
-        let times = placed.iter().filter(|placed| traces.rows[run.clone()].contains(&placed.row));
-        let slot = times.map(|placed| placed.time.0).min().unwrap() / (HOUR / 12);
+        let times = traces.rows[run.clone()].iter().map(|row| starts.time(*row).0);
+        let slot = times.min().unwrap() / (HOUR / 12);
         for at in run.clone() {
             places[traces.rows[at]] = (slot, trace);
         }

@@ -526,7 +526,8 @@ fn the_most_frequent_attributes_get_columns_as_far_as_the_table_has_room() {
         counts
     };
     let columns_of = |rows, values, values_new, declared: &DeclaredColumns| {
-        let minimum = ColumnMinimum { values, values_new };
+        let rows_of_value = ColumnMinimum::ROWS_FLUSHED;
+        let minimum = ColumnMinimum { values, values_new, rows_of_value };
         counts(rows).columns(Signal::Spans, minimum, &mut declared.clone())
     };
     let new = DeclaredColumns::default();
@@ -536,6 +537,10 @@ fn the_most_frequent_attributes_get_columns_as_far_as_the_table_has_room() {
     assert_eq!(names[..3], ["string.http.route", "int.k0000", "int.k0001"]);
     let columns = columns_of(15_920, 1, 0, &new);
     assert_eq!(columns.len(), 12, "one in eight rows has it, or every table declares it");
+    let rows_of_value = ColumnMinimum::ROWS_MERGED;
+    let minimum = ColumnMinimum { values: 1, values_new: 0, rows_of_value };
+    let columns = counts(63_680).columns(Signal::Spans, minimum, &mut new.clone());
+    assert_eq!(columns.len(), 12, "a merge keeps the columns that one in 32 rows has");
     assert_eq!(columns_of(1000, 1999, 0, &new).len(), 3);
     assert_eq!(columns_of(1000, 1, 1991, &new).len(), 11, "a new column has more values");
     let known = DeclaredColumns::new(["int.k0100"].into_iter());

@@ -39,7 +39,11 @@ pub struct LogCountBuilder {
     /// Times of the last records, which had one minute. A file has the records of a service by time,
     /// so that many in a row have.
     open_minute: Option<MinuteTimes>,
+    /// Numbers of records of closed minutes, by minute and group.
     cells: HashMap<(u64, u32), u64, RandomState>,
+    /// Minute of the last records of each group, and their number. A file has the records of a
+    /// group by time, so that a cell is looked up once for all of its records.
+    open_cells: Vec<(u64, u64)>,
     forms: LogFormBuilder,
     /// Time and content hash of the first of the previous records with one time. Equal records have
     /// one time and one service, so a file has them side by side.
@@ -146,7 +150,20 @@ impl LogCountBuilder {
                 self.open_minute = Some(MinuteTimes::at(time));
             }
         }
-        *self.cells.entry((minute, group)).or_default() += 1;
+        match self.open_cells.get_mut(group as usize) {
+            Some((of_open, count)) if *of_open == minute => *count += 1,
+            Some(open) => {
+                let (of_closed, count) = std::mem::replace(open, (minute, 1));
+                self.close_cell((of_closed, group), count);
+            }
+            // Groups are numbered in the order of their first records.
+            None => self.open_cells.push((minute, 1)),
+        }
+    }
+
+    /// Adds the number of records of an open cell to the closed ones.
+    fn close_cell(&mut self, at: (u64, u32), count: u64) {
+        *self.cells.entry(at).or_default() += count;
         if self.cells.len() > limit(CELLS_MAX) {
             *self = Self::disabled();
         }
@@ -164,6 +181,9 @@ impl LogCountBuilder {
     /// by form. The pages of the first start at this offset of the file, and those of the second
     /// follow.
     pub fn finish(mut self, offset: u64) -> [(Vec<u8>, Vec<u8>); 2] {
+        for (group, (minute, count)) in (0..).zip(std::mem::take(&mut self.open_cells)) {
+            self.close_cell((minute, group), count);
+        }
         if self.is_full {
             return [log_count_section::empty_section(), log_form_section::empty_section()];
         }

@@ -28,10 +28,11 @@ use crate::{
 
 const SALT: u64 = 42;
 
-/// A file that counts how often it is read.
+/// A file that counts how often it is read, and how many bytes.
 struct Counted {
     bytes: Vec<u8>,
     reads: Arc<AtomicUsize>,
+    read_bytes: Arc<AtomicUsize>,
 }
 
 impl ReadFile for Counted {
@@ -44,6 +45,7 @@ impl ReadFile for Counted {
         let rest = &self.bytes[usize::try_from(offset).unwrap()..];
         let read = rest.len().min(buffer.len());
         buffer[..read].copy_from_slice(&rest[..read]);
+        self.read_bytes.fetch_add(read, Ordering::Relaxed);
         Ok(read)
     }
 }
@@ -114,7 +116,7 @@ fn a_payload_of_imitated_markers_is_read_once() {
         let mut bytes = segment(1, 0, &[MARKER.repeat(imitations)]);
         bytes.extend(&behind);
         let reads = Arc::new(AtomicUsize::new(0));
-        let file = Counted { bytes, reads: Arc::clone(&reads) };
+        let file = Counted { bytes, reads: Arc::clone(&reads), read_bytes: Arc::default() };
         let header = SegmentHeader { first: 1, prior_end: 0, salt: SALT, covered: [0; 2] };
         let mut reader = SegmentReader::new(Box::new(file), &header).unwrap();
         let (offset, bytes) = (RECORDS_START, (imitations * MARKER.len()) as u64);
@@ -153,9 +155,41 @@ fn a_segment_that_both_tables_have_is_not_read_again() {
     records[2][20] ^= 1;
     let root = log(&[(1, segment(1, 0, &records)), (6, segment(6, 5, &[record(6)]))]);
     assert_eq!(replayed(root.path(), [5, 5]), (vec![6], 0));
-    assert_eq!(replayed(root.path(), [9, 5]), (vec![6], 0));
-    assert_eq!(replayed(root.path(), [9, 4]), (vec![1, 2, 4, 5, 6], 1));
+    assert_eq!(replayed(root.path(), [9, 5]), (vec![], 0));
+    assert_eq!(replayed(root.path(), [9, 4]), (vec![], 1));
+    assert_eq!(replayed(root.path(), [4, 9]), (vec![5, 6], 1));
     assert_eq!(replayed(root.path(), [0, 0]), (vec![1, 2, 4, 5, 6], 1));
+}
+
+#[test]
+fn the_payload_of_a_record_that_its_table_has_is_not_read_again() {
+    let mut records: Vec<Vec<u8>> = (1..=5).map(record).collect();
+    let at = records[2].len() - 1;
+    records[2][at] ^= 1;
+    let root = log(&[(1, segment(1, 0, &records)), (6, segment(6, 5, &[record(6)]))]);
+    assert_eq!(replayed(root.path(), [3, 0]), (vec![4, 5, 6], 0));
+    assert_eq!(replayed(root.path(), [6, 0]), (vec![], 0));
+    assert_eq!(replayed(root.path(), [2, 9]), (vec![4, 5, 6], 1));
+}
+
+#[test]
+fn of_long_records_that_are_skipped_little_more_than_the_headers_is_read() {
+    let records: Vec<Vec<u8>> = (200..240).map(record).collect();
+    let read_bytes = Arc::<AtomicUsize>::default();
+    let bytes = segment(200, 199, &records);
+    let file = Counted { bytes, reads: Arc::default(), read_bytes: Arc::clone(&read_bytes) };
+    let header = SegmentHeader { first: 200, prior_end: 199, salt: SALT, covered: [0; 2] };
+    let mut reader = SegmentReader::new(Box::new(file), &header).unwrap();
+    for sequence in 200..239 {
+        assert_eq!(reader.skip_covered([238, 0]).unwrap(), Some(sequence));
+    }
+    // The segment has 4 MB. The first read takes 256 KiB, and each of the others a block.
+    let skipped_bytes = read_bytes.load(Ordering::Relaxed);
+    assert!(skipped_bytes < 600_000, "{skipped_bytes} bytes");
+    assert_eq!(reader.skip_covered([238, 0]).unwrap(), None);
+    let piece = reader.next_part().unwrap();
+    assert!(matches!(piece, Some(SegmentPart::Record(last)) if last.sequence == 239));
+    assert_eq!(reader.skip_covered([u64::MAX; 2]).unwrap(), None);
 }
 
 #[test]

@@ -9,9 +9,12 @@ use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType, Field, Schema};
 use bytes::Bytes;
 use parquet::{
-    arrow::arrow_reader::ParquetRecordBatchReaderBuilder,
+    arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
     basic::{Compression, ZstdLevel},
-    file::properties::{EnabledStatistics, WriterProperties},
+    file::{
+        metadata::PageIndexPolicy,
+        properties::{EnabledStatistics, WriterProperties},
+    },
 };
 use proptest::prelude::*;
 use tidings_columns::schema::{self, coded_attributes, packed_attributes, packed_fields, word};
@@ -166,4 +169,25 @@ proptest! {
         prop_assert_eq!(ints, expected.iter().map(|of| of.map(small)).collect::<Vec<_>>());
         prop_assert_eq!(all, expected.iter().map(there).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn equal_rows_share_a_page() {
+    let words = |count: usize, word: Option<&str>| vec![word.map(str::to_owned); count];
+    let portions =
+        [words(50, Some("a")), words(3, Some("b")), words(40, None), words(99, Some("a"))];
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap()))
+        .set_data_page_row_count_limit(4)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .build();
+    let file = portions_file(&portions, properties, 1000);
+    assert_eq!(read(file.clone(), "word"), portions.concat());
+    let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
+    let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).unwrap();
+    let columns = &reader.metadata().offset_index().unwrap()[0];
+    let pages = columns.last().unwrap().page_locations();
+    let starts: Vec<i64> = pages.iter().map(|page| page.first_row_index).collect();
+    // A page ends with the first four rows that differ, and after 64 rows.
+    assert_eq!(starts, [0, 52, 56, 96, 160]);
 }
