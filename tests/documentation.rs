@@ -1,6 +1,7 @@
 //! Tests of the documentation. `docs/api.md` has the API's parameters with their defaults and
-//! bounds, tables for each resource, and all types of problems. The glossary uses the names of the
-//! code. Links have targets, paths of sources exist, and decisions are short and listed.
+//! bounds, tables for each resource, and all types of problems. The glossary, the page on extending
+//! and comments use the names of the code. Links have targets, paths of sources exist, and
+//! decisions are short and listed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -279,6 +280,106 @@ fn the_glossary_names_what_the_code_has() {
     let missing: Vec<&&str> = names.iter().filter(|name| !is_there(name)).collect();
     assert!(missing.is_empty(), "the glossary has names that the code has not: {missing:?}");
     assert!(names.len() > 60, "{}", names.len());
+}
+
+/// Returns true if a sign can be part of a name.
+fn is_of_name(sign: char) -> bool {
+    sign.is_ascii_alphanumeric() || sign == '_'
+}
+
+/// Returns the name at the beginning of a text.
+fn leading_name(text: &str) -> &str {
+    text.split(|sign| !is_of_name(sign)).next().unwrap()
+}
+
+#[test]
+fn the_page_on_extending_names_what_the_code_has() {
+    let texts = crate::architecture::sources();
+    let texts: Vec<String> = texts.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let words: BTreeSet<&str> =
+        texts.iter().flat_map(|text| text.split(|sign| !is_of_name(sign))).collect();
+    let parts = include_str!("../docs/extending.md").split('`').skip(1).step_by(2);
+    let names = parts.filter(|part| part.contains('_') && part.chars().all(is_of_name));
+    let names: BTreeSet<&str> = names.collect();
+    let missing: Vec<&&str> = names.iter().filter(|name| !words.contains(**name)).collect();
+    assert!(missing.is_empty(), "the page has names that the code has not: {missing:?}");
+    assert!(names.len() > 20, "{}", names.len());
+}
+
+/// Checks that `tidings_index::filter` and the like, in comments, are a file of the crate or a name
+/// that its `lib.rs` has.
+#[test]
+fn comments_name_modules_that_the_crates_have() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut crates = BTreeMap::new();
+    for line in include_str!("../Cargo.toml").lines() {
+        let Some((name, path)) = line.split_once(" = { path = \"") else { continue };
+        let source = root.join(path.split('"').next().unwrap()).join("src");
+        let text = fs::read_to_string(source.join("lib.rs")).unwrap_or_default();
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let words = code.flat_map(|line| line.split(|sign| !is_of_name(sign)));
+        let words: BTreeSet<String> = words.map(str::to_owned).collect();
+        crates.insert(name.replace('-', "_"), (source, words));
+    }
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for path in crate::architecture::sources() {
+        let text = fs::read_to_string(&path).unwrap();
+        let comments = text.lines().filter(|line| line.trim_start().starts_with("//"));
+        let named = comments
+            .flat_map(|line| line.match_indices("tidings_").map(move |(at, _)| &line[at..]));
+        for named in named {
+            let name = leading_name(named);
+            let Some(rest) = named[name.len()..].strip_prefix("::") else { continue };
+            count += 1;
+            let module = leading_name(rest);
+            let is_there = crates.get(name).is_some_and(|(source, words)| {
+                source.join(module).with_extension("rs").is_file() || words.contains(module)
+            });
+            if !is_there {
+                wrong.push(format!("{}: {name}::{module}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(count > 20, "{count}");
+}
+
+#[test]
+fn the_architecture_has_a_row_for_each_crate() {
+    let (_, members) = include_str!("../Cargo.toml").split_once("members = [").unwrap();
+    let members = members.split(']').next().unwrap().split('"').skip(1).step_by(2);
+    let members: Vec<&str> = members.collect();
+    let page = include_str!("../docs/ARCHITECTURE.md");
+    let has_row = |member: &&&str| page.contains(&format!("| `{member}` |"));
+    let missing: Vec<&&str> = members.iter().filter(|member| !has_row(member)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(members.len() > 20, "{members:?}");
+}
+
+/// Checks that each kind of section has a row. The kinds are the numbers of `u32` that are neither
+/// the version nor numbers of bits, and those of earlier releases.
+#[test]
+fn the_page_of_the_index_has_every_kind_of_section() {
+    let number = |text: &str| text.trim().parse::<u32>().ok();
+    let mut kinds = BTreeSet::new();
+    for line in include_str!("../storage/index/src/file.rs").lines() {
+        let constant = line.strip_prefix("const ").and_then(|rest| rest.split_once(": "));
+        let Some((name, value)) = constant else { continue };
+        if name == "RETIRED" {
+            let (_, list) = value.split_once(" = ").unwrap();
+            kinds.extend(list.trim_matches(['[', ']', ';']).split(',').filter_map(number));
+        } else if name != "VERSION" && !name.ends_with("_BITS") {
+            let value = value.strip_prefix("u32 = ").and_then(|value| value.strip_suffix(';'));
+            kinds.extend(value.and_then(number));
+        }
+    }
+    let page = include_str!("../docs/formats/index.md");
+    let (_, table) = page.split_once("| Kind | Section |").unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with("| "));
+    let cells = rows.map(|row| row.trim_start_matches("| ").split('|').next().unwrap());
+    let listed: BTreeSet<u32> = cells.flat_map(|cell| cell.split(',')).filter_map(number).collect();
+    assert_eq!(kinds, listed, "the kinds of the code, and those of docs/formats/index.md");
+    assert!(listed.len() > 15, "{listed:?}");
 }
 
 /// Returns the paths of the pages of the documentation.

@@ -117,8 +117,16 @@ pub(super) fn rate(text: &str) -> Result<u64, String> {
     limit(text).map(Option::unwrap_or_default)
 }
 
-/// A number of days, hours or minutes, or `forever`.
+/// A number of days, hours or minutes above 0, or `forever`. At the age of 0 everything would be
+/// deleted as soon as it is stored.
 pub(crate) fn age(text: &str) -> Result<Option<Duration>, String> {
+    match age_or_zero(text)? {
+        Some(age) if age.is_zero() => Err("a time above 0 is needed, or forever".to_owned()),
+        age => Ok(age),
+    }
+}
+
+fn age_or_zero(text: &str) -> Result<Option<Duration>, String> {
     const MINUTE: u64 = 60;
     let wrong = || "a time is needed, as 30d, 12h, 45m or forever".to_owned();
     if text == "forever" {
@@ -135,9 +143,9 @@ pub(crate) fn age(text: &str) -> Result<Option<Duration>, String> {
     Ok(Some(Duration::from_secs(number.checked_mul(unit).ok_or_else(wrong)?)))
 }
 
-/// As [`age`]; `forever` is the longest time.
+/// As [`age`], or 0; `forever` is the longest time.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    age(text).map(|age| age.unwrap_or(Duration::MAX))
+    age_or_zero(text).map(|age| age.unwrap_or(Duration::MAX))
 }
 
 /// Rules of retention with commas between them.

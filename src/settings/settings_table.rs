@@ -149,7 +149,7 @@ const FIRST: &[Setting] = &[
 /// The settings after those of the receivers.
 #[rustfmt::skip]
 const OTHERS: &[Setting] = &[
-    setting!("insecure", "false", truth, insecure, "listen on addresses that other machines can reach, although nothing checks who sends and who reads"),
+    setting!("insecure", "false", truth, insecure, "listen on addresses that other machines can reach, although nothing checks who sends and who reads; take an oidc-issuer without TLS, too"),
     setting!("require-keys", "false", truth, require_keys, "every request needs a key, made with `tidings keys create`, of a role that allows it"),
     setting!("keys-file", "", file, keys_file, "file with the digests of keys; keys.json in the data directory unless it is set"),
     setting!("oidc-issuer", "", issuer, oidc.issuer, "issuer of OpenID Connect, as https://login.example/realms/main: every request needs a key, a session of a person it knows, or a token of it"),
@@ -180,10 +180,10 @@ const OTHERS: &[Setting] = &[
     setting!("own-telemetry-slow-millis", "1000", count, own_telemetry.slow_millis, "questions, requests, flushes and maintenance that take this many milliseconds are slow, for own-telemetry"),
     setting!("metrics-endpoint", "", endpoint, metrics_push.endpoint, "OTLP/HTTP collector that gets the metrics of /metrics, as http://127.0.0.1:4318; /v1/metrics is its path unless it has one; none are sent unless it is set"),
     setting!("metrics-interval-seconds", "60", seconds, metrics_push.interval, "metrics are sent to metrics-endpoint this often"),
-    setting!("metrics-ca", "", file, metrics_push.ca, "PEM file with roots of the certificate of metrics-endpoint, or the certificate itself"),
+    setting!("metrics-ca", "", file, metrics_push.ca, "PEM file with roots of the certificate of metrics-endpoint, or the certificate itself; needed where that is https"),
     setting!("otlp-grpc-message-bytes-max", _, bytes, collector.limits.grpc_message_bytes_max, "largest OTLP/gRPC message, decompressed"),
     setting!("http-body-bytes-max", _, bytes, collector.limits.http_body_bytes_max, "largest body of an OTLP/HTTP or Zipkin request, decompressed"),
-    setting!("memory", "auto", budget, memory, "memory that is divided among what takes much of it, at least 192MiB; auto is a quarter of the machine's memory, or of its control group's. The six settings whose names have `memory` or `in-flight` in them are shares of it unless they are set, and at most their defaults"),
+    setting!("memory", "auto", budget, memory, "memory that is divided among what takes much of it, at least 192MiB; auto is a quarter of the machine's memory, or of its control group's. A setting whose description has a part of memory, as 6/32, is that part of it unless it is set, and at most its default"),
     setting!("in-flight-bytes-max", _, bytes, collector.limits.in_flight_bytes_max, "memory of all requests that are being received, bodies and decoded forms; more are told to try again (4/32 of memory)"),
     setting!("connections-max", _, count, collector.limits.connections_max, "connections of each listener; fewer where the system allows the process too few open files"),
     setting!("memory-flush-bytes", _, bytes, store.memory_flush_bytes, "the memory table is written to files at this size (3/32 of memory)"),

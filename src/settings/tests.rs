@@ -88,6 +88,8 @@ fn ages_and_rates_without_an_end_reach_the_store() {
     let flags = [("removed-files-age", "forever"), ("scrub-bytes-per-second", "none")];
     let store = read(None, &[], &flags).unwrap().settings().unwrap().store;
     assert_eq!((store.removed_file_age, store.scrub_bytes_per_second), (Duration::MAX, 0));
+    let store = read(None, &[], &[("removed-files-age", "0m")]).unwrap().settings().unwrap().store;
+    assert_eq!(store.removed_file_age, Duration::ZERO);
 }
 
 #[test]
@@ -295,6 +297,9 @@ fn wrong_values_name_the_setting_and_the_source() {
         ("memory-flush-bytes", "0", "a number of bytes"),
         ("wal-bytes-max", "99999999999GiB", "a number of bytes"),
         ("memory-flush-seconds", "-1", "above 0"),
+        ("retention-age", "0d", "above 0"),
+        ("retention-rules", "errors:0h", "above 0"),
+        ("quarantine-age", "0m", "above 0"),
         ("insecure", "yes", "true or false"),
         ("data-dir", "", "a path"),
     ] {

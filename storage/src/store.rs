@@ -6,7 +6,8 @@
 //! `background`) moves rows from the memtable to the tables. `open` restores this state, and
 //! `erase` removes rows permanently.
 //!
-//! Does not own the implementation of the three parts: see `tidings_wal`, `memory`, `tables`.
+//! Does not own the implementation of the three parts: see `tidings_wal`, `tidings_files::memory`
+//! and `tables`.
 
 mod background;
 mod convert;

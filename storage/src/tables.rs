@@ -2,8 +2,8 @@
 //!
 //! Owns `tables/<name>/`: creating the table, writing data files, and one commit per change of the
 //! set of files. A flush adds files and advances the flushed position. Maintenance replaces files.
-//! Does not own rows (`data_file` encodes them) or the log. The caller of [`TelemetryTable::write`]
-//! may drop log segments only after it returned `Ok`.
+//! Does not own rows (`tidings_data_file` encodes them) or the log. The caller of
+//! [`TelemetryTable::write`] may drop log segments only after it returned `Ok`.
 //!
 //! `opening` reads the log of a table, even a damaged one (`history`). `commit` encodes commits
 //! instead of delta-rs, whose snapshots grow with every commit and are read again for each. There

@@ -25,11 +25,16 @@ const SHARED_WITH_VALUE: [&str; 7] =
 const TESTS_ONLY: &str = "tidings_ui";
 /// Crates on which end-to-end tests wait most: conversion, encoding, scans and assembly, and the log
 /// and the disk, on which the tests of storage wait too.
-const OPTIMISED: [&str; 6] = [
+const OPTIMISED: [&str; 11] = [
     "tidings_assembly",
     "tidings_columns",
+    "tidings_data_file",
     "tidings_disk",
+    "tidings_files",
+    "tidings_index",
     "tidings_proto",
+    "tidings_rollup",
+    "tidings_snapshot",
     "tidings_storage",
     "tidings_wal",
 ];
@@ -168,7 +173,10 @@ mod tests {
         let is = |line: &str| is_optimised(&arguments(line));
         assert!(is("rustc --crate-name tidings_storage src/lib.rs --crate-type lib"));
         assert!(is("rustc --crate-name tidings_storage src/lib.rs --test"));
-        assert!(is("rustc --crate-name tidings_columns src/lib.rs --crate-type lib"));
+        for part in ["columns", "data_file", "files", "index", "rollup", "snapshot"] {
+            assert!(is(&format!("rustc --crate-name tidings_{part} src/lib.rs --crate-type lib")));
+            assert!(!is(&format!("rustc --crate-name tidings_{part} src/lib.rs --test")));
+        }
         assert!(!is("rustc --crate-name tidings_proto src/lib.rs --test"));
         assert!(!is("rustc --crate-name tidings_query src/lib.rs --crate-type lib"));
         assert!(!is("rustc -vV"));

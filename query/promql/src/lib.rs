@@ -9,7 +9,7 @@
 //! and durations, and the text of errors. Recursion is bounded by `DEPTH_MAX`, which the parser
 //! enforces. Chains are lists of at most `TERMS_MAX` elements. Texts are bounded by
 //! `TEXT_BYTES_MAX`; the patterns of a query share one bound. Does not know metrics, storage or
-//! HTTP: `query` evaluates the tree and answers.
+//! HTTP: `prometheus` of `tidings-apis` evaluates the tree and answers.
 
 pub mod labels;
 mod lexer;

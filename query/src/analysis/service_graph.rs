@@ -458,9 +458,9 @@ fn sums_of<K: AggregatedCalls>(
 }
 
 /// Passes the aggregated calls, or only their counts, to `visit` in parts, for ranges whose calls
-/// cannot all be held at once. `visit` gets the index of the part's first time, and its calls. Returns the index
-/// of the time from which on the calls are not known. A call across the border of two parts is seen
-/// whole when the called span began within a minute.
+/// cannot all be held at once. `visit` gets the index of the part's first time, and its calls.
+/// Returns the index of the time from which on the calls are not known. A call across the border of
+/// two parts is seen whole when the called span began within a minute.
 ///
 /// # Errors
 /// The errors of [`Reader::aggregate_graph`].

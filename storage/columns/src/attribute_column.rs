@@ -1,7 +1,8 @@
 //! Columns of data files for single attributes: one column per key and value type.
 //!
 //! Owns the names of these columns and the list of the columns that tables declare at creation.
-//! `data_file` chooses which columns a file has, `tables` declares them.
+//! `tidings_data_file` chooses which columns a file has, and `tables` of `tidings_storage` declares
+//! them.
 
 use std::{collections::HashSet, fmt::Write};
 

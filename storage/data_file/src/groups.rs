@@ -1,6 +1,6 @@
 //! Row groups of a file, in sequence. A scan alternates between the row groups of several files.
 
-use std::{fmt, iter::Peekable, ops::ControlFlow, sync::Arc, vec::IntoIter};
+use std::{iter::Peekable, ops::ControlFlow, sync::Arc, vec::IntoIter};
 
 use tidings_columns::Projection;
 use tidings_disk::ranges::intersection;
@@ -18,7 +18,7 @@ use super::{
 use crate::scan::{Progress, Visit};
 
 /// Row groups that may match, in the scan's order.
-pub struct CandidateGroups<'a> {
+pub(crate) struct CandidateGroups<'a> {
     file: &'a DataFile,
     candidates: Arc<CandidateRows>,
     signal: Signal,
@@ -31,18 +31,12 @@ pub struct CandidateGroups<'a> {
     left: Peekable<IntoIter<GroupTimes>>,
 }
 
-impl fmt::Debug for CandidateGroups<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CandidateGroups").field("file", &self.file.path).finish_non_exhaustive()
-    }
-}
-
 impl<'a> CandidateGroups<'a> {
     /// Opens a file to read the candidates among its rows.
     ///
     /// # Errors
     /// When the file is missing or damaged.
-    pub fn open(
+    pub(crate) fn open(
         file: &'a DataFile,
         candidates: CandidateRows,
         matcher: &Matcher,
@@ -61,19 +55,19 @@ impl<'a> CandidateGroups<'a> {
     }
 
     /// Returns the time range of the rows of the next row group. `None` when no row group is left.
-    pub fn next_times(&mut self) -> Option<(UnixNanos, UnixNanos)> {
+    pub(crate) fn next_times(&mut self) -> Option<(UnixNanos, UnixNanos)> {
         self.left.peek().map(|(_, times)| *times)
     }
 
     /// Closes the file and drops its metadata until the next row group is read. A scan can have any
     /// number of waiting files.
-    pub fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         self.source = None;
     }
 
     /// Returns true while the file is closed.
     #[cfg(test)]
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.source.is_none()
     }
 
@@ -81,7 +75,7 @@ impl<'a> CandidateGroups<'a> {
     ///
     /// # Errors
     /// When the file is missing or damaged.
-    pub fn scan_next(
+    pub(crate) fn scan_next(
         &mut self,
         matcher: &mut Matcher,
         progress: &mut Progress<'_>,

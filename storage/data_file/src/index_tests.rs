@@ -86,10 +86,10 @@ fn one_trace_among_thousands_of_files_opens_few_of_them() {
                 assert!(stats.files <= 2 && stats.rows <= 4 && stats.complete, "{stats:?}");
             }
         }
-        let heads = indexes.heads.lock().unwrap();
-        assert!(heads.bytes <= budget);
-        assert_eq!(heads.bytes, heads.by_path.values().map(|kept| kept.bytes).sum::<usize>());
-        assert_eq!(budget > 0, !heads.by_path.is_empty());
+        let of_heads = indexes.bytes_of_heads();
+        assert!(indexes.bytes() <= budget);
+        assert_eq!(indexes.bytes(), of_heads.iter().sum::<usize>());
+        assert_eq!(budget > 0, !of_heads.is_empty());
     }
 }
 

@@ -7,13 +7,13 @@
 //! files in order, and a [`FileWriter`] writes them to one. Both use `gatherer` for rows of several
 //! batches, `sizes` for their memory, and `sections` for the number of rows to decode at once.
 //!
-//! [`CandidateGroups`] reads a file, row group by row group. `prune` excludes pages by their
-//! statistics. `read` decodes the filter's columns for the remaining pages, and other columns for
-//! matching rows only (late materialisation). `column_reader` reads a few columns outside of scans
-//! and prefetches pages, `page_reader` decompresses them, and `footer` caches decoded metadata.
+//! `groups` reads a file, row group by row group. `prune` excludes pages by their statistics. `read`
+//! decodes the filter's columns for the remaining pages, and other columns for matching rows only
+//! (late materialisation). `column_reader` reads a few columns outside of scans. `page_reader`
+//! prefetches, decompresses and keeps pages, and `footer` caches decoded metadata.
 //! `docs/formats/tables.md` describes the format.
 //!
-//! [`table_view`] scans the memory and the files of a table in order of time, with the settings and
+//! [`TableView`] scans the memory and the files of a table in order of time, with the settings and
 //! the progress of [`scan`]. [`comparison`] compares an index with the rows of its file. This crate
 //! itself writes and deletes no files.
 //!
@@ -36,7 +36,7 @@ pub mod scan;
 mod sections;
 mod shred;
 mod sizes;
-pub mod table_view;
+mod table_view;
 #[cfg(any(test, feature = "samples"))]
 pub mod test_files;
 mod write;
@@ -59,7 +59,6 @@ use write::Layout;
 
 pub use column_reader::{attributes_of, columns, whole_columns};
 pub use footer::{metadata_bytes, metadata_reads, set_metadata_bytes_max};
-pub use groups::CandidateGroups;
 pub use merge::{Choice, Merge, MergeLimits};
 pub use read::index_of;
 pub use scan::{RowsNeeded, Scan, ScanStats, ScanWatch};

@@ -12,7 +12,10 @@ use std::{
     collections::VecDeque,
     io::Read,
     ops::{Range, RangeInclusive},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     vec,
 };
 
@@ -41,12 +44,18 @@ const PAGE_BYTES_MAX: usize = i32::MAX as usize;
 
 /// Maximum bytes of the pages that a thread keeps, stored and decompressed.
 const KEPT_BYTES_MAX: usize = 4 << 20;
+/// Maximum bytes of the pages that all threads keep. Any of the many threads for blocking work may
+/// run a query.
+const ALL_KEPT_BYTES_MAX: usize = 16 << 20;
 /// Stored bytes of the pages that are kept. Shorter pages are decompressed sooner than found.
 const KEPT_PAGE_BYTES: RangeInclusive<usize> = 4 << 10..=512 << 10;
 
+/// Bytes of the pages that all threads keep.
+static ALL_KEPT_BYTES: AtomicUsize = AtomicUsize::new(0);
+
 thread_local! {
     static DECOMPRESSOR: RefCell<Decompressor<'static>> = RefCell::default();
-    static KEPT: RefCell<KeptPages> = RefCell::default();
+    static KEPT: RefCell<KeptPages> = RefCell::new(KeptPages::new(&ALL_KEPT_BYTES));
 }
 
 /// Rows and columns of a file that are read.
@@ -247,10 +256,11 @@ fn inflated(mut page: Page, is_kept: bool) -> Result<Page, ParquetError> {
 }
 
 /// The last pages of a thread, the oldest first.
-#[derive(Default)]
 struct KeptPages {
     pages: VecDeque<KeptPage>,
     bytes: usize,
+    /// Bytes of the pages of all threads.
+    all_bytes: &'static AtomicUsize,
 }
 
 /// A page as it is stored, and decompressed. It is known by the bytes that are stored.
@@ -267,6 +277,10 @@ impl KeptPage {
 }
 
 impl KeptPages {
+    fn new(all_bytes: &'static AtomicUsize) -> Self {
+        Self { pages: VecDeque::new(), bytes: 0, all_bytes }
+    }
+
     /// Decompresses the bytes of a page, unless they are kept.
     fn inflate(&mut self, stored: &[u8]) -> Result<Bytes, ParquetError> {
         let hash = xxh3_64(stored);
@@ -277,15 +291,30 @@ impl KeptPages {
         let inflated = inflate(stored)?;
         // What was read may be a part of a larger buffer.
         let stored = Bytes::copy_from_slice(stored);
-        let page = KeptPage { hash, stored, inflated: inflated.clone() };
-        self.bytes += page.bytes();
+        self.push(KeptPage { hash, stored, inflated: inflated.clone() });
+        Ok(inflated)
+    }
+
+    /// Keeps a page. Removes the oldest of this thread while its pages, or those of all threads,
+    /// exceed their limit.
+    fn push(&mut self, page: KeptPage) {
+        let bytes = page.bytes();
+        let mut all_bytes = self.all_bytes.fetch_add(bytes, Relaxed) + bytes;
+        self.bytes += bytes;
         self.pages.push_back(page);
-        while self.bytes > KEPT_BYTES_MAX
+        while (self.bytes > KEPT_BYTES_MAX || all_bytes > ALL_KEPT_BYTES_MAX)
             && let Some(oldest) = self.pages.pop_front()
         {
-            self.bytes -= oldest.bytes();
+            let bytes = oldest.bytes();
+            all_bytes = self.all_bytes.fetch_sub(bytes, Relaxed) - bytes;
+            self.bytes -= bytes;
         }
-        Ok(inflated)
+    }
+}
+
+impl Drop for KeptPages {
+    fn drop(&mut self) {
+        self.all_bytes.fetch_sub(self.bytes, Relaxed);
     }
 }
 
@@ -338,7 +367,8 @@ mod tests {
 
     #[test]
     fn the_last_pages_are_kept_within_the_limit() {
-        let mut kept = KeptPages::default();
+        static ALL_BYTES: AtomicUsize = AtomicUsize::new(0);
+        let mut kept = KeptPages::new(&ALL_BYTES);
         let text = |page: usize| format!("page {page} ").repeat(20_000).into_bytes();
         let stored: Vec<_> =
             (0..60).map(|page| zstd::bulk::compress(&text(page), 1).unwrap()).collect();
@@ -353,6 +383,26 @@ mod tests {
         let last = kept.inflate(&stored[59]).unwrap();
         assert_eq!(kept.inflate(&stored[59]).unwrap().as_ptr(), last.as_ptr());
         assert!(kept.inflate(&stored[59][1..]).is_err());
+    }
+
+    #[test]
+    fn the_pages_of_all_threads_are_kept_within_one_limit() {
+        static ALL_BYTES: AtomicUsize = AtomicUsize::new(0);
+        let text = |page: usize| format!("page {page} ").repeat(20_000).into_bytes();
+        let stored: Vec<_> =
+            (0..60).map(|page| zstd::bulk::compress(&text(page), 1).unwrap()).collect();
+        let mut threads: Vec<_> = (0..6).map(|_| KeptPages::new(&ALL_BYTES)).collect();
+        for kept in &mut threads {
+            for (page, stored) in stored.iter().enumerate() {
+                assert_eq!(kept.inflate(stored).unwrap(), text(page));
+            }
+        }
+        let bytes: usize = threads.iter().map(|kept| kept.bytes).sum();
+        assert_eq!(bytes, ALL_BYTES.load(Relaxed));
+        assert!((ALL_KEPT_BYTES_MAX / 2..=ALL_KEPT_BYTES_MAX).contains(&bytes), "{bytes} bytes");
+        // A thread that ends makes room for the others.
+        drop(threads);
+        assert_eq!(ALL_BYTES.load(Relaxed), 0);
     }
 
     #[test]

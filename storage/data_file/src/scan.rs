@@ -110,7 +110,7 @@ impl ScanWatch {
     }
 
     /// Adds to the number of data files with rows in the queried time range.
-    pub fn find_files(&self, files: u64) {
+    pub(crate) fn find_files(&self, files: u64) {
         self.files_found.fetch_add(files, Ordering::Relaxed);
     }
 }

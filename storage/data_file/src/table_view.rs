@@ -12,7 +12,8 @@ use tidings_index::{
 };
 
 use crate::{
-    CandidateGroups, ScanStats,
+    ScanStats,
+    groups::CandidateGroups,
     scan::{PORTION_ROWS, Progress, Visit, select},
 };
 use sources::{DueSource, ScanSource, Sources};
@@ -28,6 +29,9 @@ pub struct TableView {
 
 impl TableView {
     /// Passes matching rows to `visit`.
+    ///
+    /// # Errors
+    /// When a data file is missing or damaged.
     pub fn scan(
         &self,
         indexes: &Indexes,

@@ -1,4 +1,4 @@
-//! Errors of the storage crate, and the caller's reaction to each.
+//! Errors of all storage crates, and the caller's reaction to each.
 
 use std::{
     io,

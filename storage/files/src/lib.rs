@@ -1,15 +1,18 @@
 //! Files of the tables, on a local disk or in an object store.
 //!
 //! Owns the one error of all storage ([`error`]), reports of damage ([`damage`]), the stores that
-//! hold files of tables ([`table_store`]), the names of these files ([`table_file`]), small files
-//! that are written whole ([`line_file`]) or locked ([`locked_file`]), permits of memory
-//! ([`memory`]) and the store's counters ([`metrics`]). Does not own the content of a data file.
+//! hold files of tables ([`table_store`]), the names of these files ([`table_file`]), files to which
+//! lines are appended ([`LineFile`]) or that are changed under a lock ([`LockedFile`]), chunks of
+//! the memtable ([`memory`]), blocking work ([`blocking`]) and the store's counters ([`metrics`]).
+//! Does not own the content of a data file.
+//!
+//! The feature `samples` adds an object store whose requests fail. Only tests have it.
 
 pub mod blocking;
 pub mod damage;
 pub mod error;
-pub mod line_file;
-pub mod locked_file;
+mod line_file;
+mod locked_file;
 pub mod memory;
 pub mod metrics;
 pub mod table_file;

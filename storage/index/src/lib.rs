@@ -161,7 +161,7 @@ pub type CandidateRows = Option<Vec<Range<u64>>>;
 pub struct Indexes {
     bytes_max: AtomicUsize,
     /// Cached heads of the indexes.
-    pub heads: Mutex<Heads>,
+    heads: Mutex<Heads>,
     /// Data files whose indexes wait to be rebuilt, by the path of the index.
     missing: Mutex<BTreeMap<PathBuf, (Signal, Arc<DataFile>)>>,
     missed: Notify,
@@ -248,12 +248,12 @@ impl RolledUp {
 
 /// Cache of the heads of indexes.
 #[derive(Debug, Default)]
-pub struct Heads {
+struct Heads {
     /// Keyed by the text of the data file's path. A `Path` as the key would be split into
     /// components at each comparison.
-    pub by_path: HashMap<OsString, CachedHead>,
+    by_path: HashMap<OsString, CachedHead>,
     /// Memory of all entries in bytes.
-    pub bytes: usize,
+    bytes: usize,
     /// Number of scans so far.
     scans: u64,
     /// Number of the scan that last evicted heads.
@@ -263,11 +263,11 @@ pub struct Heads {
 
 /// Entry of the cache: the head of the index of one data file.
 #[derive(Debug)]
-pub struct CachedHead {
+struct CachedHead {
     /// `None` means that the file has no readable index.
     head: Option<Arc<Head>>,
     /// Memory of the entry in bytes.
-    pub bytes: usize,
+    bytes: usize,
     last_use: u64,
 }
 
@@ -308,6 +308,14 @@ impl Indexes {
     pub fn has_head(&self, data_file: &Path) -> bool {
         let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         heads.by_path.contains_key(data_file.as_os_str())
+    }
+
+    /// Returns the bytes of each head in memory.
+    #[cfg(any(test, feature = "samples"))]
+    #[must_use]
+    pub fn bytes_of_heads(&self) -> Vec<usize> {
+        let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        heads.by_path.values().map(|kept| kept.bytes).collect()
     }
 
     /// Returns the bytes of the heads in memory.

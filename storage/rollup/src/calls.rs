@@ -7,7 +7,11 @@ use tidings_proto::{
     otlp::{SpanKind, StatusCode},
 };
 
-use super::{Latency, rollup_encoding::RawKey};
+use super::Latency;
+
+/// Key of a group in a file: two texts and two numbers. For [`CallKey`]: service and operation,
+/// kind and status.
+pub type RawKey<'a> = ([&'a str; 2], [i32; 2]);
 
 /// Group key of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,7 +1,7 @@
 //! Bytes of index files and of their sections: numbers, hashes of traces, and pages.
 //!
 //! Numbers are little endian, or varints in seven-bit groups with the lowest group first. The index
-//! file of `tidings_index` and the sections of `rollup` are made of them.
+//! file of `tidings_index` and the sections of this crate are made of them.
 
 use std::ops::Range;
 

@@ -259,8 +259,7 @@ impl Latency {
     }
 
     /// Returns true if the durations are in buckets.
-    #[must_use]
-    pub fn is_divided(&self) -> bool {
+    pub(crate) fn is_divided(&self) -> bool {
         self.divided.is_some()
     }
 

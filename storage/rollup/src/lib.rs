@@ -42,7 +42,7 @@ pub mod transaction_types;
 use tidings_files::table_file::HOUR_NANOS;
 
 pub use builders::RollupBuilders;
-pub use calls::{Call, CallCounts, CallKey, Calls};
+pub use calls::{Call, CallCounts, CallKey, Calls, RawKey};
 pub use deduplication::DeduplicationSet;
 pub use exceptions::{
     ExceptionAttributes, ExceptionBuilder, ExceptionKey, ExceptionListing, ExceptionSection,

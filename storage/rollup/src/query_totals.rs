@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
-    Call, CallCounts, Calls, RollupBucket,
-    rollup_encoding::{GroupNames, GroupNumber, GroupTable, RawKey},
+    Call, CallCounts, Calls, RawKey, RollupBucket,
+    rollup_encoding::{GroupNames, GroupNumber, GroupTable},
 };
 
 /// Number of all groups that are only counted.

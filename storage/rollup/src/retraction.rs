@@ -31,7 +31,7 @@ pub enum Remainder {
     Unknown,
 }
 
-/// Returns the remainder of a rollup bucket after [`Calls::retract`], or only its counts: a rollup
+/// Returns the remainder of a rollup bucket after `Calls::retract`, or only its counts: a rollup
 /// bucket with durations can have retractions without durations, and the reverse. `None` when the
 /// rollup bucket is damaged.
 pub fn retracted(
@@ -55,7 +55,11 @@ impl Calls {
     /// Retracts these calls and those of pairs. The first calls of pairs do not exist, and the
     /// second count in the other file. Retracted calls that do not count anywhere are removed as
     /// exemplars.
-    pub fn retract(&mut self, [gone, doubled]: &[Self; 2], taken: &[RetractedCall]) -> Remainder {
+    pub(crate) fn retract(
+        &mut self,
+        [gone, doubled]: &[Self; 2],
+        taken: &[RetractedCall],
+    ) -> Remainder {
         let was_divided = self.latency.is_divided();
         let (min, max) = (self.latency.min, self.latency.max);
         for less in [gone, doubled] {

@@ -13,7 +13,7 @@ use tidings_proto::{
     otlp::{SpanKind, StatusCode},
 };
 
-use super::{CallKey, Calls, LEVELS, RollupBucket, rollup_bucket};
+use super::{CallKey, Calls, LEVELS, RawKey, RollupBucket, rollup_bucket};
 use crate::index_bytes::{Fetch, Reader as Bytes, push_varint};
 
 /// Number of a group in its file.
@@ -42,10 +42,6 @@ const SAME_PAGE: usize = 0;
 const GROUP_BYTES: usize = 320;
 /// Number of copies of a group's texts in memory: for the lookup, the encoding and the list.
 const TEXT_COPIES: usize = 3;
-
-/// Key of a group: two texts and two numbers. For [`CallKey`]: service and operation, kind and
-/// status.
-pub type RawKey<'a> = ([&'a str; 2], [i32; 2]);
 
 /// Numbers of the groups with the same two texts, by their two numbers.
 type OfTexts = HashMap<[i32; 2], GroupNumber, RandomState>;
@@ -125,7 +121,7 @@ impl LevelLimits {
     }
 
     /// Returns true if the level is kept, unless it is too large.
-    pub fn keeps(self, level: usize) -> bool {
+    pub(crate) fn keeps(self, level: usize) -> bool {
         self.bytes_of_row[level] > 0
     }
 
@@ -466,7 +462,7 @@ impl Directory {
 }
 
 /// Returns the content of a page if its checksum matches.
-pub fn unsealed(page: &[u8]) -> Option<&[u8]> {
+pub(crate) fn unsealed(page: &[u8]) -> Option<&[u8]> {
     let (held, crc) = page.split_at_checked(page.len().checked_sub(CRC_BYTES)?)?;
     (Bytes::new(crc).u32()? == crc32c::crc32c(held)).then_some(held)
 }

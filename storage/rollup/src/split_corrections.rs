@@ -14,9 +14,10 @@
 use std::ops::Range;
 
 use super::{
+    RawKey,
     file_aggregate::FileAggregate,
     graph::LIMITS,
-    rollup_encoding::{Directory, LevelLimits, RawKey, seal, unsealed},
+    rollup_encoding::{Directory, LevelLimits, seal, unsealed},
 };
 use crate::index_bytes::{Fetch, Reader as Bytes, push_varint};
 

@@ -11,8 +11,8 @@
 //!
 //! An answer from rollups equals the answer from rows. Rows are read where rollups have no data:
 //! parts of a minute, memory, and files without valid rollups. A span in two places is retracted in
-//! one of them. Owns no format: `tidings_rollup::rollup` has the sections and their builders, and
-//! `tidings_index::index` opens them.
+//! one of them. Owns no format: `tidings_rollup` has the sections and their builders, and
+//! `tidings_index` opens them.
 
 mod call_query;
 mod counted_calls;

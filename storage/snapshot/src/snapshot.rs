@@ -20,7 +20,7 @@ use tidings_index::{
 use tidings_proto::UnixNanos;
 
 /// Index of the spans table in [`Snapshot::missing_rows`].
-pub const SPANS: usize = 0;
+pub(crate) const SPANS: usize = 0;
 const LOGS: usize = 1;
 
 /// Maximum number of portions that wait for the visitor.
@@ -30,16 +30,16 @@ const PORTIONS_MAX: usize = 4;
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// View of the table of spans.
-    pub spans: TableView,
+    pub(crate) spans: TableView,
     /// View of the table of log records.
-    pub logs: TableView,
+    pub(crate) logs: TableView,
     /// Flag that ends scans soon after it becomes true.
-    pub stop: Arc<AtomicBool>,
+    pub(crate) stop: Arc<AtomicBool>,
     watch: Arc<ScanWatch>,
     /// Cache of the indexes of data files.
-    pub indexes: Arc<Indexes>,
+    pub(crate) indexes: Arc<Indexes>,
     /// True for each table (spans, logs) that may lack rows.
-    pub missing_rows: [bool; 2],
+    pub(crate) missing_rows: [bool; 2],
 }
 
 impl Snapshot {
@@ -97,7 +97,7 @@ impl Snapshot {
     }
 
     /// Begins a scan of one of the tables (spans, logs).
-    pub fn progress<'a>(&self, rows_max: u64, table: usize) -> Progress<'a> {
+    pub(crate) fn progress<'a>(&self, rows_max: u64, table: usize) -> Progress<'a> {
         let progress = Progress::new(rows_max, Arc::clone(&self.stop))
             .with_missing_rows(self.missing_rows[table]);
         progress.watched_by(Arc::clone(&self.watch))

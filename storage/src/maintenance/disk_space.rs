@@ -3,7 +3,8 @@
 //! A rewrite writes about as much as it reads, and the replaced files stay for a while. It begins
 //! only if enough space stays free afterwards, and aborts when free space falls to its limit
 //! ([`reserved_bytes`]). Work that does not fit waits, and smaller work continues meanwhile. Steps
-//! that only remove files need no space. Does not own measuring the disk: see `table_store`.
+//! that only remove files need no space. Does not own measuring the disk: see
+//! `tidings_files::table_store`.
 
 use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc};
 

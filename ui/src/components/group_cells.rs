@@ -352,19 +352,19 @@ mod tests {
         };
         let number = |stats: &GroupStats| rates::per_minute(stats.rate_per_second);
         let calls = |group: &ChangedGroup| number(call_stats(group));
-        let (service, kind) = (group(None), group(Some("GET /")));
-        assert_eq!([calls(&service), calls(&kind)], ["60.0", "30.0"]);
+        let (service, of_type) = (group(None), group(Some("GET /")));
+        assert_eq!([calls(&service), calls(&of_type)], ["60.0", "30.0"]);
         assert_eq!(was_text(&service, &number).as_deref(), Some("15.0"));
         // The headings say what is counted.
         let title = |group: &ChangedGroup| calls_title(std::slice::from_ref(group));
-        assert_eq!((title(&service), title(&kind)), (CALLS_OF_SERVICES, CALLS_OF_TYPES));
+        assert_eq!((title(&service), title(&of_type)), (CALLS_OF_SERVICES, CALLS_OF_TYPES));
         // The note says so.
         let rest = "failures and durations of changed rows since the change, where its start is \
                     known";
         let words = |group: &ChangedGroup| row_times(std::slice::from_ref(group));
         assert_eq!(words(&service), Some(format!("calls, {rest}").as_str()));
-        assert_eq!(words(&kind), Some(format!("calls of the whole range; {rest}").as_str()));
-        assert_eq!(words(&ChangedGroup { since: None, ..kind }), None, "all of one time");
+        assert_eq!(words(&of_type), Some(format!("calls of the whole range; {rest}").as_str()));
+        assert_eq!(words(&ChangedGroup { since: None, ..of_type }), None, "all of one time");
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub fn ComparePage() -> impl IntoView {
         asked
     });
     Effect::new(move |_| {
-        let kind = compared.value().and_then(|comparison| {
+        let transaction_type = compared.value().and_then(|comparison| {
             let root = comparison.calls.first()?;
             let range = TimeRange::default();
             Some(Crumb {
@@ -112,7 +112,7 @@ pub fn ComparePage() -> impl IntoView {
         let list =
             Crumb { text: "Transactions".to_owned(), href: Some("/transactions".to_owned()) };
         let here = Crumb { text: "Compare".to_owned(), href: None };
-        set_crumbs(std::iter::once(list).chain(kind).chain([here]).collect());
+        set_crumbs(std::iter::once(list).chain(transaction_type).chain([here]).collect());
     });
     let go = use_navigation();
     use_shortcuts().bind("s", "Swap the sides", "Compare", move || {

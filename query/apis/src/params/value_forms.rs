@@ -164,7 +164,7 @@ pub(super) fn keys(text: &str) -> Option<RedKeys> {
 
 pub(super) const CURSOR: &str = "^[A-Za-z0-9_-]+[.][0-9a-f]{16}$";
 
-/// Pattern of an event id, which is a [`crate::LogCursor`] of 26 bytes.
+/// Pattern of an event id, which is a [`tidings_query::LogCursor`] of 26 bytes.
 pub(super) const EVENT_ID: &str = "^[A-Za-z0-9_-]{35}$";
 
 /// Splits a cursor into its position and its search, as [`super::page`] writes them.

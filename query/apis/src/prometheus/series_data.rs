@@ -6,7 +6,7 @@
 //! aggregated ones: one for each service, for example, and not one for each operation. Memory is
 //! bounded by `metrics_bytes_max` of the limits and [`GROUPS_MAX`].
 //!
-//! `load` aggregates the numbers; `spans` and `calls` read their rows.
+//! `load` aggregates the numbers; `span_series` and `call_series` read their rows.
 
 mod call_series;
 mod load;

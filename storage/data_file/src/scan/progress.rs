@@ -76,11 +76,11 @@ impl DynamicFilter {
 #[derive(Debug)]
 pub struct Progress<'a> {
     /// Work done so far.
-    pub stats: ScanStats,
+    pub(crate) stats: ScanStats,
     rows_max: u64,
     stop: Arc<AtomicBool>,
     /// Watch to which progress is reported.
-    pub watch: Arc<ScanWatch>,
+    pub(crate) watch: Arc<ScanWatch>,
     dynamic: Option<&'a DynamicFilter>,
 }
 
@@ -114,13 +114,13 @@ impl<'a> Progress<'a> {
     }
 
     /// Returns the order in which rows are read.
-    pub fn order(&self) -> TimeOrder {
+    pub(crate) fn order(&self) -> TimeOrder {
         self.dynamic.map_or(TimeOrder::NewestFirst, |dynamic| dynamic.order)
     }
 
     /// Reports progress to a visitor that may narrow the filter, by a portion without rows. All
     /// matching rows that come before this place in the order were read.
-    pub fn report_progress(
+    pub(crate) fn report_progress(
         &self,
         place: u64,
         visit: &mut Visit<'_>,
@@ -132,7 +132,7 @@ impl<'a> Progress<'a> {
 
     /// Spends the row budget on these rows and returns the number granted. Granted rows count as
     /// read. Returns 0 when the scan is cancelled.
-    pub fn spend(&mut self, rows: usize) -> usize {
+    pub(crate) fn spend(&mut self, rows: usize) -> usize {
         if self.is_stopped() {
             return 0;
         }
@@ -144,18 +144,22 @@ impl<'a> Progress<'a> {
     }
 
     /// Returns true if the scan is cancelled.
-    pub fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
     /// Returns the flag that cancels the scan.
-    pub fn stop(&self) -> Arc<AtomicBool> {
+    pub(crate) fn stop(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stop)
     }
 
     /// Narrows the filter to the rows that the visitor still needs, before rows of these times are
     /// read. Returns false if it needs none of them.
-    pub fn narrow(&mut self, matcher: &mut Matcher, (min, max): (UnixNanos, UnixNanos)) -> bool {
+    pub(crate) fn narrow(
+        &mut self,
+        matcher: &mut Matcher,
+        (min, max): (UnixNanos, UnixNanos),
+    ) -> bool {
         let is_due = |dynamic: &&DynamicFilter| self.stats.rows >= dynamic.counted_rows;
         let Some(dynamic) = self.dynamic.filter(is_due) else { return true };
         let floor = dynamic.floor.get();

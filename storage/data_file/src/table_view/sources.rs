@@ -14,7 +14,7 @@ use tidings_files::{memory::Chunk, table_file::DataFile};
 use tidings_index::filter::{TimeOrder, TimeRange};
 use tidings_proto::UnixNanos;
 
-use crate::CandidateGroups;
+use crate::groups::CandidateGroups;
 
 pub(super) enum ScanSource<'a> {
     Chunk(&'a Chunk),
@@ -137,7 +137,7 @@ mod tests {
     };
 
     use super::{DueSource, ScanSource, Sources};
-    use crate::{CandidateGroups, scan::Progress, test_files::stored};
+    use crate::{groups::CandidateGroups, scan::Progress, test_files::stored};
 
     /// Returns overlapping files with several row groups each.
     fn overlapping(count: u64) -> Vec<crate::EncodedFile> {

@@ -9,8 +9,8 @@
 //! ```text
 //! <data-dir>/tables.json       {"tables":"s3://bucket/prefix","id":"…"}, written first
 //! s3://bucket/prefix/owner.json                             {"id":"…"}, created and never changed
-//! s3://bucket/prefix/probe/<number>                         only while a process starts
 //! s3://bucket/prefix/probe/<number>                         exists only while a process starts
+//! ```
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 

@@ -11,10 +11,10 @@ use tidings_proto::{
 
 use super::{GraphCall, GraphPart, GraphSpan, peers::BorrowedPeer};
 use crate::{
-    Call,
+    Call, RawKey,
     number_cache::{SlotHash, joined},
     query_totals::{QueryTotals, UNASKED},
-    rollup_encoding::{GroupNumber, LevelLimits, RawKey},
+    rollup_encoding::{GroupNumber, LevelLimits},
 };
 
 /// Table of texts by number.

@@ -14,10 +14,10 @@ use super::{
     SampleSpec, TransactionTypeBounds, TransactionTypeCalls, transaction_type_calls::most_frequent,
 };
 use crate::{
-    Call, SILENCE,
+    Call, RawKey, SILENCE,
     index_bytes::trace_hash,
     query_totals::QueryTotals,
-    rollup_encoding::{GroupNames, GroupNumber, GroupTable, RawKey},
+    rollup_encoding::{GroupNames, GroupNumber, GroupTable},
 };
 
 /// Root operation of a transaction.

@@ -84,7 +84,7 @@ pub fn encoded(hour: u64, rows: &[Range<u64>], place: &SummaryLocation, cells: &
     section
 }
 
-/// Encodes these summaries, whose transaction types are below `transaction types`.
+/// Encodes these summaries, whose transaction types are below `transaction_types`.
 pub fn summaries(each: impl Iterator<Item = Summary>, transaction_types: usize) -> Summaries {
     let bits = usize::BITS - transaction_types.leading_zeros();
     let mut pages = Vec::new();

@@ -2,7 +2,7 @@
 //!
 //! `build_corrections` computes the corrections between a file and other files of its hour. `pairs`
 //! selects the pairs that a query can use, and the traces that it must read anyway.
-//! `tidings_rollup::rollup` has the section's format.
+//! `tidings_rollup::split_corrections` has the section's format.
 
 mod pairs;
 

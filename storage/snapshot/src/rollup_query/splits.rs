@@ -1,9 +1,8 @@
 //! Traces that are split across two data files.
 //!
 //! Only files of the same hour and of adjacent hours are compared. A trace in hours that are
-//! further apart is also in the hours between them, or counts as several traces
-//! (`SILENCE` of `tidings_rollup::rollup`). `tidings_rollup::pair_cache` caches the
-//! results.
+//! further apart is also in the hours between them, or counts as several traces (`SILENCE` of
+//! `tidings_rollup`). `tidings_rollup::pair_cache` caches the results.
 
 use std::{ops::ControlFlow, sync::Arc};
 

@@ -178,7 +178,7 @@ fn similar_transactions_panel(comparison: &Arc<Comparison>) -> Option<impl IntoV
         .of_service(&service)
         .of_operation(&operation)
         .with_min_duration(from);
-    let kind = addresses::transaction_type(&service, &operation, range);
+    let transaction_type = addresses::transaction_type(&service, &operation, range);
     let list = traces.address();
     let has_failed = root.left.error_count > 0;
     let draw = move |explanation: Arc<Explanation>| {
@@ -193,7 +193,7 @@ fn similar_transactions_panel(comparison: &Arc<Comparison>) -> Option<impl IntoV
             {common}
             <div class="panel-links">
                 <a class="button" href=list.clone()>"Similar traces"</a>
-                <a class="button" href=kind.clone()>"Transaction type"</a>
+                <a class="button" href=transaction_type.clone()>"Transaction type"</a>
             </div>
         }
     };

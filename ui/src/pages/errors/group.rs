@@ -383,11 +383,11 @@ fn trace_rows(answer: &Arc<TraceSearchResult>, range: TimeRange) -> impl IntoVie
     let row = |trace: &TraceSummary| {
         let start = trace.start_unix_nano;
         let started = format::when(start, now, browser::zone_minutes(start));
-        let kind = (!has_one_type).then(|| type_cell(trace, range));
+        let transaction_type = (!has_one_type).then(|| type_cell(trace, range));
         view! {
             <tr>
                 <td><a class="mono" href=api::trace_address(trace.trace_id, None)>{started}</a></td>
-                {kind}
+                {transaction_type}
                 <td class="num">{format::duration(trace.duration_nano)}</td>
                 <td><StateBadge state=trace.state /></td>
             </tr>
@@ -408,7 +408,7 @@ fn trace_rows(answer: &Arc<TraceSearchResult>, range: TimeRange) -> impl IntoVie
 /// The transaction type of a trace, with the way to it.
 fn type_cell(trace: &TraceSummary, range: TimeRange) -> impl IntoView + use<> {
     let name = format::operation(&trace.root_operation).to_owned();
-    let kind = if trace.has_root {
+    let transaction_type = if trace.has_root {
         let (service, operation) = (&trace.root_service, &trace.root_operation);
         let href = addresses::transaction_type(service, operation, range);
         view! { <a class="plain-link" href=href>{number_format::truncate(&name, 60)}</a> }
@@ -419,7 +419,7 @@ fn type_cell(trace: &TraceSummary, range: TimeRange) -> impl IntoView + use<> {
     view! {
         <td class="grow" title=name>
             <span class="errors-transaction-type">
-                {kind} " " <ServiceName service=trace.root_service.clone() />
+                {transaction_type} " " <ServiceName service=trace.root_service.clone() />
             </span>
         </td>
     }

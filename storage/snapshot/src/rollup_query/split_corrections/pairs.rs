@@ -10,8 +10,9 @@ use tidings_files::table_file::DataFile;
 use tidings_index::{Indexes, RolledUp};
 use tidings_proto::Signal;
 use tidings_rollup::{
+    RawKey,
     pair_cache::RowRanges,
-    rollup_encoding::{Directory, GroupNumber, RawKey},
+    rollup_encoding::{Directory, GroupNumber},
     split_corrections::{CorrectionRole, Pair, ResolvedTraces},
 };
 
