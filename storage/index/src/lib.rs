@@ -49,8 +49,8 @@ use tidings_files::{metrics::CacheReads, table_file::DataFile};
 use tidings_proto::Signal;
 use tidings_rollup::{
     CorrectionSection, CountPages, Directory, ExceptionListing, ExceptionSection, FormPage,
-    GraphSection, Hours, LogCountSection, LogFormSection, PeerKeys, SharedRepeats, SplitTraces,
-    TransactionTypeSection, index_bytes::trace_hash,
+    GraphSection, Hours, LogCountSection, LogFormSection, PeerKeys, SharedLogMinutes,
+    SharedRepeats, SplitTraces, TransactionTypeSection, index_bytes::trace_hash,
 };
 use tokio::sync::Notify;
 
@@ -169,6 +169,8 @@ pub struct Indexes {
     pub repeats: SharedRepeats,
     /// Cached results for split traces.
     pub splits: SplitTraces,
+    /// Cached results for log records that are in two files.
+    pub log_repeats: SharedLogMinutes,
     /// Cached attribute keys that name the peers of calls.
     pub peer_keys: PeerKeys,
     /// Cached rollups of all files of an hour.
@@ -281,6 +283,7 @@ impl Indexes {
             missed: Notify::new(),
             repeats: SharedRepeats::default(),
             splits: SplitTraces::default(),
+            log_repeats: SharedLogMinutes::default(),
             peer_keys: PeerKeys::default(),
             hours: Hours::default(),
         }
@@ -460,6 +463,7 @@ impl Indexes {
     pub fn invalidate(&self, data_file: &Path) {
         self.repeats.invalidate(data_file);
         self.splits.invalidate(data_file);
+        self.log_repeats.invalidate(data_file);
         self.peer_keys.invalidate(data_file);
         self.hours.invalidate(data_file);
         self.evict_head(data_file);

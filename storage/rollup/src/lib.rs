@@ -59,7 +59,7 @@ pub use log_counts::{
     FormTable, FormWriter, KeptForms, LogCountBucket, LogCountBuilder, LogCountSection,
     LogFormSection,
 };
-pub use pair_cache::{SharedRepeats, SplitTraces};
+pub use pair_cache::{SharedLogMinutes, SharedRepeats, SplitTraces};
 pub use rollup_bucket::{Durations, RollupBucket};
 pub use rollup_encoding::Directory;
 pub use split_corrections::{CorrectionBytes, CorrectionSection};

@@ -8,7 +8,8 @@
 //!
 //! A record that was sent again is in two sources, with the same time in both. The counts of a
 //! minute are therefore valid if the times of its sources do not overlap. The first and the last
-//! time of each source in the minute show this.
+//! time of each source in the minute show this. Files whose times overlap are compared by their
+//! rows.
 
 pub mod form_table;
 mod log_count_builder;

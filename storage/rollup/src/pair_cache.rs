@@ -1,5 +1,6 @@
-//! Caches of the content that two data files share: repeated spans, and rows of split traces.
-//! `repeats` and `splits` of `tidings_snapshot::rollup_query` find them.
+//! Caches of the content that two data files share: repeated spans, rows of split traces, and
+//! minutes with repeated log records. `repeats`, `splits` and `log_counts` of
+//! `tidings_snapshot::rollup_query` find them.
 //!
 //! Files never change, so results are cached until one of the files is removed.
 
@@ -14,8 +15,8 @@ use tidings_files::table_file::DataFile;
 
 use super::{Call, rollup_encoding::GroupNumber};
 
-/// Maximum number of cached items: repeats (64 bytes each) or row ranges (16 bytes each). A single
-/// pair may exceed it.
+/// Maximum number of cached items: repeats (64 bytes each), row ranges (16 bytes each) or minutes (8
+/// bytes each). A single pair may exceed it.
 const ITEMS_MAX: usize = 1 << 20;
 
 /// Span of a file that another file has too.
@@ -38,6 +39,10 @@ pub type SharedRepeats = PairCache<Arc<[Repeat]>>;
 /// Cache of the rows of the traces that both files of a pair have, in the first and in the second.
 pub type SplitTraces = PairCache<Arc<[RowRanges; 2]>>;
 
+/// Cache of the minutes in which both files of a pair have a log record, ascending. Minutes are
+/// counted from 1970.
+pub type SharedLogMinutes = PairCache<Arc<[u64]>>;
+
 /// Content that two files share, as a number of items.
 pub trait SharedContent: Clone {
     /// Number of items that count against the bound of the cache.
@@ -53,6 +58,12 @@ impl SharedContent for Arc<[Repeat]> {
 impl SharedContent for Arc<[RowRanges; 2]> {
     fn item_count(&self) -> usize {
         self.iter().map(Vec::len).sum::<usize>() + 1
+    }
+}
+
+impl SharedContent for Arc<[u64]> {
+    fn item_count(&self) -> usize {
+        self.len() + 1
     }
 }
 

@@ -2,11 +2,12 @@
 //!
 //! `log_count_query` aggregates the counts by severity of a snapshot, and `log_form_query` those by
 //! the form of the message. `CountQuery` divides the time range of a query into minutes with valid
-//! counts and other ranges. The rows of these ranges are counted, and so is memory. An answer from
-//! counts equals the answer from rows.
+//! counts and other ranges. `log_repeats` compares files that overlap in a minute. The rows of the
+//! other ranges are counted, and so is memory. An answer from counts equals the answer from rows.
 
 mod log_count_query;
 mod log_form_query;
+mod log_repeats;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,6 +25,7 @@ use tidings_proto::{DurationNanos, Signal, UnixNanos, otlp::SeverityNumber};
 use tidings_rollup::log_counts::{MINUTE, MinuteTimes, SeverityGroup};
 
 use crate::Snapshot;
+use log_repeats::LogRepeats;
 
 pub use log_count_query::CountedLogs;
 pub use log_form_query::CountedForms;
@@ -46,10 +48,11 @@ pub(crate) struct CountQuery<'a> {
     open: OpenCounts,
 }
 
-/// Times of a minute in one source. Memory has no counts.
+/// Times of a minute in one source.
 struct SourceMinute {
     times: MinuteTimes,
-    is_counted: bool,
+    /// Place of the source in the list of files with counts. `None` is memory, which has no counts.
+    file: Option<usize>,
 }
 
 /// File with counts, and its minutes.
@@ -184,10 +187,11 @@ impl<'a> CountQuery<'a> {
                 let start = times.minute * MINUTE;
                 self.overlaps(start, start.saturating_add(MINUTE - 1))
             });
-            minutes.extend(asked.map(|times| SourceMinute { times: *times, is_counted: true }));
+            let file_index = Some(files.len());
+            minutes.extend(asked.map(|times| SourceMinute { times: *times, file: file_index }));
             files.push(CountedFile { number, file, minutes: of_file });
         }
-        let (counted, uncounted) = self.partition(minutes, blind);
+        let (counted, uncounted) = self.partition(minutes, blind, &files);
         Ok(Some(CountPlan { files, counted, uncounted }))
     }
 
@@ -209,7 +213,7 @@ impl<'a> CountQuery<'a> {
                 minutes.entry(time / MINUTE).or_insert(MinuteTimes::at(time)).add(time);
             }
         }
-        Ok(minutes.into_values().map(|times| SourceMinute { times, is_counted: false }).collect())
+        Ok(minutes.into_values().map(|times| SourceMinute { times, file: None }).collect())
     }
 
     /// Returns the minutes with valid counts, ascending, and the time ranges whose rows must be
@@ -218,19 +222,19 @@ impl<'a> CountQuery<'a> {
         &self,
         mut minutes: Vec<SourceMinute>,
         mut blind: Vec<Range<u64>>,
+        files: &[CountedFile<'_>],
     ) -> (Vec<u64>, Vec<TimeRange>) {
         minutes.sort_unstable_by_key(|of| (of.times.minute, of.times.first));
+        let mut repeats = LogRepeats::new(self.snapshot, files);
         let mut counted = Vec::new();
         for sources in minutes.chunk_by(|one, other| one.times.minute == other.times.minute) {
             let minute = sources[0].times.minute;
-            // A record that is in two sources has the same time in both.
-            let are_apart = sources.windows(2).all(|pair| pair[0].times.last < pair[1].times.first);
             let holds = |of: &SourceMinute| {
-                of.is_counted
+                of.file.is_some()
                     && self.asked.contains(&of.times.first)
                     && self.asked.contains(&of.times.last)
             };
-            if are_apart && sources.iter().all(holds) {
+            if sources.iter().all(holds) && repeats.are_apart(sources) {
                 counted.push(minute);
             } else {
                 blind.push(minute..minute + 1);

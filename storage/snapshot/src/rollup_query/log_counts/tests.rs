@@ -1,7 +1,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests damage files behind the store's back")]
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs,
     ops::ControlFlow,
     sync::Arc,
@@ -191,6 +191,51 @@ proptest! {
         let (counts, _) = of_counts(&snapshot, &filter, step);
         prop_assert_eq!(counts, of_rows(&snapshot, &filter, step));
     }
+
+    #[test]
+    fn only_minutes_with_a_record_in_two_files_are_read((parts, repeated) in overlapping()) {
+        let folder = TempDir::new().unwrap();
+        let snapshot = snapshot(&folder, &parts);
+        // The second answer is from the cached comparison.
+        for _ in 0..2 {
+            let (counts, counted) = of_counts(&snapshot, &LogFilter::default(), MINUTE);
+            prop_assert_eq!(&minutes(&counted.uncounted), &repeated);
+            prop_assert_eq!(counts, of_rows(&snapshot, &LogFilter::default(), MINUTE));
+        }
+    }
+}
+
+/// Different records in three files of the same time, some in two of them, and the minutes of
+/// these.
+fn overlapping() -> impl Strategy<Value = (Vec<Vec<SentRecord>>, BTreeSet<u64>)> {
+    let sent = (0..10 * MINUTE, 0..3_usize, option::weighted(0.1, 1..3_usize));
+    vec(sent, 0..60).prop_map(|all| {
+        let (mut parts, mut repeated) = (vec![Vec::new(); 4], BTreeSet::new());
+        for (number, (after, part, other)) in all.into_iter().enumerate() {
+            let sent = record("shop", BEGIN + after, 9, &number.to_string());
+            if let Some(other) = other {
+                parts[(part + other) % 3].push(sent.clone());
+                repeated.insert(BEGIN + after - after % MINUTE);
+            }
+            parts[part].push(sent);
+        }
+        (parts, repeated)
+    })
+}
+
+/// Returns the starts of the minutes of these ranges.
+fn minutes(ranges: &[TimeRange]) -> BTreeSet<u64> {
+    let starts = |range: &TimeRange| {
+        let (start, end) = (range.start.unwrap().0, range.end.unwrap().0);
+        (start..end).step_by(usize::try_from(MINUTE).unwrap())
+    };
+    ranges.iter().flat_map(starts).collect()
+}
+
+/// Returns a record of each of these seconds. They all differ.
+fn at_seconds(seconds: impl Iterator<Item = u64>) -> Vec<SentRecord> {
+    let sent = |second: u64| record("shop", BEGIN + second * SECOND, 9, &second.to_string());
+    seconds.map(sent).collect()
 }
 
 /// Returns two consecutive flushes of five minutes each, with each record twice.
@@ -228,6 +273,74 @@ fn only_the_minute_that_two_files_share_is_read() {
     let minute = TimeRange { start: Some(UnixNanos(BEGIN)), end: Some(UnixNanos(BEGIN + MINUTE)) };
     assert_eq!(counted.uncounted, [minute]);
     assert_eq!(counts, of_rows(&snapshot, &LogFilter::default(), MINUTE));
+}
+
+#[test]
+fn two_files_are_compared_once_until_one_is_removed() {
+    let folder = TempDir::new().unwrap();
+    let one = at_seconds((0..120).step_by(2));
+    // The record of second 70 is in both.
+    let other = at_seconds((1..120).step_by(2).chain([70]));
+    let snapshot = snapshot(&folder, &[one, other, Vec::new()]);
+    let (counts, counted) = of_counts(&snapshot, &LogFilter::default(), MINUTE);
+    assert_eq!(minutes(&counted.uncounted), BTreeSet::from([BEGIN + MINUTE]));
+    assert_eq!(counts, of_rows(&snapshot, &LogFilter::default(), MINUTE));
+    let (one, other) = (&snapshot.logs.files[0], &snapshot.logs.files[1]);
+    let cached = || snapshot.indexes.log_repeats.get(one, other);
+    assert_eq!(cached().as_deref(), Some(&[BEGIN / MINUTE + 1][..]));
+    snapshot.indexes.invalidate(&other.path);
+    assert_eq!(cached(), None);
+}
+
+#[test]
+fn files_beyond_the_bound_of_a_query_are_compared_by_the_next() {
+    let folder = TempDir::new().unwrap();
+    let one = at_seconds((0..60).step_by(2));
+    let both = at_seconds((1..60).step_by(2).chain((60..120).step_by(2)));
+    let other = at_seconds((61..120).step_by(2));
+    let snapshot = snapshot(&folder, &[one, both, other, Vec::new()]);
+    // A query compares 100 rows. Each pair of files has at most 90, and its minute has 58.
+    let uncounted = || {
+        let count = || snapshot.count_logs(&LogFilter::default(), DurationNanos(MINUTE));
+        minutes(&with_part_of_limits((1 << 22) / 100, count).uncounted)
+    };
+    assert_eq!(uncounted(), BTreeSet::from([BEGIN + MINUTE]));
+    assert_eq!(uncounted(), BTreeSet::new());
+}
+
+#[test]
+fn files_with_too_many_overlapping_rows_are_left_to_rows() {
+    let folder = TempDir::new().unwrap();
+    let (one, other) = (at_seconds((0..60).step_by(2)), at_seconds((1..60).step_by(2)));
+    let snapshot = snapshot(&folder, &[one, other, Vec::new()]);
+    let count = || snapshot.count_logs(&LogFilter::default(), DurationNanos(MINUTE)).uncounted;
+    let uncounted = with_part_of_limits((1 << 22) / 50, count);
+    assert_eq!(minutes(&uncounted), BTreeSet::from([BEGIN]));
+    assert_eq!(count(), uncounted, "they are not compared again");
+}
+
+#[test]
+fn a_minute_of_more_than_eight_files_is_read() {
+    for (files, uncounted) in [(8, 0), (9, 1)] {
+        let folder = TempDir::new().unwrap();
+        let flush = |file: u64| at_seconds((file..60).step_by(files));
+        let mut parts: Vec<Vec<SentRecord>> = (0..files as u64).map(flush).collect();
+        parts.push(Vec::new());
+        let snapshot = snapshot(&folder, &parts);
+        let (counts, counted) = of_counts(&snapshot, &LogFilter::default(), MINUTE);
+        assert_eq!(counted.uncounted.len(), uncounted, "{files} files");
+        assert_eq!(counts.values().sum::<u64>(), 60);
+    }
+}
+
+#[test]
+fn minutes_of_a_file_that_cannot_be_compared_are_left_to_rows() {
+    let folder = TempDir::new().unwrap();
+    let (one, other) = (at_seconds((0..60).step_by(2)), at_seconds((1..60).step_by(2)));
+    let snapshot = snapshot(&folder, &[one, other, Vec::new()]);
+    fs::remove_file(&snapshot.logs.files[1].path).unwrap();
+    let counted = snapshot.count_logs(&LogFilter::default(), DurationNanos(MINUTE));
+    assert_eq!((counted.cells.len(), minutes(&counted.uncounted)), (0, BTreeSet::from([BEGIN])));
 }
 
 #[test]
