@@ -18,8 +18,12 @@ mod log_form_builder;
 pub mod log_form_section;
 mod message_form;
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
+use ahash::RandomState;
 use tidings_proto::UnixNanos;
 
 use super::SECOND;
@@ -106,12 +110,79 @@ impl FormBucket {
         self.first = self.first.min(time);
         (self.last, self.last_hash) = (self.last, self.last_hash).max((time, hash));
     }
+}
 
-    /// Adds the records of another bucket of the same minute and form.
-    pub(crate) fn join(&mut self, other: Self) {
+/// Total of the records of a minute and group.
+trait RecordTotal {
+    /// Adds the total of other records of the same minute and group.
+    fn join(&mut self, other: Self);
+}
+
+impl RecordTotal for u64 {
+    fn join(&mut self, other: Self) {
+        *self += other;
+    }
+}
+
+impl RecordTotal for FormBucket {
+    fn join(&mut self, other: Self) {
         self.count += other.count;
         self.first = self.first.min(other.first);
         let last = (other.last, other.last_hash);
         (self.last, self.last_hash) = (self.last, self.last_hash).max(last);
+    }
+}
+
+/// Totals of a file's records by minute and group. A file has the records of a group by time, so
+/// that a total is looked up once for all records of a minute.
+#[derive(Debug)]
+struct MinuteCells<T> {
+    /// Minute of the last records of each group, and their total.
+    open: Vec<(u64, T)>,
+    /// Totals of closed minutes, by minute and group.
+    closed: HashMap<(u64, u32), T, RandomState>,
+}
+
+impl<T> Default for MinuteCells<T> {
+    fn default() -> Self {
+        Self { open: Vec::new(), closed: HashMap::default() }
+    }
+}
+
+impl<T: RecordTotal> MinuteCells<T> {
+    /// Adds records. Groups are numbered in the order of their first records.
+    fn add(&mut self, minute: u64, group: u32, total: T) {
+        match self.open.get_mut(group as usize) {
+            Some((of_open, open)) if *of_open == minute => open.join(total),
+            Some(open) => {
+                let (of_closed, closed) = std::mem::replace(open, (minute, total));
+                self.close((of_closed, group), closed);
+            }
+            None => self.open.push((minute, total)),
+        }
+    }
+
+    fn close(&mut self, at: (u64, u32), total: T) {
+        match self.closed.entry(at) {
+            Entry::Occupied(mut closed) => closed.get_mut().join(total),
+            Entry::Vacant(place) => {
+                place.insert(total);
+            }
+        }
+    }
+
+    /// Returns the number of totals of closed minutes.
+    fn closed_count(&self) -> usize {
+        self.closed.len()
+    }
+
+    /// Returns all totals by minute and group, ascending.
+    fn into_sorted(mut self) -> Vec<((u64, u32), T)> {
+        for (group, (minute, total)) in (0..).zip(std::mem::take(&mut self.open)) {
+            self.close((minute, group), total);
+        }
+        let mut totals: Vec<_> = self.closed.into_iter().collect();
+        totals.sort_unstable_by_key(|(at, _)| *at);
+        totals
     }
 }

@@ -12,8 +12,8 @@ use tidings_columns::{
 use tidings_proto::Signal;
 
 use super::{
-    MINUTE, MinuteTimes, SeverityGroup, log_count_section, log_form_builder::LogFormBuilder,
-    log_form_section,
+    MINUTE, MinuteCells, MinuteTimes, SeverityGroup, log_count_section,
+    log_form_builder::LogFormBuilder, log_form_section,
 };
 use crate::limit;
 
@@ -39,11 +39,8 @@ pub struct LogCountBuilder {
     /// Times of the last records, which had one minute. A file has the records of a service by time,
     /// so that many in a row have.
     open_minute: Option<MinuteTimes>,
-    /// Numbers of records of closed minutes, by minute and group.
-    cells: HashMap<(u64, u32), u64, RandomState>,
-    /// Minute of the last records of each group, and their number. A file has the records of a
-    /// group by time, so that a cell is looked up once for all of its records.
-    open_cells: Vec<(u64, u64)>,
+    /// Numbers of records.
+    cells: MinuteCells<u64>,
     forms: LogFormBuilder,
     /// Time and content hash of the first of the previous records with one time. Equal records have
     /// one time and one service, so a file has them side by side.
@@ -150,21 +147,8 @@ impl LogCountBuilder {
                 self.open_minute = Some(MinuteTimes::at(time));
             }
         }
-        match self.open_cells.get_mut(group as usize) {
-            Some((of_open, count)) if *of_open == minute => *count += 1,
-            Some(open) => {
-                let (of_closed, count) = std::mem::replace(open, (minute, 1));
-                self.close_cell((of_closed, group), count);
-            }
-            // Groups are numbered in the order of their first records.
-            None => self.open_cells.push((minute, 1)),
-        }
-    }
-
-    /// Adds the number of records of an open cell to the closed ones.
-    fn close_cell(&mut self, at: (u64, u32), count: u64) {
-        *self.cells.entry(at).or_default() += count;
-        if self.cells.len() > limit(CELLS_MAX) {
+        self.cells.add(minute, group, 1);
+        if self.cells.closed_count() > limit(CELLS_MAX) {
             *self = Self::disabled();
         }
     }
@@ -181,15 +165,11 @@ impl LogCountBuilder {
     /// by form. The pages of the first start at this offset of the file, and those of the second
     /// follow.
     pub fn finish(mut self, offset: u64) -> [(Vec<u8>, Vec<u8>); 2] {
-        for (group, (minute, count)) in (0..).zip(std::mem::take(&mut self.open_cells)) {
-            self.close_cell((minute, group), count);
-        }
-        if self.is_full {
+        let cells = std::mem::take(&mut self.cells).into_sorted();
+        if self.is_full || cells.len() > limit(CELLS_MAX) {
             return [log_count_section::empty_section(), log_form_section::empty_section()];
         }
         self.close_minute();
-        let mut cells: Vec<_> = self.cells.into_iter().collect();
-        cells.sort_unstable();
         let minutes: Vec<_> = self.minutes.into_values().collect();
         let counts = log_count_section::encode(&self.groups, &minutes, &cells, offset);
         let forms = self.forms.finish(&self.groups, offset + counts.1.len() as u64);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ahash::RandomState;
 
 use super::{
-    FormBucket, MINUTE, SeverityGroup,
+    FormBucket, MINUTE, MinuteCells, SeverityGroup,
     log_form_section::{self, FormSums, MessageGroup},
     message_form::FormWriter,
 };
@@ -25,11 +25,8 @@ pub(crate) struct LogFormBuilder {
     /// Numbers of the groups by the number of their severity group and by form.
     numbers: Vec<HashMap<String, u32, RandomState>>,
     form_bytes: usize,
-    /// Closed buckets by minute and group.
-    cells: HashMap<(u64, u32), FormBucket, RandomState>,
-    /// Minute and bucket of the last records of each group. A file has the records of a group by
-    /// time, so that a bucket is looked up once for all of its records.
-    open: Vec<(u64, FormBucket)>,
+    /// Buckets of the groups.
+    cells: MinuteCells<FormBucket>,
     records: u64,
     writer: FormWriter,
     is_full: bool,
@@ -51,24 +48,10 @@ impl LogFormBuilder {
             return;
         };
         self.records += 1;
-        let minute = time / MINUTE;
         let mut bucket = FormBucket::at(time);
         bucket.add(time, hash);
-        match self.open.get_mut(group as usize) {
-            Some((of_open, open)) if *of_open == minute => open.add(time, hash),
-            Some(open) => {
-                let (of_closed, closed) = std::mem::replace(open, (minute, bucket));
-                self.close((of_closed, group), closed);
-            }
-            // Groups are numbered in the order of their first records.
-            None => self.open.push((minute, bucket)),
-        }
-    }
-
-    /// Adds an open bucket to the closed ones.
-    fn close(&mut self, at: (u64, u32), bucket: FormBucket) {
-        self.cells.entry(at).or_insert(FormBucket::at(bucket.first)).join(bucket);
-        if self.cells.len() > CELLS_MAX {
+        self.cells.add(time / MINUTE, group, bucket);
+        if self.cells.closed_count() > CELLS_MAX {
             *self = Self::disabled();
         }
     }
@@ -95,19 +78,11 @@ impl LogFormBuilder {
     }
 
     /// Returns the bytes of the section and of its page, which starts at this offset of the file.
-    pub(crate) fn finish(
-        mut self,
-        severities: &[SeverityGroup],
-        offset: u64,
-    ) -> (Vec<u8>, Vec<u8>) {
-        for (group, (minute, bucket)) in (0..).zip(std::mem::take(&mut self.open)) {
-            self.close((minute, group), bucket);
-        }
-        if self.is_full {
+    pub(crate) fn finish(self, severities: &[SeverityGroup], offset: u64) -> (Vec<u8>, Vec<u8>) {
+        let cells = self.cells.into_sorted();
+        if self.is_full || cells.len() > CELLS_MAX {
             return log_form_section::empty_section();
         }
-        let mut cells: Vec<_> = self.cells.into_iter().collect();
-        cells.sort_unstable_by_key(|(at, _)| *at);
         let sums = FormSums { severities, groups: &self.groups, cells: &cells };
         log_form_section::encode(&sums, self.records, offset)
     }
