@@ -143,6 +143,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("xtask", &[]),
+    ("tidings-ui-package", &[]),
 ];
 
 /// The files that start tasks and threads without `Supervision`, with their number and the reason.

@@ -80,8 +80,8 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         },
         "screenshots" => screenshots::run(rest),
         "simulate" => simulate::run(rest),
-        "notices" => notices::write_notices().map(|()| ExitCode::SUCCESS),
-        "sbom" => notices::write_bill_of_materials().map(|()| ExitCode::SUCCESS),
+        "notices" => notices::write_notices().map(|_| ExitCode::SUCCESS),
+        "sbom" => notices::write_bill_of_materials().map(|_| ExitCode::SUCCESS),
         _ => bail!("there is no command `{command}`:\n{USAGE}"),
     }
 }
@@ -90,7 +90,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
 fn run(args: &[String]) -> Result<ExitCode> {
     let (profile, folder, args) = match args {
         [first, rest @ ..] if first == "--release" => (&["--release"][..], "release", rest),
-        _ => (&[][..], "debug", args),
+        _ => (&[][..], ui::DEV, args),
     };
     let args = args.strip_prefix(&["--".to_owned()]).unwrap_or(args);
     let mut build = steps::cargo();
@@ -100,7 +100,8 @@ fn run(args: &[String]) -> Result<ExitCode> {
     build.args(profile);
     let mut progress = StepReport::new(2);
     progress.step("UI to WebAssembly, and the server's crates beside it", || {
-        ui::build_beside(|| steps::check(&mut build))
+        let packager = || steps::check(steps::cargo().args(ui::PACKAGER).args(profile));
+        ui::build_beside(folder, packager, || steps::check(&mut build))
     })?;
     // Only the last crate is compiled again.
     progress.step("server with the UI", || steps::check(&mut build))?;

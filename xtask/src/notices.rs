@@ -60,13 +60,13 @@ impl Package {
     }
 }
 
-/// Writes the licences and notices of all third-party crates.
-pub(crate) fn write_notices() -> Result<()> {
+/// Writes the licences and notices of all third-party crates, and returns the path of the file.
+pub(crate) fn write_notices() -> Result<PathBuf> {
     write("THIRD-PARTY-NOTICES.txt", &third_party_notices()?)
 }
 
 /// Returns the licences and notices of all third-party crates, equal texts once.
-pub(crate) fn third_party_notices() -> Result<String> {
+fn third_party_notices() -> Result<String> {
     let packages = shipped()?;
     let mut texts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut list = String::new();
@@ -86,8 +86,8 @@ pub(crate) fn third_party_notices() -> Result<String> {
     Ok(notices)
 }
 
-/// Writes a bill of materials in CycloneDX's JSON, version 1.5.
-pub(crate) fn write_bill_of_materials() -> Result<()> {
+/// Writes a bill of materials in CycloneDX's JSON, version 1.5, and returns the path of the file.
+pub(crate) fn write_bill_of_materials() -> Result<PathBuf> {
     let packages = shipped()?;
     let lock = fs::read_to_string(root().join("Cargo.lock"))?;
     let bill = bill_of_materials(&packages, &checksums(&lock));
@@ -205,12 +205,12 @@ fn licence_texts(folder: &Path) -> Result<Vec<String>> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "build output needs no durability")]
-fn write(name: &str, text: &str) -> Result<()> {
+fn write(name: &str, text: &str) -> Result<PathBuf> {
     let path = target_dir().join("dist").join(name);
     fs::create_dir_all(path.parent().context("a file has a folder")?)?;
     fs::write(&path, text).with_context(|| path.display().to_string())?;
     eprintln!("{} has {} KiB", path.display(), text.len().div_ceil(1024));
-    Ok(())
+    Ok(path)
 }
 
 #[cfg(test)]

@@ -70,9 +70,10 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Returns the folder of cargo's build output.
+/// Returns the folder of cargo's build output. A relative `CARGO_TARGET_DIR` is below the root of
+/// the checkout, where [`cargo`] runs.
 pub(crate) fn target_dir() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 /// Returns a command that runs the cargo in use, in the root of the checkout.

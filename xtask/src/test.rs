@@ -12,13 +12,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     coverage, decoders,
-    lints::LintingCompiler,
+    lints::{self, LintingCompiler},
     steps::{LIBRARIES, StepReport, apt_install, cargo, is_ci, root, works},
     test_programs, ui,
 };
 
 /// Steps of [`run`]; the last, advisories, needs the network.
-const STEPS: usize = 8;
+const STEPS: usize = 9;
 
 /// Seconds of each fuzz target, in CI and elsewhere.
 const FUZZ_SECONDS: [u64; 2] = [20, 5];
@@ -51,13 +51,13 @@ pub(crate) fn run() -> Result<ExitCode> {
     prepare(&mut report);
     report.step("format", || command(cargo().args(["fmt", "--all", "--", "--check"])));
     report.step("UI to WebAssembly, and libraries with lints beside it", || {
-        ui::build_beside(|| command(compiler.lint(cargo().args(LIBRARIES))))
+        let build = |args| command(compiler.lint(cargo().args(args)));
+        ui::build_beside(ui::DEV, || build(ui::PACKAGER), || build(LIBRARIES))
     });
-    report.step("compile all, with lints and documentation", || {
-        command(compiler.lint(cargo().args(TARGETS)))
-    });
+    report.step("compile all, with lints", || command(compiler.lint(cargo().args(TARGETS))));
     report.tests(&compiler)?;
     report.step("benchmarks with lints", || command(compiler.lint(cargo().args(BENCHMARKS))));
+    report.step("documentation", lints::document);
     if works("c++", &["--version"]) {
         let [in_ci, elsewhere] = FUZZ_SECONDS;
         let seconds = if is_ci() { in_ci } else { elsewhere };
