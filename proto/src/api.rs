@@ -57,7 +57,9 @@ pub use log_analysis::{
     PatternChange,
 };
 pub use problem_details::ProblemDetails;
-pub use red_result::{Heatmap, HeatmapBucket, HeatmapRow, HeatmapStep, RedGroup, RedResult};
+pub use red_result::{
+    Heatmap, HeatmapBucket, HeatmapRow, HeatmapStep, OperationPattern, RedGroup, RedResult,
+};
 pub use repeated_calls::{REPEATED_CALLS_MIN, RepeatKey, RepeatList, RepeatedCall, repeated_calls};
 pub use search_result::{
     AttributeKey, AttributeKeyList, FoundName, FoundNameKind, FoundNameList, FoundTraces,

@@ -26,6 +26,10 @@ pub struct RedResult {
     pub groups: Vec<RedGroup>,
     /// Number of groups.
     pub group_count: u64,
+    /// Number of groups that there are by `operationPattern` in place of `operation`. Absent unless
+    /// grouped by operation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern_count: Option<u64>,
     /// Number of calls in groups beyond the first 10,000, which are counted together.
     pub other_count: u64,
     /// True if a span that was sent twice may be counted twice: only the first 1,000,000 spans of
@@ -33,6 +37,19 @@ pub struct RedResult {
     pub repeats_counted: bool,
     /// Rows and files read; with `compare` also those of the time before.
     pub searched: Searched,
+}
+
+/// The pattern of operations whose names differ only in ids.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationPattern {
+    /// The name with `<*>` for each number, hexadecimal number and UUID: `GET /user/<*>/orders`.
+    pub text: String,
+    /// Number of operations that have the pattern and calls in the group. Those beyond the first
+    /// 10,000 operations and patterns of the answer are not in it; their calls are counted.
+    pub operation_count: u64,
+    /// The operation with the most calls of them.
+    pub example: String,
 }
 
 /// The calls of one group. Names that are not asked for are absent.
@@ -45,6 +62,9 @@ pub struct RedGroup {
     /// The operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
+    /// The pattern of the operations; only by `operationPattern`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation_pattern: Option<OperationPattern>,
     /// The part the spans play.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<SpanKindName>,

@@ -1,5 +1,5 @@
-//! Rate, errors and duration of spans by service, operation, kind, status, an attribute, and by
-//! serving a call.
+//! Rate, errors and duration of spans by service, operation, its pattern, kind, status, an
+//! attribute, and by serving a call.
 //!
 //! Rollups answer for all keys except attributes. Grouping by an attribute reads spans, and so does
 //! a query that finds them. On request, groups are compared with those of as long a time before.
@@ -7,6 +7,7 @@
 
 mod by_rows;
 mod earlier_groups;
+mod operation_pattern;
 mod red_groups;
 
 use tidings_proto::{DurationNanos, api::RedResult};
@@ -28,6 +29,9 @@ pub enum RedKey {
     Service,
     /// The span's name.
     Operation,
+    /// The span's name with a wildcard for each id in it. It takes the place of
+    /// [`Self::Operation`], and goes neither with an attribute nor with a query.
+    OperationPattern,
     /// Kind of the span.
     Kind,
     /// True for spans that serve a call ([`tidings_proto::otlp::SpanKind::serves`]).
@@ -93,12 +97,13 @@ pub fn red(reader: &Reader, search: &RedSearch) -> Result<RedResult, QueryError>
     };
     repeats_counted |= before.as_ref().is_some_and(|before| before.repeats_counted);
     let other_count = groups.other;
-    let group_count = groups.len() as u64;
+    let (group_count, pattern_count) = (groups.len() as u64, groups.pattern_count());
     Ok(RedResult {
         window: window.view(),
         known_since_unix_nano: before.as_ref().map(EarlierGroups::start),
         groups: groups.views(search, before.as_ref()),
         group_count,
+        pattern_count,
         other_count,
         repeats_counted,
         searched: search_stats(reader, scan),
@@ -110,13 +115,18 @@ impl RedScan {
     fn read(reader: &Reader, search: &RedSearch, window: Window) -> Result<Self, QueryError> {
         let filter = SpanFilter { start: window.range(), ..search.filter.clone() };
         let all = AllCalls { by: &search.by.keys, window };
-        let mut aggregate = reader.aggregate_calls(&filter, window.step(), &all)?;
-        if aggregate.shares.len() > 1 && aggregate.shares.iter().any(|share| share.other > 0) {
-            // The chosen groups must not depend on the number of threads, so one thread repeats
-            // the scan.
-            aggregate = reader.aggregate_calls_with_threads(1, &filter, window.step(), &all)?;
+        let joined = |aggregate: CallAggregate<RedGroups>| {
+            let CallAggregate { scan, repeats_counted, unordered, shares } = aggregate;
+            Self { groups: RedGroups::joined(&unordered, shares), scan, repeats_counted }
+        };
+        let aggregate = reader.aggregate_calls(&filter, window.step(), &all)?;
+        let thread_count = aggregate.shares.len();
+        let read = joined(aggregate);
+        if thread_count < 2 || !read.groups.is_full() {
+            return Ok(read);
         }
-        let CallAggregate { scan, repeats_counted, unordered, shares } = aggregate;
-        Ok(Self { groups: RedGroups::joined(&unordered, shares), scan, repeats_counted })
+        // The chosen groups must not depend on the number of threads, so one thread repeats the
+        // scan. Each share may have had room where their union has none.
+        reader.aggregate_calls_with_threads(1, &filter, window.step(), &all).map(joined)
     }
 }

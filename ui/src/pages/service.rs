@@ -3,6 +3,8 @@
 //! Owns the requests and the options in the address: the operation, the box in the heatmap, the
 //! attribute that calls are split by. The panels below draw one answer each.
 
+use std::sync::Arc;
+
 use leptos::prelude::*;
 use leptos_router::{components::A, hooks::use_params_map};
 use tidings_proto::{
@@ -72,6 +74,11 @@ struct ServiceView {
     report: RequestState<ChangeReport>,
     versions: RequestState<VersionChangeList>,
     operations: RequestState<RedResult>,
+    /// True if many operations differ only in ids.
+    has_ids: Memo<bool>,
+    /// True to list patterns in place of operations.
+    by_pattern: Memo<bool>,
+    patterns: RequestState<RedResult>,
     chosen: Memo<Option<ChosenOperation>>,
 }
 
@@ -90,10 +97,20 @@ impl ServiceView {
             span::begin_of(stored.with_value(|name| group_of(&report, name))?)
         });
         let tables = TableTime::follow(time, report, begin);
-        let operations = RequestState::new(move || {
+        let calls_by = move |names: &str| {
             let analysis = tables.analysis()?.with("service", stored.get_value());
-            let analysis = analysis.with("by", "operation,kind,served").with("compare", true);
-            Some(red(&analysis.with("limit", OPERATIONS_MAX)))
+            let analysis = analysis.with("by", format!("{names},kind,served"));
+            Some(red(&analysis.with("compare", true).with("limit", OPERATIONS_MAX)))
+        };
+        let operations: RequestState<RedResult> = RequestState::new(move || calls_by("operation"));
+        let has_ids = Memo::new(move |_| {
+            operations.value().is_some_and(|operations| operations::have_ids(&operations))
+        });
+        let by_pattern = Memo::new(move |_| {
+            has_ids.get() && query.with(|query| query.get("names") != Some("single"))
+        });
+        let patterns = RequestState::new(move || {
+            has_ids.get().then(|| calls_by("operationPattern")).flatten()
         });
         let in_address = Memo::new(move |_| query.with(chosen_in));
         let chosen = Memo::new(move |_| {
@@ -104,7 +121,27 @@ impl ServiceView {
             })
         });
         let links = use_links();
-        Self { name: stored, time, tables, links, report, versions, operations, chosen }
+        Self {
+            name: stored,
+            time,
+            tables,
+            links,
+            report,
+            versions,
+            operations,
+            has_ids,
+            by_pattern,
+            patterns,
+            chosen,
+        }
+    }
+
+    /// Returns the listed operations: patterns, once all of them are known, in place of operations
+    /// that differ only in ids.
+    fn listed(self) -> Option<Arc<RedResult>> {
+        let patterns = if self.by_pattern.get() { self.patterns.value() } else { None };
+        let patterns = patterns.filter(|patterns| patterns.searched.complete);
+        patterns.or_else(|| self.operations.value())
     }
 
     fn name(self) -> String {
@@ -202,6 +239,7 @@ fn OneService(name: String) -> impl IntoView {
     view.time.refresh_while_live(move || {
         state.is_busy()
             || view.operations.pending()
+            || view.patterns.pending()
             || view.report.pending()
             || view.versions.pending()
     });

@@ -34,7 +34,7 @@ impl HasParameters for Red {
             query(
                 "by",
                 Keys,
-                "What to group by: any of `service`, `operation`, `kind`, `served` (whether spans serve a call: `server` and `consumer` do), `status` and one attribute of the span or its resource, as `attribute:service.version`, with commas between; `service` when not given. By an attribute, spans are read, so that it takes longer and ends at the row budget",
+                "What to group by: any of `service`, `operation`, `operationPattern` in its place (names that differ only in ids are one group), `kind`, `served` (whether spans serve a call: `server` and `consumer` do), `status` and one attribute of the span or its resource, as `attribute:service.version`, with commas between; `service` when not given. By an attribute, spans are read, so that it takes longer and ends at the row budget. `operationPattern` goes neither with an attribute nor with `q`",
             ),
             query("histogram", Flag, "`true`: with the groups' histograms"),
             query(
@@ -82,6 +82,9 @@ async fn red(State(service): State<QueryService>, uri: Uri) -> Result<Response, 
         };
         return Err(QueryError::parameter(name, reason).into());
     }
+    if let Some(reason) = refused_pattern(&by, query.is_some()) {
+        return Err(QueryError::parameter("by", reason).into());
+    }
     let search = RedSearch {
         filter: span_filter(&params)?,
         query,
@@ -95,6 +98,21 @@ async fn red(State(service): State<QueryService>, uri: Uri) -> Result<Response, 
     let (service, admission) = service.holding_permits();
     Ok(encoding::json(admission, service.ask(move |reader| red::red(reader, &search)).await?)
         .await?)
+}
+
+/// Returns the reason why calls cannot be grouped by the pattern of the operation, where they
+/// should be.
+fn refused_pattern(by: &RedKeys, has_query: bool) -> Option<&'static str> {
+    if !by.keys.contains(&RedKey::OperationPattern) {
+        return None;
+    }
+    if by.keys.contains(&RedKey::Operation) {
+        return Some("`operationPattern` takes the place of `operation`");
+    }
+    if has_query {
+        return Some("`operationPattern` does not go with `q`");
+    }
+    by.attribute.is_some().then_some("`operationPattern` does not go with an attribute")
 }
 
 /// Parameters of a heatmap.

@@ -121,7 +121,7 @@ impl ParameterForm {
             }
             Self::Attribute => "key=value, or a key alone",
             Self::Keys => {
-                "any of service, operation, kind, served, status and one attribute:KEY, with commas between"
+                "any of service, operation, operationPattern, kind, served, status and one attribute:KEY, with commas between"
             }
             Self::TraceId => "a trace id of 32 hex digits",
             Self::TraceName => "a trace id of 32 hex digits, or its last 16",

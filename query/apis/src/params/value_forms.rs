@@ -137,15 +137,16 @@ pub(super) fn attribute(text: &str) -> Option<AttributeFilter> {
     (!key.is_empty()).then(|| AttributeFilter::new(key.trim(), value))
 }
 
-pub(super) const KEYS: &str = "^((service|operation|kind|served|status),)*\
-    (service|operation|kind|served|status|attribute:[^,]+)\
-    (,(service|operation|kind|served|status))*$";
+pub(super) const KEYS: &str = "^((service|operation|operationPattern|kind|served|status),)*\
+    (service|operation|operationPattern|kind|served|status|attribute:[^,]+)\
+    (,(service|operation|operationPattern|kind|served|status))*$";
 
 /// Parses comma-separated keys to group by, at most one of them an attribute's.
 pub(super) fn keys(text: &str) -> Option<RedKeys> {
-    const WORDS: [(&str, RedKey); 5] = [
+    const WORDS: [(&str, RedKey); 6] = [
         ("service", RedKey::Service),
         ("operation", RedKey::Operation),
+        ("operationPattern", RedKey::OperationPattern),
         ("kind", RedKey::Kind),
         ("served", RedKey::Served),
         ("status", RedKey::Status),

@@ -438,6 +438,55 @@ async fn groups_are_compared_with_their_calls_in_as_long_a_time_before() {
 }
 
 #[tokio::test]
+async fn operations_that_differ_in_ids_are_one_pattern() {
+    let harness = Harness::new().await;
+    let order = |minute: u64, n: u64, user: u64, duration: u64| {
+        let (id, start) = (1_000 * (minute + 1) + n, minute * 60_000 + n * 1_000);
+        span(id, id, "shop", &format!("GET /user/{user}/orders"))
+            .at(start, start + duration)
+            .kind(SpanKind::Server)
+    };
+    harness.send((0..30).map(|n| order(0, n, 100 + n, 10))).await;
+    harness.send((0..30).map(|n| order(1, n, 200 + n % 7, 50))).await;
+    harness.send(calls(5_000, 1, "put", 10, 0).into_iter().take(5)).await;
+    let start = BEGIN + 60_000 * MILLI;
+    let window = format!("start={start}&end={}", start + 60_000 * MILLI);
+    for is_flushed in [false, true] {
+        let path = format!("/red?by=operationPattern,kind&compare=true&{window}");
+        let red = harness.get(&path).await;
+        let groups = red["groups"].as_array().unwrap();
+        let patterns: Vec<Json> = groups
+            .iter()
+            .map(|of| json!([of["operationPattern"], of["count"], of["slowerFactor"]]))
+            .collect();
+        let orders = json!({
+            "text": "GET /user/<*>/orders",
+            "operationCount": 7,
+            "example": "GET /user/200/orders",
+        });
+        let put = json!({ "text": "put", "operationCount": 1, "example": "put" });
+        let expected = [json!([orders, 30, 5.0]), json!([put, 5, null])];
+        assert_eq!(patterns, expected, "flushed: {is_flushed}");
+        assert_eq!(groups[0]["before"]["callCount"], 30, "other users called before");
+        assert_eq!((groups[0].get("operation"), red.get("patternCount")), (None, None));
+        assert_eq!((&red["groupCount"], &red["otherCount"]), (&json!(2), &json!(0)));
+
+        let single = harness.get(&path.replace("operationPattern", "operation")).await;
+        let counts = (&single["groupCount"], &single["patternCount"]);
+        assert_eq!(counts, (&json!(8), &json!(2)));
+        assert_eq!(single["groups"][0].get("operationPattern"), None);
+        let services = harness.get(&format!("/red?{window}")).await;
+        assert_eq!(services.get("patternCount"), None);
+        harness.store.flush().await.unwrap();
+    }
+    for other in ["operation", "attribute:a", "kind&q=%7B%7D"] {
+        let (status, problem) = harness.problem(&format!("/red?by=operationPattern,{other}")).await;
+        assert_eq!((status, &problem["parameter"]), (400, &json!("by")), "{other}");
+        assert!(text(&problem["detail"]).contains("operationPattern"), "{problem}");
+    }
+}
+
+#[tokio::test]
 async fn steps_of_the_time_before_are_those_of_its_own_answer() {
     let harness = Harness::new().await;
     let minute = |n: u64| {

@@ -15,7 +15,7 @@ use tidings_storage::{
     Call, Calls, DeduplicationSet, Projection, Scan, ScanStats, SpanFilter, SpanRows,
 };
 
-use super::{RedKey, RedSearch};
+use super::{RedKey, RedSearch, operation_pattern::count_patterns};
 use crate::{
     QueryError,
     analysis::{
@@ -84,11 +84,13 @@ pub(super) fn red(
         None => groups.add_of_filter(reader, &search.filter)?,
     };
     let (group_count, other_count) = (groups.of.len() as u64, groups.other);
+    let pattern_count = groups.pattern_count();
     Ok(RedResult {
         window: window.view(),
         known_since_unix_nano: None,
         groups: groups.views(search),
         group_count,
+        pattern_count,
         other_count,
         repeats_counted,
         searched: search_stats(reader, stats),
@@ -183,6 +185,16 @@ impl AttributeGroups<'_> {
         Some(self.number(cut(&text)))
     }
 
+    /// Number of groups by the pattern of the operation. `None` unless grouped by operation.
+    fn pattern_count(&self) -> Option<u64> {
+        self.by.contains(&RedKey::Operation).then(|| {
+            count_patterns(self.of.keys().map(|key| {
+                let operation = key.operation.map(|name| self.names.text(name));
+                (operation.unwrap_or_default(), AttributeGroupKey { operation: None, ..*key })
+            }))
+        })
+    }
+
     /// The groups with most calls, each compared with the other values.
     fn views(self, search: &RedSearch) -> Vec<RedGroup> {
         let Self { names, window, of, .. } = self;
@@ -203,6 +215,7 @@ impl AttributeGroups<'_> {
             |((key, group), others): ((AttributeGroupKey, AttributeGroup), Calls)| RedGroup {
                 service: text(key.service).map(str::to_owned),
                 operation: text(key.operation).map(str::to_owned),
+                operation_pattern: None,
                 kind: key.kind.map(SpanKindName::from),
                 served: key.served,
                 status: key.status.map(StatusName::from),

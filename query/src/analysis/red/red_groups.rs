@@ -1,9 +1,11 @@
 //! Calls by group and step, as accumulators.
 //!
 //! A step whose calls are all known is converted to its API view at once. Durations are then held
-//! only of the groups and of the steps that are still open.
+//! only of the groups and of the steps that are still open. Operations are merged by their patterns
+//! at that moment: each operation is a group until then, and so is each pattern.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap},
     ops::Range,
     sync::Arc,
@@ -11,14 +13,18 @@ use std::{
 
 use tidings_proto::{
     UnixNanos,
-    api::{CallsInStep, RedGroup, SpanKindName, StatusName},
+    api::{CallsInStep, OperationPattern, RedGroup, SpanKindName, StatusName},
     otlp::{SpanKind, StatusCode},
 };
 use tidings_storage::{
-    Call, CallAccumulator, CallAccumulatorFactory, CallKey, Calls, RollupBucket,
+    Call, CallAccumulator, CallAccumulatorFactory, CallKey, Calls, FORM_WILDCARD, RollupBucket,
 };
 
-use super::{RedKey, RedSearch, earlier_groups::EarlierGroups};
+use super::{
+    RedKey, RedSearch,
+    earlier_groups::EarlierGroups,
+    operation_pattern::{count_patterns, operation_pattern},
+};
 use crate::{
     analysis::{
         in_step,
@@ -56,6 +62,8 @@ pub(super) struct RedGroups {
     of: Vec<RedAccumulator>,
     /// Number of calls in groups beyond the maximum.
     pub(super) other: u64,
+    /// True if calls of operations beyond the maximum were added to the pattern's own.
+    has_unnamed: bool,
     /// Steps that can still receive calls.
     open: BTreeMap<UnixNanos, OpenStep>,
 }
@@ -70,7 +78,7 @@ struct RedGroupKey {
     status: Option<StatusCode>,
 }
 
-/// Names of a group: service, operation, kind, served and status.
+/// Names of a group: service, operation or its pattern, kind, served and status.
 pub(super) type GroupNames<'a> =
     (Option<&'a str>, Option<&'a str>, Option<SpanKind>, Option<bool>, Option<StatusCode>);
 
@@ -84,10 +92,25 @@ impl RedGroupKey {
 #[derive(Debug)]
 struct RedAccumulator {
     key: RedGroupKey,
+    /// The group that gets its calls when a step is closed: that of the operation's pattern, or
+    /// itself.
+    target: u32,
+    /// Number of calls in closed steps that went to the target. Only counted by pattern.
+    own_count: u64,
     /// The calls of all steps that are not open.
     total: Calls,
     /// Closed steps, in no order.
     steps: Vec<CallsInStep>,
+    /// Operations whose target it is. Only known of joined groups by pattern.
+    operations: PatternOperations,
+}
+
+/// The operations of a pattern that have calls.
+#[derive(Debug, Default)]
+struct PatternOperations {
+    count: u64,
+    /// Calls and name of the operation with the most calls.
+    greatest: Option<(u64, u32)>,
 }
 
 /// The calls of a step by group.
@@ -126,13 +149,15 @@ impl CallAccumulatorFactory for AllCalls<'_> {
             numbers: HashMap::new(),
             of: Vec::new(),
             other: 0,
+            has_unnamed: false,
             open: BTreeMap::new(),
         }
     }
 
     fn for_range(&self, range: Range<UnixNanos>, unordered: &Arc<RedGroups>) -> RedGroups {
         // A group has the same number in `unordered`.
-        let of = unordered.of.iter().map(|group| RedAccumulator::new(group.key)).collect();
+        let of = unordered.of.iter();
+        let of = of.map(|group| RedAccumulator::new(group.key, group.target)).collect();
         RedGroups {
             range,
             names: unordered.names.clone(),
@@ -149,14 +174,16 @@ impl CallAccumulator for RedGroups {
         let by = |wanted| self.by.contains(&wanted);
         let has_room = self.of.len() < GROUPS_MAX;
         let mut number = |text: &str| self.names.number_within(has_room, text);
+        let operation = key.operation;
         let key = RedGroupKey {
             service: by(RedKey::Service).then(|| number(key.service)),
-            operation: by(RedKey::Operation).then(|| number(key.operation)),
+            operation: (by(RedKey::Operation) || by(RedKey::OperationPattern))
+                .then(|| number(operation)),
             kind: by(RedKey::Kind).then_some(key.kind),
             served: by(RedKey::Served).then(|| key.kind.serves()),
             status: by(RedKey::Status).then_some(key.status),
         };
-        self.number(key)
+        self.number(key, operation)
     }
 
     fn call(&mut self, group: u32, call: &Call) {
@@ -190,7 +217,32 @@ impl CallAccumulator for RedGroups {
 }
 
 impl RedGroups {
-    fn number(&mut self, key: RedGroupKey) -> u32 {
+    /// Returns the number of the group of an operation with this name. By pattern it is that of the
+    /// pattern when there is no room for the operation.
+    fn number(&mut self, key: RedGroupKey, operation: &str) -> u32 {
+        if let Some(number) = self.numbers.get(&key) {
+            return *number;
+        }
+        if !self.has_patterns() {
+            return self.insert(key, None);
+        }
+        let has_room = self.of.len() < GROUPS_MAX;
+        let pattern = self.names.number_within(has_room, &operation_pattern(operation));
+        if Some(pattern) == key.operation {
+            return self.insert(key, None);
+        }
+        let target = self.insert(RedGroupKey { operation: Some(pattern), ..key }, None);
+        match self.insert(key, Some(target)) {
+            OTHER => {
+                self.has_unnamed |= target != OTHER;
+                target
+            }
+            number => number,
+        }
+    }
+
+    /// Adds a group whose calls go to `target`, or stay without one.
+    fn insert(&mut self, key: RedGroupKey, target: Option<u32>) -> u32 {
         if let Some(number) = self.numbers.get(&key) {
             return *number;
         }
@@ -198,9 +250,13 @@ impl RedGroups {
             return OTHER;
         }
         let number = u32::try_from(self.of.len()).expect("invariant: groups are bounded");
-        self.of.push(RedAccumulator::new(key));
+        self.of.push(RedAccumulator::new(key, target.unwrap_or(number)));
         self.numbers.insert(key, number);
         number
+    }
+
+    fn has_patterns(&self) -> bool {
+        self.by.contains(&RedKey::OperationPattern)
     }
 
     /// Returns the calls of a group in the step of a time.
@@ -217,12 +273,43 @@ impl RedGroups {
         for (group, calls) in unordered.into_iter().flat_map(|more| &more.calls) {
             step.calls_mut(*group).merge(calls);
         }
+        if self.has_patterns() {
+            step = self.by_pattern(step);
+        }
         for (group, calls) in step.calls {
             let group = &mut self.of[group as usize];
             group.steps.push(in_step(start, &calls, 1));
-            match group.total.count {
-                0 => group.total = calls,
-                _ => group.total.merge(&calls),
+            add_calls(&mut group.total, calls);
+        }
+    }
+
+    /// Merges the calls of a step by the patterns of their operations.
+    fn by_pattern(&mut self, step: OpenStep) -> OpenStep {
+        let mut merged = OpenStep::default();
+        for (group, calls) in step.calls {
+            let group = &mut self.of[group as usize];
+            group.own_count += calls.count;
+            add_calls(merged.calls_mut(group.target), calls);
+        }
+        merged
+    }
+
+    /// Counts the operations of each pattern, and finds the one with the most calls. Of equal ones
+    /// it is the first in the order of names. A pattern's own calls are of operations without room.
+    fn count_operations(&mut self) {
+        let names = &self.names;
+        let order = |(calls, name): (u64, u32)| (calls, Reverse(names.text(name)));
+        for at in 0..self.of.len() {
+            let RedAccumulator { key, target, own_count, .. } = self.of[at];
+            let Some(name) = key.operation.filter(|_| own_count > 0) else { continue };
+            if target as usize == at && names.text(name).contains(FORM_WILDCARD) {
+                continue;
+            }
+            let operations = &mut self.of[target as usize].operations;
+            operations.count += 1;
+            let one = (own_count, name);
+            if operations.greatest.is_none_or(|greatest| order(greatest) < order(one)) {
+                operations.greatest = Some(one);
             }
         }
     }
@@ -239,8 +326,9 @@ impl RedGroups {
             );
         };
         for share in shares {
-            let Self { names, of, other, open, .. } = share;
+            let Self { names, of, other, has_unnamed, open, .. } = share;
             all.other += other;
+            all.has_unnamed |= has_unnamed;
             let keys: Vec<RedGroupKey> = of.iter().map(|group| group.key).collect();
             let numbers: Vec<u32> =
                 keys.iter().map(|key| all.number_in_common(key, &names)).collect();
@@ -266,6 +354,7 @@ impl RedGroups {
             all.close(start, step);
         }
         all.other += unordered.other;
+        all.count_operations();
         // The minutes of a file may have groups without a call in the window.
         all.of.retain(|group| group.total.count > 0);
         all.numbers.clear();
@@ -279,12 +368,14 @@ impl RedGroups {
             name.map(|name| self.names.number_within(has_room, names.text(name)))
         };
         let (service, operation) = (number(key.service), number(key.operation));
-        self.number(RedGroupKey { service, operation, ..*key })
+        let name = key.operation.map_or("", |name| names.text(name));
+        self.number(RedGroupKey { service, operation, ..*key }, name)
     }
 
     fn add_group(&mut self, number: u32, group: RedAccumulator) {
         match self.of.get_mut(number as usize) {
             Some(known) => {
+                known.own_count += group.own_count;
                 known.total.merge(&group.total);
                 known.steps.extend(group.steps);
             }
@@ -292,9 +383,25 @@ impl RedGroups {
         }
     }
 
+    /// Returns true if there was no room for a group.
+    pub(super) fn is_full(&self) -> bool {
+        self.other > 0 || self.has_unnamed
+    }
+
     /// Number of groups.
     pub(super) fn len(&self) -> usize {
         self.of.len()
+    }
+
+    /// Number of groups by the pattern of the operation in place of the operation. `None` unless
+    /// grouped by operation.
+    pub(super) fn pattern_count(&self) -> Option<u64> {
+        self.by.contains(&RedKey::Operation).then(|| {
+            count_patterns(self.of.iter().map(|group| {
+                let operation = group.key.operation.map(|name| self.names.text(name));
+                (operation.unwrap_or_default(), RedGroupKey { operation: None, ..group.key })
+            }))
+        })
     }
 
     /// Returns the names, the calls and the steps of each group.
@@ -308,13 +415,14 @@ impl RedGroups {
     /// Returns the groups with the most calls within the limit, with their histograms on request,
     /// and compared with those of before.
     pub(super) fn views(self, search: &RedSearch, before: Option<&EarlierGroups>) -> Vec<RedGroup> {
+        let has_patterns = self.has_patterns();
         let Self { names, window, mut of, .. } = self;
         let earlier = before.map(EarlierGroups::by_names);
         let text = |name: Option<u32>| name.map(|name| names.text(name));
         let order = |group: &RedAccumulator| {
             let RedGroupKey { service, operation, kind, served, status } = group.key;
             let parts = (kind.map(|kind| kind as i32), served, status.map(|status| status as i32));
-            (std::cmp::Reverse(group.total.count), text(service), text(operation), parts)
+            (Reverse(group.total.count), text(service), text(operation), parts)
         };
         of.sort_by(|a, b| order(a).cmp(&order(b)));
         of.truncate(search.limit);
@@ -326,7 +434,8 @@ impl RedGroups {
             let steps_before = steps_before.filter(|_| search.before_steps).unwrap_or_default();
             RedGroup {
                 service: text(service).map(str::to_owned),
-                operation: text(operation).map(str::to_owned),
+                operation: text(operation).filter(|_| !has_patterns).map(str::to_owned),
+                operation_pattern: has_patterns.then(|| group.pattern(&names)),
                 kind: kind.map(SpanKindName::from),
                 served,
                 status: status.map(StatusName::from),
@@ -352,6 +461,14 @@ impl RedGroups {
     }
 }
 
+/// Adds the calls of a step to those of a group.
+fn add_calls(sum: &mut Calls, calls: Calls) {
+    match sum.count {
+        0 => *sum = calls,
+        _ => sum.merge(&calls),
+    }
+}
+
 /// The steps in the order of time.
 fn ordered(mut steps: Vec<CallsInStep>) -> Vec<CallsInStep> {
     steps.sort_unstable_by_key(|step| step.start_unix_nano);
@@ -359,18 +476,161 @@ fn ordered(mut steps: Vec<CallsInStep>) -> Vec<CallsInStep> {
 }
 
 impl RedAccumulator {
-    fn new(key: RedGroupKey) -> Self {
-        Self { key, total: Calls::default(), steps: Vec::new() }
+    fn new(key: RedGroupKey, target: u32) -> Self {
+        Self {
+            key,
+            target,
+            own_count: 0,
+            total: Calls::default(),
+            steps: Vec::new(),
+            operations: PatternOperations::default(),
+        }
+    }
+
+    /// API view of the group's pattern.
+    fn pattern(&self, names: &Names) -> OperationPattern {
+        let text = self.key.operation.map_or("", |name| names.text(name));
+        let greatest = self.operations.greatest.map(|(_, name)| names.text(name));
+        OperationPattern {
+            text: text.to_owned(),
+            operation_count: self.operations.count.max(1),
+            example: greatest.unwrap_or(text).to_owned(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tidings_proto::otlp::{SpanKind, StatusCode};
-    use tidings_storage::{CallAccumulator, CallAccumulatorFactory, CallKey};
+    use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
-    use super::{AllCalls, GROUPS_MAX, OTHER};
+    use proptest::prelude::{Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
+    use tidings_proto::{
+        DurationNanos, SpanId, TraceId, UnixNanos,
+        api::{CallsInStep, Exemplar},
+        otlp::{SpanKind, StatusCode},
+    };
+    use tidings_storage::{Call, CallAccumulator, CallAccumulatorFactory, CallKey, Calls};
+
+    use super::{AllCalls, GROUPS_MAX, OTHER, RedGroups, RedSearch, in_step, operation_pattern};
     use crate::analysis::{red::RedKey, window::Window};
+
+    /// Operation, start and duration in milliseconds, and true for a failed call.
+    type TestCall = (String, u64, u64, bool);
+
+    fn test_calls() -> impl Strategy<Value = Vec<TestCall>> {
+        let name = prop_oneof!["GET /item/[0-9]{1,2}", "job-[a-f0-9]{4}", "get|put"];
+        prop::collection::vec((name, 0..60_000_u64, 0..300_u64, any::<bool>()), 0..80)
+    }
+
+    fn call(number: u64, (_, start, duration, failed): &TestCall) -> Call {
+        let [start, duration] = [*start, *duration].map(|millis| millis * 1_000_000);
+        let exemplar = Exemplar {
+            trace_id: TraceId::from_bytes((u128::from(number) + 1).to_be_bytes()).unwrap(),
+            span_id: SpanId::from_bytes((number + 1).to_be_bytes()).unwrap(),
+            start_unix_nano: UnixNanos(start),
+            duration_nano: DurationNanos(duration),
+        };
+        Call { exemplar, failed: *failed, timed: true }
+    }
+
+    fn add(groups: &mut RedGroups, calls: &[(&str, Call)]) {
+        for (operation, call) in calls.iter().copied() {
+            let (kind, status) = (SpanKind::Server, StatusCode::Unset);
+            let group = groups.group(CallKey { service: "shop", operation, kind, status });
+            groups.call(group, &call);
+        }
+    }
+
+    /// Groups by pattern of calls that threads read. The first quarter is in no order. A single
+    /// thread closes the steps that it has read.
+    fn groups_by_pattern(calls: &[TestCall], threads: usize) -> RedGroups {
+        let all = AllCalls { by: &[RedKey::OperationPattern], window: Window::MINUTE };
+        let calls: Vec<(&str, Call)> =
+            (0..).zip(calls).map(|(number, one)| (one.0.as_str(), call(number, one))).collect();
+        let (first, calls) = calls.split_at(calls.len() / 4);
+        let mut unordered = all.unordered();
+        add(&mut unordered, first);
+        let unordered = Arc::new(unordered);
+        let share = |calls: &[(&str, Call)]| {
+            let range = UnixNanos(0)..UnixNanos(60_000_000_000);
+            let mut share = all.for_range(range, &unordered);
+            add(&mut share, calls);
+            if threads == 1 {
+                share.finish_from(UnixNanos(0));
+            }
+            share
+        };
+        let portions = calls.chunks(calls.len().div_ceil(threads).max(1));
+        RedGroups::joined(&unordered, portions.map(share).collect())
+    }
+
+    /// The calls of a pattern, added one by one.
+    #[derive(Default)]
+    struct ExpectedPattern {
+        total: Calls,
+        steps: BTreeMap<UnixNanos, Calls>,
+        operations: BTreeMap<String, u64>,
+    }
+
+    fn expected_patterns(calls: &[TestCall]) -> BTreeMap<String, ExpectedPattern> {
+        let mut expected: BTreeMap<String, ExpectedPattern> = BTreeMap::new();
+        for (number, one) in (0..).zip(calls) {
+            let call = call(number, one);
+            let pattern = expected.entry(operation_pattern(&one.0)).or_default();
+            pattern.total.add(&call);
+            let step = Window::MINUTE.step_of(call.exemplar.start_unix_nano);
+            pattern.steps.entry(step).or_default().add(&call);
+            *pattern.operations.entry(one.0.clone()).or_default() += 1;
+        }
+        expected
+    }
+
+    proptest! {
+        #[test]
+        fn a_pattern_has_the_calls_of_its_operations(
+            calls in test_calls(),
+            threads in 1..4_usize,
+        ) {
+            let expected = expected_patterns(&calls);
+            let search = RedSearch { histogram: true, limit: usize::MAX, ..RedSearch::default() };
+            let found = groups_by_pattern(&calls, threads).views(&search, None);
+            prop_assert_eq!(found.len(), expected.len());
+            for group in found {
+                let pattern = group.operation_pattern.unwrap();
+                let ExpectedPattern { total, steps, operations } = &expected[&pattern.text];
+                let greatest =
+                    operations.iter().max_by_key(|(name, calls)| (**calls, Reverse(*name)));
+                prop_assert_eq!(&pattern.example, greatest.unwrap().0);
+                prop_assert_eq!(pattern.operation_count, operations.len() as u64);
+                prop_assert_eq!(group.operation, None);
+                prop_assert_eq!((group.count, group.error_count), (total.count, total.errors));
+                prop_assert_eq!(group.duration, total.latency.stats());
+                prop_assert_eq!(group.histogram, total.latency.histogram());
+                let steps: Vec<CallsInStep> =
+                    steps.iter().map(|(start, calls)| in_step(*start, calls, 1)).collect();
+                prop_assert_eq!(group.steps, steps);
+            }
+        }
+    }
+
+    #[test]
+    fn a_pattern_has_the_calls_of_operations_beyond_the_maximum() {
+        let most = ("GET /item/70".to_owned(), 0, 1, false);
+        let names = (0..GROUPS_MAX + 5).map(|number| format!("GET /item/{number}"));
+        let calls = names.chain(["late".to_owned()]).map(|name| (name, 0, 1, false));
+        let calls: Vec<TestCall> = calls.chain([most.clone()]).collect();
+        for threads in [1, 2] {
+            let groups = groups_by_pattern(&calls, threads);
+            assert_eq!((groups.len(), groups.other), (1, 1), "no room for another pattern");
+            let search = RedSearch { limit: 1, ..RedSearch::default() };
+            let group = groups.views(&search, None).remove(0);
+            assert_eq!(group.count, GROUPS_MAX as u64 + 6);
+            let pattern = group.operation_pattern.unwrap();
+            // One group is the pattern's.
+            assert_eq!(pattern.operation_count, GROUPS_MAX as u64 - 1);
+            assert_eq!((pattern.text.as_str(), &pattern.example), ("GET /item/<*>", &most.0));
+        }
+    }
 
     #[test]
     fn names_of_groups_beyond_the_maximum_are_not_held() {

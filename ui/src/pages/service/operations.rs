@@ -1,5 +1,6 @@
 //! The operations of a service: calls, failures and durations, each compared by the API with the
-//! time before. Operations that got worse come first, then those with most time.
+//! time before. Operations that got worse come first, then those with most time. Where many names
+//! differ only in ids, their patterns are listed, whose calls the API has merged.
 
 use std::sync::Arc;
 
@@ -13,8 +14,8 @@ use super::{ChosenOperation, NO_OPERATION, ServiceView};
 use crate::{
     charts::time_buckets::TimeBuckets,
     components::{
-        Panel, Segment, Segments, SortHead, SortOrder, SparkTone, Sparkline, change::before_title,
-        group_cells::call_stats, use_sort,
+        Panel, PartialNote, Segment, Segments, SortHead, SortOrder, SparkTone, Sparkline,
+        WatchedRequest, change::before_title, group_cells::call_stats, use_sort,
     },
     format,
     format::rates,
@@ -28,6 +29,17 @@ const ROW: &str = "operation-row";
 /// Words below a number that is worse than before where chance may explain it. Its title says more.
 const MAY_BE_CHANCE: &str = "may be chance";
 
+/// Number of operations up to which none are listed by pattern.
+const UNFOLDED_MAX: u64 = 50;
+
+/// Returns true where operations are listed by pattern: there are many, and fewer than half as many
+/// patterns.
+pub(super) fn have_ids(operations: &RedResult) -> bool {
+    let count = operations.group_count;
+    let is_fewer = |patterns: u64| patterns < count.div_ceil(2);
+    count > UNFOLDED_MAX && operations.pattern_count.is_some_and(is_fewer)
+}
+
 /// Returns the operations that others call, or all operations if others call none of them.
 pub(super) fn served(groups: &[RedGroup]) -> impl Iterator<Item = &RedGroup> {
     let is_served = |group: &&RedGroup| group.served == Some(true);
@@ -35,7 +47,7 @@ pub(super) fn served(groups: &[RedGroup]) -> impl Iterator<Item = &RedGroup> {
     groups.iter().filter(move |group| !any || is_served(group))
 }
 
-/// An operation of one span kind.
+/// An operation, or a pattern of operations, of one span kind.
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
     group: RedGroup,
@@ -43,7 +55,7 @@ struct Row {
 
 impl Row {
     fn is(&self, chosen: &ChosenOperation) -> bool {
-        self.group.operation.as_ref() == Some(&chosen.name)
+        self.operation() == chosen.name
             && chosen.kind.is_none_or(|kind| Some(kind) == self.group.kind)
     }
 
@@ -51,14 +63,46 @@ impl Row {
         chosen.with(|chosen| chosen.as_ref().is_some_and(|chosen| self.is(chosen)))
     }
 
+    /// Returns the operation that the row chooses: of a pattern the one with the most calls.
+    fn operation(&self) -> &str {
+        match &self.group.operation_pattern {
+            Some(pattern) => &pattern.example,
+            None => self.group.operation.as_deref().unwrap_or_default(),
+        }
+    }
+
     /// Returns the name and the kind that select the operation.
     fn target(&self) -> (String, Option<SpanKindName>) {
-        (self.group.operation.clone().unwrap_or_default(), self.group.kind)
+        (self.operation().to_owned(), self.group.kind)
+    }
+
+    /// Returns the pattern or the operation.
+    fn name(&self) -> &str {
+        match &self.group.operation_pattern {
+            Some(pattern) => &pattern.text,
+            None => self.operation(),
+        }
     }
 
     /// Returns the displayed name.
     fn words(&self) -> String {
-        format::operation(self.group.operation.as_deref().unwrap_or_default()).to_owned()
+        format::operation(self.name()).to_owned()
+    }
+
+    /// Returns the title of the name: of a pattern with its example.
+    fn title(&self) -> String {
+        let (words, example) = (self.words(), self.operation());
+        if self.count_words().is_none() {
+            return words;
+        }
+        format!("{words}; choosing it shows the one with the most calls, {example}")
+    }
+
+    /// Returns the words for the number of operations of a pattern that has several.
+    fn count_words(&self) -> Option<String> {
+        let pattern = self.group.operation_pattern.as_ref();
+        let count = pattern.map(|pattern| pattern.operation_count).filter(|count| *count > 1);
+        count.map(|count| format::counted(count, "operation"))
     }
 
     fn error_share(&self) -> f64 {
@@ -93,7 +137,7 @@ fn rows(result: &RedResult, all: bool, order: &SortOrder) -> Vec<Row> {
         served(&result.groups).map(row).collect()
     };
     rows.sort_by(|a, b| match order.column.as_str() {
-        "operation" => order.compare(&a.group.operation, &b.group.operation),
+        "operation" => order.compare(a.name(), b.name()),
         "failed" => order.compare(a.error_share(), b.error_share()),
         "p50" => order.compare(a.group.duration.p50_nano, b.group.duration.p50_nano),
         "p95" => order.compare(a.group.duration.p95_nano, b.group.duration.p95_nano),
@@ -109,7 +153,7 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
     let order = use_sort("-change");
     let all = Memo::new(move |_| query.with(|query| query.get("kinds") == Some("all")));
     let table = Memo::new(move |_| {
-        let result = view.operations.value()?;
+        let result = view.listed()?;
         Some(Arc::new(order.with(|order| rows(&result, all.get(), order))))
     });
     let count = Memo::new(move |_| table.with(|table| table.as_ref().map_or(0, |rows| rows.len())));
@@ -120,31 +164,42 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
             choose.run(row.target());
         }
     });
-    let draw = move |result: Arc<RedResult>| {
-        let buckets = TimeBuckets::from_window(&result.window);
-        let none = no_calls_words(&result);
+    let draw = move |_: Arc<RedResult>| {
         let body = move || {
+            let result = view.listed()?;
+            let buckets = TimeBuckets::from_window(&result.window);
+            let none = no_calls_words(&result);
             let rows = table.get().unwrap_or_default();
             let row = |(index, row): (usize, &Row)| {
                 operation_row(row, index, (buckets, none), view.chosen, marked, choose)
             };
-            rows.iter().enumerate().map(row).collect_view()
+            Some(rows.iter().enumerate().map(row).collect_view())
+        };
+        let unlisted = move || {
+            let result = view.listed()?;
+            let words = unlisted_words(&result)?;
+            Some(view! { <PartialNote>{words}</PartialNote> })
         };
         view! {
+            {unlisted}
             <table class="table operations" aria-label="Operations">
                 <thead>{head(order)}</thead>
                 <tbody>{body}</tbody>
             </table>
         }
     };
+    let kinds = kinds_switch(all);
+    let tools = move || view! { {names_switch(view)} {kinds.run()} };
+    let patterns = WatchedRequest::new("The patterns of names are not known", view.patterns);
     view! {
         <Panel
             title="Operations"
             note=calls_note(view)
-            tools=kinds_switch(all)
+            tools=tools.into()
             state=view.operations
+            needs=vec![patterns.only_while(move || view.by_pattern.get())]
             is_empty=|result| result.groups.is_empty()
-            missing=missing
+            missing=|result| partial_answer_text(&result.searched)
             empty=NO_OPERATION
             draw=draw
         />
@@ -215,16 +270,42 @@ fn kinds_switch(all: Memo<bool>) -> ViewFn {
     tools.into()
 }
 
-fn missing(result: &RedResult) -> Option<String> {
+/// The switch between patterns and single operations. Drawn where names have ids.
+fn names_switch(view: ServiceView) -> impl IntoView {
+    let edit = use_edit_query();
+    let chosen =
+        Memo::new(move |_| if view.by_pattern.get() { "patterns" } else { "single" }.to_owned());
+    let switch = Callback::new(move |which: &'static str| {
+        edit(History::Replace, &|query| query.set("names", (which == "single").then_some(which)));
+    });
+    move || {
+        view.has_ids.get().then(|| {
+            let segments =
+                vec![Segment::new("patterns", "Patterns"), Segment::new("single", "Single names")];
+            view! { <Segments label="How names are listed" segments chosen on_choose=switch /> }
+        })
+    }
+}
+
+/// Returns the words for operations, or patterns, that are not listed. A partial answer has words
+/// of its own.
+fn unlisted_words(result: &RedResult) -> Option<String> {
     let listed = result.groups.len() as u64;
+    let is_pattern = result.groups.iter().any(|group| group.operation_pattern.is_some());
+    let noun = if is_pattern { "pattern" } else { "operation" };
     let cut = (result.group_count > listed).then(|| {
         format!(
             "{} of {} are listed, those with most calls.",
             format::count(listed),
-            format::counted(result.group_count, "operation")
+            format::counted(result.group_count, noun)
         )
     });
-    partial_answer_text(&result.searched).or(cut)
+    let others = (result.other_count > 0).then(|| {
+        let calls = format::counted(result.other_count, "call");
+        format!("{calls} of further operations in no row.")
+    });
+    let words: Vec<String> = [cut, others].into_iter().flatten().collect();
+    (result.searched.complete && !words.is_empty()).then(|| words.join(" "))
 }
 
 /// Returns the words in place of the quantiles of an operation without calls in the time before. A
@@ -307,8 +388,8 @@ fn name_cell(
     choose: Callback<(String, Option<SpanKindName>)>,
 ) -> impl IntoView + use<> {
     let kind = row.group.kind.map(SpanKindName::word);
-    let (shown, target, row) = (row.words(), row.target(), row.clone());
-    let title = shown.clone();
+    let count = row.count_words().map(|words| view! { <span class="mute">{words}</span> });
+    let (shown, title, target, row) = (row.words(), row.title(), row.target(), row.clone());
     view! {
         <td class="grow">
             <span class="row-names">
@@ -325,6 +406,7 @@ fn name_cell(
                     {shown}
                 </button>
                 <span class="mute">{kind}</span>
+                {count}
             </span>
         </td>
     }
@@ -334,15 +416,19 @@ fn name_cell(
 mod tests {
     use tidings_proto::{
         UnixNanos,
-        api::{LatencyStats, Searched, SpanKindName, TimeWindow},
+        api::{LatencyStats, OperationPattern, Searched, SpanKindName, TimeWindow},
     };
 
-    use super::{DurationNanos, RedGroup, RedResult, Row, no_calls_words, served};
+    use super::{
+        ChosenOperation, DurationNanos, RedGroup, RedResult, Row, have_ids, no_calls_words, served,
+        unlisted_words,
+    };
 
     fn group(kind: SpanKindName) -> RedGroup {
         RedGroup {
             service: None,
             operation: Some("GET /".to_owned()),
+            operation_pattern: None,
             kind: Some(kind),
             status: None,
             served: Some(kind == SpanKindName::Server),
@@ -373,22 +459,76 @@ mod tests {
         assert_eq!(served(&both).count(), 1);
     }
 
-    #[test]
-    fn an_operation_had_no_calls_only_where_the_time_before_was_read() {
-        let words = |is_known: bool, complete: bool| {
-            let window = TimeWindow {
+    fn result(groups: Vec<RedGroup>) -> RedResult {
+        RedResult {
+            window: TimeWindow {
                 start_unix_nano: UnixNanos(10),
                 end_unix_nano: UnixNanos(20),
                 step_nano: DurationNanos(1),
-            };
+            },
+            known_since_unix_nano: None,
+            group_count: groups.len() as u64,
+            groups,
+            pattern_count: None,
+            other_count: 0,
+            repeats_counted: false,
+            searched: Searched { complete: true, ..Searched::default() },
+        }
+    }
+
+    fn pattern(operation_count: u64) -> RedGroup {
+        let (text, example) = ("GET /user/<*>".to_owned(), "GET /user/8123".to_owned());
+        let operation_pattern = Some(OperationPattern { text, operation_count, example });
+        RedGroup { operation: None, operation_pattern, ..group(SpanKindName::Server) }
+    }
+
+    #[test]
+    fn many_operations_of_few_patterns_are_listed_by_pattern() {
+        let listed_by_pattern = |group_count: u64, pattern_count: Option<u64>| {
+            have_ids(&RedResult { group_count, pattern_count, ..result(Vec::new()) })
+        };
+        assert!(listed_by_pattern(10_000, Some(3)) && listed_by_pattern(51, Some(25)));
+        assert!(!listed_by_pattern(51, Some(26)) && !listed_by_pattern(100, Some(50)));
+        assert!(!listed_by_pattern(50, Some(1)) && !listed_by_pattern(51, None));
+    }
+
+    #[test]
+    fn a_pattern_has_its_name_and_chooses_its_example() {
+        let row = Row { group: pattern(1_812) };
+        assert_eq!((row.words().as_str(), row.operation()), ("GET /user/<*>", "GET /user/8123"));
+        assert_eq!(row.count_words().as_deref(), Some("1,812 operations"));
+        assert!(row.title().ends_with("with the most calls, GET /user/8123"));
+        let (name, kind) = row.target();
+        assert!(row.is(&ChosenOperation { name, kind }));
+        let single = Row { group: pattern(1) };
+        assert_eq!((single.count_words(), single.title()), (None, single.words()));
+        let plain = Row { group: group(SpanKindName::Server) };
+        assert_eq!((plain.name(), plain.operation()), ("GET /", "GET /"));
+        assert_eq!(plain.count_words(), None);
+    }
+
+    #[test]
+    fn rows_that_are_not_listed_are_said() {
+        let operations = result(vec![group(SpanKindName::Server)]);
+        assert_eq!(unlisted_words(&operations), None);
+        let operations = RedResult { group_count: 812, ..operations };
+        let words = "1 of 812 operations are listed, those with most calls.";
+        assert_eq!(unlisted_words(&operations).as_deref(), Some(words));
+        let patterns = RedResult { other_count: 3, ..result(vec![pattern(9)]) };
+        let words = "3 calls of further operations in no row.";
+        assert_eq!(unlisted_words(&patterns).as_deref(), Some(words));
+        let patterns = RedResult { group_count: 2, other_count: 0, ..patterns };
+        let words = "1 of 2 patterns are listed, those with most calls.";
+        assert_eq!(unlisted_words(&patterns).as_deref(), Some(words));
+    }
+
+    #[test]
+    fn an_operation_had_no_calls_only_where_the_time_before_was_read() {
+        let words = |is_known: bool, complete: bool| {
             no_calls_words(&RedResult {
-                window,
                 known_since_unix_nano: is_known.then_some(UnixNanos(0)),
-                groups: Vec::new(),
-                group_count: 0,
-                other_count: 0,
-                repeats_counted: false,
                 searched: Searched { complete, ..Searched::default() },
+                ..result(Vec::new())
             })
         };
         let all = [words(true, true), words(false, true), words(true, false)];

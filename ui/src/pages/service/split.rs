@@ -355,6 +355,7 @@ mod tests {
         RedGroup {
             service: None,
             operation: None,
+            operation_pattern: None,
             kind: Some(kind),
             status: None,
             served: None,

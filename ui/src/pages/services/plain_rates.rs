@@ -89,6 +89,7 @@ mod tests {
         RedGroup {
             service: Some(service.to_owned()),
             operation: None,
+            operation_pattern: None,
             kind: None,
             status: None,
             served: Some(served),
@@ -130,6 +131,7 @@ mod tests {
             },
             known_since_unix_nano: Some(UnixNanos(0)),
             group_count: 3,
+            pattern_count: None,
             groups: [vec![group("a", false, Some(before))], groups].concat(),
             other_count: 0,
             repeats_counted: false,
