@@ -8,7 +8,10 @@ use tempfile::TempDir;
 use tidings_columns::conversion::{log_rows, span_rows};
 use tidings_disk::{paths::index_path, test_effort::by_effort};
 use tidings_files::{memory::Chunk, table_file::DataFile};
-use tidings_index::{AttributeFilter, Indexes, LogFilter, SpanFilter, is_outdated, samples::NOW};
+use tidings_index::{
+    AttributeFilter, Indexes, LogCondition, LogExpression, LogFilter, SpanFilter, TextPredicate,
+    is_outdated, samples::NOW,
+};
 use tidings_proto::{
     TraceId, UnixNanos,
     otlp::{
@@ -228,12 +231,13 @@ fn an_index_without_elements_of_arrays_rules_none_out_and_is_made_again() {
 
 #[test]
 fn a_text_is_found_by_looking_at_few_records() {
+    const PAID: &str = "was paid by its customer in full today";
     let folder = TempDir::new().unwrap();
     let record = |number: u64| LogRecord {
         time_unix_nano: NOW.0 - number,
         severity_number: if number == 7_000 { 17 } else { 9 },
         body: Some(
-            format!("order {:x} was paid", number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+            format!("order {:x} {PAID}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
                 .as_str()
                 .into(),
         ),
@@ -252,10 +256,15 @@ fn a_text_is_found_by_looking_at_few_records() {
     let view = TableView { chunks: vec![], files };
     let indexes = Indexes::new(usize::MAX);
     let text = |text: &str| LogFilter { text: Some(text.to_owned()), ..LogFilter::default() };
+    let contains = |text: &str| LogExpression::Body(TextPredicate::contains(text));
+    let both = LogExpression::All(vec![contains(PAID), contains(&part)]);
+    let both = LogFilter { condition: Some(LogCondition::new(both)), ..LogFilter::default() };
     let severe = LogFilter { severity_min: Some(Severity::Error.into()), ..LogFilter::default() };
     for (filter, expected, rows_max) in [
         (text(&part), 1, 2 * 1024),
         (text("WAS PAID"), 20_000, 20_000),
+        // Words that all blocks have come first.
+        (both, 1, 2 * 1024),
         (text("was refused"), 0, 0),
         (text("x"), 0, 20_000),
         (severe, 1, 1024),

@@ -67,11 +67,14 @@ fn found(
             candidates = Some(narrowed(candidates, blocks));
         }
     }
-    if let Some(grams) = head.grams.as_ref().filter(|_| !wanted.text.is_empty())
-        && candidates.as_ref().is_none_or(|candidates| !candidates.is_empty())
-    {
-        let blocks = grams.find(&wanted.text, &mut fetch)?;
-        candidates = Some(narrowed(candidates, blocks));
+    if let Some(grams) = &head.grams {
+        for bits in &wanted.texts {
+            if candidates.as_ref().is_some_and(Vec::is_empty) {
+                break;
+            }
+            let blocks = grams.find(bits, &mut fetch)?;
+            candidates = Some(narrowed(candidates, blocks));
+        }
     }
     for lookups in &wanted.one_of {
         if candidates.as_ref().is_some_and(Vec::is_empty) {

@@ -19,8 +19,11 @@ const LOG2_MIN: u32 = 8;
 /// Number of bits whose blocks are in one page.
 const PAGE_BITS: usize = 8;
 const CRC_BYTES: usize = 4;
-/// Maximum number of bits to search for. With this many, a longer list hardly excludes more blocks.
-const ASKED_MAX: usize = 16;
+/// Maximum number of bits to search for.
+const ASKED_MAX: usize = 64;
+/// Number of bits in a row that exclude no block, after which the search ends: the text is probably
+/// in all blocks that are left.
+const USELESS_MAX: usize = 16;
 /// Maximum number of blocks with signatures. Each takes 8 KiB while a file is written.
 const BLOCKS_MAX: usize = 1 << 14;
 
@@ -144,8 +147,9 @@ impl Grams {
     pub(super) fn find(&self, bits: &[u32], fetch: &mut Fetch<'_>) -> Option<Vec<Range<u64>>> {
         let stride = (self.blocks as usize).div_ceil(8);
         let mut left = vec![0xff_u8; stride];
+        let mut useless = 0;
         for bit in bits {
-            if left.iter().all(|byte| *byte == 0) {
+            if useless == USELESS_MAX || left.iter().all(|byte| *byte == 0) {
                 break;
             }
             let bit = *bit as usize >> (LOG2_MAX - self.log2);
@@ -157,7 +161,12 @@ impl Grams {
                 return None;
             }
             let of_bit = present.get(bit % PAGE_BITS * stride..)?;
-            left.iter_mut().zip(of_bit).for_each(|(left, present)| *left &= present);
+            let mut excluded = 0;
+            for (left, present) in left.iter_mut().zip(of_bit) {
+                excluded |= *left & !present;
+                *left &= present;
+            }
+            useless = if excluded == 0 { useless + 1 } else { 0 };
         }
         let has = |block: &u64| {
             let byte = usize::try_from(block / 8).ok().and_then(|at| left.get(at));
@@ -174,7 +183,7 @@ mod tests {
     use arrow_array::StringArray;
     use tidings_columns::rows::column::OptionalColumn;
 
-    use super::{GramCollector, Grams, bits, text_bits};
+    use super::{GramCollector, Grams, USELESS_MAX, bits, text_bits};
 
     fn collected(blocks: &[Vec<String>]) -> (Vec<u8>, Vec<u8>) {
         let mut collector = GramCollector::default();
@@ -212,7 +221,7 @@ mod tests {
         let (section, pages) = collected(&blocks);
         let mut wrong = 0;
         for (number, texts) in (0_u64..).zip(&blocks).step_by(7) {
-            for part in [&texts[17][8..24], &texts[19][10..21], &texts[3][5..40]] {
+            for part in [&texts[17][8..24], &texts[19][10..21], &texts[3][..]] {
                 let found = find(&section, &pages, part).unwrap();
                 assert!(found.contains(&number), "{part}");
                 wrong += found.len() - 1;
@@ -223,6 +232,24 @@ mod tests {
             assert_eq!(find(&section, &pages, part).unwrap().len(), count, "{part}");
         }
         assert!(pages.len() < 100 * 200 * 16, "{} bytes", pages.len());
+    }
+
+    #[test]
+    fn a_search_uses_all_bits_of_a_long_word_and_ends_where_they_exclude_nothing() {
+        assert_eq!(text_bits(b"3f2a8c1e-aaaa-4bcd-9bbb-0123456789ab").len(), 33);
+        let sentence = "the quick brown fox jumps over the lazy dog";
+        let blocks: Vec<_> = (0..8).map(|_| vec![sentence.to_owned()]).collect();
+        let (section, pages) = collected(&blocks);
+        let mut pages_read = 0;
+        let mut fetch = |range: Range<u64>| {
+            pages_read += 1;
+            let [start, end] = [range.start, range.end].map(|at| usize::try_from(at - 5).unwrap());
+            pages.get(start..end).map(<[u8]>::to_vec)
+        };
+        let bits = text_bits(sentence.as_bytes());
+        let found = Grams::decode(&section).unwrap().find(&bits, &mut fetch).unwrap();
+        assert_eq!((found.len(), pages_read), (8, USELESS_MAX));
+        assert!(bits.len() > 2 * USELESS_MAX);
     }
 
     #[test]

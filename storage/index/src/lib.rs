@@ -83,8 +83,9 @@ pub struct IndexLookup {
     traces: Option<Vec<u64>>,
     /// The row has at least one term of each of these sets.
     terms: Vec<AnyOf>,
-    /// The row's text has all of these bits.
-    text: Vec<u32>,
+    /// The row's text has all bits of each of these lists. Each part of the text has a list of its
+    /// own, because the lookup of a list ends where its bits exclude nothing.
+    texts: Vec<Vec<u32>>,
     /// The row matches at least one lookup of each of these lists.
     one_of: Vec<Vec<Self>>,
 }
@@ -113,7 +114,7 @@ impl IndexLookup {
     /// list, every row matches.
     pub fn new(signal: Signal, trace_low64s: Option<&[u64]>) -> Self {
         let traces = trace_low64s.map(|low64s| low64s.iter().copied().map(trace_hash).collect());
-        Self { signal, traces, terms: Vec::new(), text: Vec::new(), one_of: Vec::new() }
+        Self { signal, traces, terms: Vec::new(), texts: Vec::new(), one_of: Vec::new() }
     }
 
     /// Adds the condition that a row has one of these terms.
@@ -132,9 +133,12 @@ impl IndexLookup {
         is_earlier && self.terms.iter().any(|any| any.earlier != LegacyTerms::Same)
     }
 
-    /// Adds the condition that the row's text has these bits of [`text_bits`].
+    /// Adds the condition that the row's text has these bits of [`text_bits`]. Adds nothing without
+    /// bits.
     pub(crate) fn and_text(&mut self, bits: Vec<u32>) {
-        self.text.extend(bits);
+        if !bits.is_empty() {
+            self.texts.push(bits);
+        }
     }
 
     /// Adds the condition that a row matches one of these lookups. Adds nothing when one of them
@@ -148,7 +152,7 @@ impl IndexLookup {
     fn is_nothing(&self) -> bool {
         self.traces.is_none()
             && self.terms.is_empty()
-            && self.text.is_empty()
+            && self.texts.is_empty()
             && self.one_of.is_empty()
     }
 }

@@ -9,6 +9,11 @@
 //! ones. After some hours without new rows, a larger share of such copying is accepted. While an
 //! old hour still gets rows, as in an import, it is merged no more eagerly than the current one.
 //!
+//! Of the remaining files of log records, the smallest become one, as many as can be merged by
+//! writing few bytes for each file less. Spans are always merged, because a trace whose spans are in
+//! several files is assembled by every query. A query of log records costs microseconds more for
+//! each file.
+//!
 //! Spanning files have rows of other hours than their partition's. They are merged only with each
 //! other, because files of a single hour keep data that spanning files cannot have, such as
 //! rollups. They are never split into hours, because a sender of arbitrary times could create any
@@ -17,7 +22,7 @@
 use std::{cmp::Reverse, collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use tidings_files::table_file::{DataFile, HOUR_NANOS};
-use tidings_proto::UnixNanos;
+use tidings_proto::{Signal, UnixNanos};
 
 use super::rewrite::is_rewritten;
 
@@ -38,6 +43,8 @@ const RATIO: u64 = 4;
 /// Ratio for settled hours. Late rows belong to traces in the larger files, and queries of calls
 /// have to assemble every split trace.
 const SETTLED_RATIO: u64 = 16;
+/// Maximum bytes that a merge of the remaining log records of an hour writes for each file less.
+const LOG_BYTES_FOR_FILE: u64 = 16 << 20;
 /// Time after the end of an hour, and without new rows, after which the hour counts as over.
 const LATENESS: Duration = Duration::from_secs(10 * 60);
 /// Time without new rows after which an hour that is over is settled. A large file is then
@@ -90,7 +97,12 @@ pub(crate) enum MergePace {
 }
 
 /// Returns the worthwhile merges, at most two per hour, the most useful first. Reads no file.
-pub(crate) fn plan(files: &[Arc<DataFile>], now: UnixNanos, pace: MergePace) -> Vec<MergeJob> {
+pub(crate) fn plan(
+    signal: Signal,
+    files: &[Arc<DataFile>],
+    now: UnixNanos,
+    pace: MergePace,
+) -> Vec<MergeJob> {
     let mut hours: BTreeMap<(i64, bool), Vec<&Arc<DataFile>>> = BTreeMap::new();
     for file in files.iter().filter(|file| !is_sealed(file)) {
         hours.entry((file.hour, file.is_spanning())).or_default().push(file);
@@ -99,7 +111,8 @@ pub(crate) fn plan(files: &[Arc<DataFile>], now: UnixNanos, pace: MergePace) -> 
         files.sort_by(|one, other| {
             one.bytes.cmp(&other.bytes).then_with(|| one.path.cmp(&other.path))
         });
-        Some(MergeJob { hour, files: choose(&files, HourState::new(hour, &files, now, pace))? })
+        let state = HourState::new(hour, &files, now, pace);
+        Some(MergeJob { hour, files: choose(signal, &files, state)? })
     });
     let mut jobs: Vec<MergeJob> = jobs.collect();
     jobs.sort_by_key(|job| Reverse((job.files.len(), job.hour)));
@@ -136,17 +149,46 @@ impl HourState {
 }
 
 /// Chooses the files of a merge, smallest first.
-fn choose(files: &[&Arc<DataFile>], state: HourState) -> Option<Vec<Arc<DataFile>>> {
+fn choose(
+    signal: Signal,
+    files: &[&Arc<DataFile>],
+    state: HourState,
+) -> Option<Vec<Arc<DataFile>>> {
     let ratio = if state == HourState::Settled { SETTLED_RATIO } else { RATIO };
+    let job = |start: usize| {
+        let alike = alike(&files[start..], ratio);
+        let all = select_merge(alike);
+        let bytes: u64 = all.iter().map(|file| file.bytes).sum();
+        let is_enough = bytes >= SEALED_BYTES || all.len() >= FILES_ENOUGH;
+        let chosen = if is_enough {
+            all
+        } else if state == HourState::Running {
+            return None;
+        } else {
+            select_merge(select_cheap(signal, alike))
+        };
+        (chosen.len() >= 2).then_some(chosen)
+    };
     // Files that are too small for the next larger one must not prevent the merge of the larger
     // ones.
-    let mut jobs = (0..files.len()).map(|start| select_merge(alike(&files[start..], ratio)));
-    let is_worth_it = |job: &Vec<Arc<DataFile>>| {
-        let bytes: u64 = job.iter().map(|file| file.bytes).sum();
-        let enough = bytes >= SEALED_BYTES || job.len() >= FILES_ENOUGH;
-        job.len() >= 2 && (enough || state != HourState::Running)
-    };
-    jobs.find(is_worth_it)
+    (0..files.len()).find_map(job)
+}
+
+/// Returns the leading files of an hour that is over whose merge is worth it, given the smallest
+/// first: all files of spans, and of log records the most that [`LOG_BYTES_FOR_FILE`] allows.
+fn select_cheap<'a>(signal: Signal, files: &'a [&'a Arc<DataFile>]) -> &'a [&'a Arc<DataFile>] {
+    if signal == Signal::Spans {
+        return files;
+    }
+    let (mut bytes, mut count) = (0_u64, 0);
+    for (number, file) in files.iter().enumerate() {
+        bytes = bytes.saturating_add(file.bytes);
+        // Merged with all before it, this file leaves as many files less.
+        if bytes <= LOG_BYTES_FOR_FILE.saturating_mul(number as u64) {
+            count = number + 1;
+        }
+    }
+    &files[..count]
 }
 
 /// Returns the files for one merge, given files with the smallest first. Prefers the oldest,

@@ -227,7 +227,7 @@ impl StoreInner {
         let mut plans = Vec::new();
         for (signal, mut files) in tables {
             files.retain(|file| !maintenance.stuck.contains(&file.path));
-            plans.push((signal, plan(&files, self.shared.clock.now(), pace)));
+            plans.push((signal, plan(signal, &files, self.shared.clock.now(), pace)));
         }
         let waiting = plans.iter().flat_map(|(_, jobs)| jobs).map(|job| job.files.len() as u64);
         self.metrics.backlog_files.store(waiting.sum(), Ordering::Relaxed);

@@ -81,7 +81,7 @@ impl Store {
     fn table_usage(&self, name: &'static str, signal: Signal) -> TableUsage {
         let shared = &self.owner.0.shared;
         let files = shared.state.files(signal);
-        let backlog = plan(&files, shared.clock.now(), MergePace::Running);
+        let backlog = plan(signal, &files, shared.clock.now(), MergePace::Running);
         TableUsage {
             name,
             rows: files.iter().map(|file| file.rows).sum(),

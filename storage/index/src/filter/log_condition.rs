@@ -175,16 +175,16 @@ impl LogExpression {
 
 /// Adds the n-gram bits of a predicate over the body.
 fn narrow_text(predicate: &TextPredicate, wanted: &mut IndexLookup) {
-    let bits = |list: &Vec<String>| -> Vec<u32> {
-        list.iter().flat_map(|literal| crate::text_bits(literal.as_bytes())).collect()
+    let add = |literals: &[String], lookup: &mut IndexLookup| {
+        literals.iter().for_each(|literal| lookup.and_text(crate::text_bits(literal.as_bytes())));
     };
     match predicate.literals().as_slice() {
         [] => {}
-        [list] => wanted.and_text(bits(list)),
+        [list] => add(list, wanted),
         lists => {
-            let lookup = |list| {
+            let lookup = |list: &Vec<String>| {
                 let mut lookup = IndexLookup::new(Signal::Logs, None);
-                lookup.and_text(bits(list));
+                add(list, &mut lookup);
                 lookup
             };
             wanted.and_one_of(lists.iter().map(lookup).collect());

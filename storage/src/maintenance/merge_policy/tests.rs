@@ -1,7 +1,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use tidings_disk::ranges::portions;
-use tidings_proto::UnixNanos;
+use tidings_proto::{Signal, UnixNanos};
 
 use super::{DataFile, FILE_BYTES, HOUR_NANOS, MergeJob, MergePace, plan};
 
@@ -12,7 +12,7 @@ const MIB: u64 = 1 << 20;
 
 /// Returns the most useful merge.
 fn first(files: &[Arc<DataFile>], now: UnixNanos, pace: MergePace) -> Option<MergeJob> {
-    plan(files, now, pace).into_iter().next()
+    plan(Signal::Spans, files, now, pace).into_iter().next()
 }
 
 /// A simulated table whose files only have sizes. A merged file is as large as its inputs together.
@@ -251,4 +251,29 @@ fn what_a_flush_at_full_load_writes_is_not_written_again() {
     }
     table.keep_up(now(48 * 3600), MergePace::Offline);
     assert_eq!((table.files.len(), table.merged_bytes), (50, 0));
+}
+
+#[test]
+fn files_of_log_records_become_one_where_few_bytes_are_written_for_each_less() {
+    let least = super::LOG_BYTES_FOR_FILE / MIB;
+    for (sizes, merged) in [
+        (vec![3, 2], Some(2)),
+        (vec![least - 6, 6], Some(2)),
+        (vec![least - 5, 6], None),
+        (vec![10, 10, 10], Some(3)),
+        (vec![20, 20, 20], None),
+        (vec![20, 1, 1], Some(3)),
+        // Large files prevent no merge of small ones.
+        (vec![30, 30, 30, 2, 2], Some(2)),
+    ] {
+        let mut table = Simulation::default();
+        sizes.iter().for_each(|size| table.flush(500_000, size * MIB, now(0)));
+        let count = |signal| {
+            plan(signal, &table.files, now(0), MergePace::Offline)
+                .first()
+                .map(|job| job.files.len())
+        };
+        assert_eq!(count(Signal::Logs), merged, "{sizes:?}");
+        assert_eq!(count(Signal::Spans), Some(sizes.len()), "{sizes:?}");
+    }
 }
