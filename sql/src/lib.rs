@@ -49,7 +49,7 @@ pub use conversation::EncodedSignature;
 pub use error::{QueryPosition, SqlError, SqlErrorKind};
 pub use handover::AnswerParts;
 pub use http::{document, router};
-pub use limits::{QUERY_BYTES_MAX, SqlLimits, WorkerLimits};
+pub use limits::{QUERY_BYTES_MAX, RUNNING_QUERIES_MAX, SqlLimits, WorkerLimits};
 pub use message::{AnswerFormat, Query};
 pub use parameters::Parameter;
 pub use pool::WorkerProgram;

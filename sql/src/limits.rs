@@ -24,7 +24,8 @@ pub struct SqlLimits {
     pub rows_max: usize,
     /// Maximum memory of an answer's rows.
     pub answer_bytes_max: usize,
-    /// Maximum number of running queries, those included whose answer is still being sent.
+    /// Maximum number of running queries, those included whose answer is still being sent. From 1 to
+    /// [`RUNNING_QUERIES_MAX`].
     pub running_max: usize,
     /// Maximum time that a query waits for a slot.
     pub slot_wait: Duration,
@@ -87,6 +88,9 @@ pub struct WorkerLimits {
     pub cpu_seconds_max: u64,
 }
 
+/// Maximum of [`SqlLimits::running_max`]: each running query has a process, and threads for each
+/// view that it may read.
+pub const RUNNING_QUERIES_MAX: usize = 64;
 /// Maximum bytes of a query's text.
 pub const QUERY_BYTES_MAX: usize = 8 << 10;
 /// Maximum words, numbers and signs of a query.

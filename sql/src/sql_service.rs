@@ -20,7 +20,7 @@ use tracing::{Instrument, field::Empty};
 use crate::{
     Answer, EncodedSignature, Query, SqlError, SqlLimits, WorkerProgram,
     conversation::{Reply, ReplySenders, run_on_worker},
-    limits::RELATIONS_MAX,
+    limits::{RELATIONS_MAX, RUNNING_QUERIES_MAX},
     message::Task,
     meter::{CancelOnDrop, Meter},
     outcomes::QueryOutcomes,
@@ -88,7 +88,7 @@ impl SqlService {
         clock: Arc<dyn Clock>,
         program: WorkerProgram,
     ) -> std::io::Result<Self> {
-        let running_max = limits.running_max.clamp(1, 64);
+        let running_max = limits.running_max.clamp(1, RUNNING_QUERIES_MAX);
         let limits = SqlLimits { running_max, ..limits };
         let runtime = Builder::new_multi_thread()
             .thread_name("sql")

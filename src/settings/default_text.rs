@@ -27,6 +27,10 @@ pub(super) fn count(number: &impl Display) -> String {
     number.to_string()
 }
 
+pub(super) fn sql_queries(number: &impl Display) -> String {
+    count(number)
+}
+
 pub(super) fn seconds(time: &Duration) -> String {
     time.as_secs().to_string()
 }
@@ -89,6 +93,7 @@ mod tests {
         check(folder.clone(), "./data", &write::path(&folder), read::path);
         check(false, "false", &write::truth(&false), read::truth);
         check(7_u64, "7", &write::count(&7), read::count);
+        check(64, "64", &write::sql_queries(&64), read::sql_queries);
         let list = vec!["a".to_owned(), "b.c".to_owned()];
         check(list.clone(), "a,b.c", &write::list(&list), read::list);
         check(Vec::new(), "", &write::list(&[]), read::list);

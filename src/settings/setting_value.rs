@@ -6,6 +6,7 @@ use axum::http::{Uri, uri::Authority};
 use tidings_access::IssuerUrl;
 use tidings_collector::TrustedProxies;
 use tidings_proto::TraceId;
+use tidings_sql::RUNNING_QUERIES_MAX;
 use tidings_storage::{AttributeFilter, RetentionCondition, RetentionRule, TablesAt};
 
 pub(super) use super::own_signals::{endpoint, records};
@@ -72,6 +73,12 @@ pub(super) fn count<N: TryFrom<u64>>(text: &str) -> Result<N, String> {
     let number = text.parse::<u64>().ok().filter(|number| *number > 0);
     let number = number.and_then(|number| N::try_from(number).ok());
     number.ok_or_else(|| "a whole number above 0 is needed".to_owned())
+}
+
+/// A number of queries in SQL that may run at once.
+pub(super) fn sql_queries(text: &str) -> Result<usize, String> {
+    let number = count::<usize>(text).ok().filter(|number| *number <= RUNNING_QUERIES_MAX);
+    number.ok_or_else(|| format!("a whole number from 1 to {RUNNING_QUERIES_MAX} is needed"))
 }
 
 /// A positive whole number of seconds.

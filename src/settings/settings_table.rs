@@ -100,7 +100,7 @@ const fn unit(name: &str, parse: &str) -> Option<&'static str> {
         b"bytes" | b"limit" | b"rate" | b"budget" => Some("bytes"),
         b"age" | b"duration" => Some("age"),
         b"seconds" => Some("seconds"),
-        b"count" => Some(count_unit(name.as_bytes())),
+        b"count" | b"sql_queries" => Some(count_unit(name.as_bytes())),
         _ => None,
     }
 }
@@ -204,5 +204,5 @@ const OTHERS: &[Setting] = &[
     setting!("sql", "loopback", sql, sql, "where queries in SQL are answered: loopback (only while other machines cannot reach the HTTP address), on or off"),
     setting!("sql-seconds-max", _, seconds, sql_limits.deadline, "a query in SQL ends after this time"),
     setting!("sql-memory-bytes-max", _, bytes, sql_limits.memory_bytes_max, "a query in SQL keeps no more in memory (2/32 of memory)"),
-    setting!("sql-running-max", _, count, sql_limits.running_max, "queries in SQL that run at once, at most 64 (one for each 256 MiB of memory); more are told to try again"),
+    setting!("sql-running-max", _, sql_queries, sql_limits.running_max, "queries in SQL that run at once, at most 64 (one for each 256 MiB of memory); more are told to try again"),
 ];

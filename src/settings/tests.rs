@@ -75,6 +75,7 @@ fn defaults_of_crates_are_shown_as_users_write_them() {
         ("scrub-bytes-per-second", "8MiB", Some("bytes")),
         ("search-rows-max", "20000000", Some("rows")),
         ("sql-seconds-max", "30", Some("seconds")),
+        ("sql-running-max", "4", Some("count")),
         ("metrics-interval-seconds", "60", Some("seconds")),
         ("own-telemetry-slow-millis", "1000", Some("milliseconds")),
     ] {
@@ -300,6 +301,8 @@ fn wrong_values_name_the_setting_and_the_source() {
         ("retention-age", "0d", "above 0"),
         ("retention-rules", "errors:0h", "above 0"),
         ("quarantine-age", "0m", "above 0"),
+        ("sql-running-max", "0", "from 1 to 64"),
+        ("sql-running-max", "65", "from 1 to 64"),
         ("insecure", "yes", "true or false"),
         ("data-dir", "", "a path"),
     ] {

@@ -109,6 +109,8 @@ pub(super) async fn trace(
 mod tests {
     use std::sync::Arc;
 
+    use tidings_apis::GRPC_SERVICES;
+
     use super::RouteNames;
 
     #[test]
@@ -128,6 +130,9 @@ mod tests {
             ("/anything", ""),
         ] {
             assert_eq!(names.route(path), route, "{path}");
+        }
+        for service in GRPC_SERVICES {
+            assert!(!names.route(&format!("/{service}/Method")).is_empty(), "{service}");
         }
     }
 }

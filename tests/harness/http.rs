@@ -2,7 +2,6 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request};
@@ -14,6 +13,7 @@ use hyper_util::{
 use prost::Message;
 use tidings_proto::otlp::{RetryInfo, RpcStatus};
 use tokio::runtime::Runtime;
+use tonic::Status;
 
 use super::certificates::{AUTHORITY, client_config};
 
@@ -30,12 +30,12 @@ pub(crate) struct Answer {
 pub(crate) struct GrpcAnswer {
     /// The HTTP status.
     pub(crate) http: u16,
-    /// The header `grpc-status`, if there is one.
+    /// The code in the header `grpc-status`, if there is one.
     pub(crate) code: Option<i32>,
     /// The header `grpc-message`, decoded.
     pub(crate) message: String,
-    /// The header `grpc-status-details-bin`, still in base64.
-    pub(crate) details: Option<String>,
+    /// The header `grpc-status-details-bin`, decoded.
+    pub(crate) details: Option<Bytes>,
     /// The message in the body.
     pub(crate) body: Bytes,
 }
@@ -43,8 +43,7 @@ pub(crate) struct GrpcAnswer {
 impl GrpcAnswer {
     /// Decodes the status in the details of a refusal.
     pub(crate) fn status(&self) -> Option<RpcStatus> {
-        let details = STANDARD_NO_PAD.decode(self.details.as_deref()?).ok()?;
-        RpcStatus::decode(details.as_slice()).ok()
+        RpcStatus::decode(self.details.clone()?).ok()
     }
 
     /// Returns the delay in the `RetryInfo` that comes first in the details of a refusal.
@@ -157,26 +156,6 @@ pub(crate) fn frame(compressed: bool, message: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// Decodes the bytes that are written as `%` and two digits.
-fn percent_decoded(text: &str) -> String {
-    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
-    while let Some((byte, behind)) = rest.split_first() {
-        let digits = behind.get(..2).filter(|_| *byte == b'%');
-        let digits = digits.and_then(|digits| str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(decoded) => {
-                bytes.push(decoded);
-                rest = &behind[2..];
-            }
-            None => {
-                bytes.push(*byte);
-                rest = behind;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 /// Makes a unary call with this body unchanged. An error means that the connection broke.
 pub(crate) fn try_call(
     address: &str,
@@ -209,18 +188,15 @@ pub(crate) fn try_call_by(
         let (parts, body) = response.into_parts();
         let collected = body.collect().await.map_err(|error| error.to_string())?;
         let trailers = collected.trailers().cloned().unwrap_or_default();
-        let header = |name: &str| {
-            let value = trailers.get(name).or_else(|| parts.headers.get(name))?;
-            value.to_str().ok().map(str::to_owned)
-        };
-        let (code, message) = (header("grpc-status"), header("grpc-message"));
-        let details = header("grpc-status-details-bin");
+        let status = Status::from_header_map(&trailers);
+        let status = status.or_else(|| Status::from_header_map(&parts.headers));
+        let details = status.as_ref().map(|status| Bytes::copy_from_slice(status.details()));
         let body = collected.to_bytes();
         Ok(GrpcAnswer {
             http: parts.status.as_u16(),
-            code: code.and_then(|code| code.parse().ok()),
-            message: percent_decoded(&message.unwrap_or_default()),
-            details,
+            code: status.as_ref().map(|status| status.code().into()),
+            message: status.map(|status| status.message().to_owned()).unwrap_or_default(),
+            details: details.filter(|details| !details.is_empty()),
             body: body.slice(body.len().min(5)..),
         })
     }))

@@ -12,6 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tidings_apis::GRPC_SERVICES;
+
 /// Folders with code that builds routers.
 const FOLDERS: [&str; 3] = ["src", "query/apis/src", "sql/src"];
 /// The route for the paths in the API's description, which a client can request.
@@ -58,6 +60,13 @@ impl SourceRoute {
         }
         given.next().is_none()
     }
+}
+
+/// Returns the names of the gRPC services that the source builds routes of.
+pub(crate) fn source_services() -> BTreeSet<String> {
+    let routes = source_routes();
+    let rpc = routes.iter().filter(|route| route.is_rpc());
+    rpc.map(|route| route.path.trim_matches('/').replace("/{method}", "")).collect()
 }
 
 /// Returns all routes that the source builds, except those in the API's description.
@@ -220,4 +229,9 @@ fn the_source_has_routes_of_every_api() {
         assert!(has(path, false), "{path}");
     }
     assert!(has("/zipkin/api/v2/spans", true) && has("/actuator/info", true));
+}
+
+#[test]
+fn the_list_of_grpc_services_is_that_of_the_routes() {
+    assert_eq!(source_services(), BTreeSet::from(GRPC_SERVICES.map(str::to_owned)));
 }

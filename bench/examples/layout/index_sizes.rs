@@ -49,7 +49,10 @@ fn name(kind: u32) -> &'static str {
         15 => "exceptions",
         16 => "corrections for split traces",
         17 => "trace filter",
-        _ => "checksums",
+        18 => "counts of log records",
+        19 => "forms of log messages",
+        6 | 7 => "checksums",
+        _ => "others",
     }
 }
 
@@ -74,7 +77,7 @@ fn first_page(kind: u32, section: &[u8]) -> Option<u64> {
             }
             return varint(&mut rest);
         }
-        16 => return varint(&mut rest),
+        16 | 18 | 19 => return varint(&mut rest),
         _ => return None,
     }
     rest.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))

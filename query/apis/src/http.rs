@@ -100,6 +100,7 @@ use utoipa::{
 
 pub use etag::ETag;
 pub use grpc_calls::{read_rpc_request, require_one_message};
+pub use health::GRPC_SERVICES;
 pub use live_logs::EndlessLogs;
 pub use unread_budget::BodyMemory;
 pub use zipkin_api::zipkin_router;

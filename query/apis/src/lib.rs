@@ -22,7 +22,7 @@ mod zipkin;
 pub use http::event_stream::{EVENT_STREAM, event as server_sent_event};
 pub use http::problem::ProblemResponse;
 pub use http::{
-    BodyMemory, ETag, EndlessLogs, complete_document, document, read_rpc_request,
+    BodyMemory, ETag, EndlessLogs, GRPC_SERVICES, complete_document, document, read_rpc_request,
     require_one_message, router, router_described_by, with_api_headers, with_unread_budget,
     zipkin_router,
 };

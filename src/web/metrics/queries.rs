@@ -194,6 +194,7 @@ pub(in crate::web) async fn name_origin(
 mod tests {
     use std::{sync::Arc, time::Duration};
 
+    use tidings_apis::GRPC_SERVICES;
     use tidings_storage::SystemClock;
 
     use super::{APIS, FAILED, OUTCOMES, QueryTimes, RunningQuestion, api_of};
@@ -219,6 +220,13 @@ mod tests {
         let percentiles = [first.p50_nano, first.p95_nano, first.p99_nano, first.max_nano];
         assert!(percentiles.is_sorted() && first.p50_nano.0 > 25_000_000, "{percentiles:?}");
         assert_eq!(second.p50_nano, second.max_nano);
+    }
+
+    #[test]
+    fn a_call_of_every_grpc_service_counts_for_an_api() {
+        for service in GRPC_SERVICES {
+            assert!(api_of(&format!("/{service}/Method")).is_some(), "{service}");
+        }
     }
 
     #[test]

@@ -13,8 +13,9 @@ use std::{collections::BTreeSet, fs::File, io, ops::Range, os::unix::fs::FileExt
 use bytes::Bytes;
 use tidings_files::table_file::DataFile;
 use tidings_rollup::{
-    CorrectionSection, ExceptionSection, GraphSection, LogCountBuilder, LogCountSection,
-    LogFormSection, RollupBuilders, TransactionTypeSection, index_bytes::Reader,
+    CorrectionSection, ExceptionSection, GraphSection, LEVELS, LogCountBuilder, LogCountSection,
+    LogFormSection, RollupBuilders, TransactionTypeSection,
+    index_bytes::{Fetch, Reader},
 };
 
 use super::{
@@ -354,43 +355,94 @@ fn read_head(index: &File, data: &DataFile) -> Option<Vec<u8>> {
     Some(head)
 }
 
-/// Decodes a head with these sections and looks up each text of `pages`: an entry point for fuzz
-/// targets. It adds valid checksums to the head and to each page. `None` when the sections are
-/// invalid.
+/// Decodes a head with these sections, looks up each text of `pages` and reads the pages of every
+/// section: an entry point for fuzz targets. It adds valid checksums to the head and to each page.
+/// `None` when the sections are invalid.
 pub fn read_sealed(sections: &[u8], pages: &[u8]) -> Option<()> {
+    let head = sealed_head(sections)?;
+    read_pages(&head, pages, &mut |range| sealed_page(pages, range));
+    Some(())
+}
+
+/// Decodes a head with these sections and a valid checksum.
+fn sealed_head(sections: &[u8]) -> Option<Head> {
     let mut bytes = vec![0; FIXED_BYTES];
     bytes.extend(sections);
     let crc = crc32c::crc32c(&bytes).to_le_bytes();
     bytes.extend(crc);
-    let head = Head::decode(&bytes)?;
-    let mut fetch = |range: Range<u64>| {
-        let length = usize::try_from(range.end.checked_sub(range.start)?).ok()?;
-        let start = usize::try_from(range.start).ok()?;
-        let held = pages.get(start..start.checked_add(length.checked_sub(CRC_BYTES)?)?)?;
-        Some([held, &crc32c::crc32c(held).to_le_bytes()].concat())
-    };
-    for hash in pages.chunks_exact(size_of::<u64>()).map(xxhash_rust::xxh3::xxh3_64) {
+    Head::decode(&bytes)
+}
+
+/// Returns the page at this range with a valid checksum in its last bytes.
+fn sealed_page(pages: &[u8], range: Range<u64>) -> Option<Vec<u8>> {
+    let length = usize::try_from(range.end.checked_sub(range.start)?).ok()?;
+    let start = usize::try_from(range.start).ok()?;
+    let held = pages.get(start..start.checked_add(length.checked_sub(CRC_BYTES)?)?)?;
+    Some([held, &crc32c::crc32c(held).to_le_bytes()].concat())
+}
+
+/// Looks up each text of `texts` and reads the pages of every section. Skips damaged pages.
+fn read_pages(head: &Head, texts: &[u8], fetch: &mut Fetch<'_>) {
+    for hash in texts.chunks_exact(size_of::<u64>()).map(xxhash_rust::xxh3::xxh3_64) {
         let _ = head.trace_filter.as_ref().is_some_and(|filter| filter.may_have(hash));
         for directory in [&head.traces, &head.terms].into_iter().flatten() {
-            let _ = directory.find_any([hash], &mut fetch);
+            let _ = directory.find_any([hash], fetch);
         }
     }
     for directory in [&head.traces, &head.terms].into_iter().flatten() {
         for page in 0..directory.bytes() / (2 * size_of::<u64>()) {
-            let _ = (directory.hashes(page), directory.runs(page, &mut fetch));
+            let _ = (directory.hashes(page), directory.runs(page, fetch));
         }
     }
     if let Some(grams) = &head.grams {
-        let _ = grams.find(&text_bits(pages), &mut fetch);
+        let _ = grams.find(&text_bits(texts), fetch);
+    }
+    read_rollups(head, fetch);
+    if let Some(ExceptionSection::Listed(listing)) = &head.exceptions {
+        let _ = listing.list(fetch);
     }
     if let Some(LogCountSection::Counted(counts)) = &head.log_counts {
-        let minutes = counts.minutes(&mut fetch);
-        let _ = counts.cells(&mut fetch);
+        let minutes = counts.minutes(fetch);
+        let _ = counts.cells(fetch);
         if let (Some(minutes), Some(LogFormSection::Counted(forms))) = (minutes, &head.log_forms) {
-            let _ = forms.cells(&minutes, &mut fetch);
+            let _ = forms.cells(&minutes, fetch);
         }
     }
-    Some(())
+}
+
+/// Reads the pages of the rollups, of the summaries of traces and of the corrections.
+fn read_rollups(head: &Head, fetch: &mut Fetch<'_>) {
+    if let Some(calls) = &head.rollup {
+        read_buckets(calls, fetch);
+    }
+    if let Some(graph) = &head.graph {
+        read_buckets(&graph.cells, fetch);
+    }
+    if let Some(transaction_types) = &head.transaction_types {
+        read_buckets(&transaction_types.cells, fetch);
+        let _ = transaction_types.each(fetch, |_, _| Some(()));
+    }
+    for pair in head.corrections.iter().flat_map(|corrections| corrections.pairs.iter()) {
+        read_buckets(&pair.graph, fetch);
+        read_buckets(&pair.transaction_types, fetch);
+        let _ = (pair.resolved_traces(fetch), pair.unresolved(fetch));
+    }
+}
+
+/// Reads the groups and all rollup buckets of a directory.
+fn read_buckets(directory: &tidings_rollup::Directory, fetch: &mut Fetch<'_>) {
+    let _ = directory.groups(fetch).is_some_and(|names| names.are_calls());
+    // This directory has all levels, those of nothing but counts included.
+    let directory = directory.for_query(true);
+    for level in 0..LEVELS.len() {
+        // A damaged directory may have a period several times.
+        let starts: BTreeSet<u64> = directory.periods(level).map(|period| period.start).collect();
+        for start in starts {
+            let _ = directory.cells(level, start, fetch, |_, bucket| {
+                bucket.decoded().zip(bucket.durations()).map(drop)
+            });
+        }
+    }
 }
 
 const DATA_SUMS: u32 = 6;
@@ -457,5 +509,112 @@ fn verified(index: &File, data: &DataFile) -> Option<Option<Sums>> {
         }
         sum = crc32c::crc32c_append(sum, buffer.get(..read)?);
         offset += read as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos, api::Exemplar};
+    use tidings_rollup::{
+        Call, ExceptionKey, LEVELS,
+        exceptions::{List, ListedException, exception_section},
+        file_aggregate::FileAggregate,
+        rollup_encoding::LevelLimits,
+        split_corrections::{self, PairBuilder, ResolvedTraces},
+        transaction_types::transaction_type_section::{self, Summary, SummaryLocation, summaries},
+    };
+
+    use super::{
+        EXCEPTIONS, GRAPH, ROLLUP, SPLIT_CORRECTIONS, TRANSACTION_TYPES, read_pages, sealed_head,
+        sealed_page,
+    };
+
+    const HOUR: u64 = 500_000;
+
+    /// Returns calls of two minutes of an hour.
+    fn calls() -> FileAggregate {
+        let mut calls = FileAggregate::default();
+        let group = calls.groups.number((["shop", "pay"], [2, 0]));
+        for minute in [3, 40] {
+            let exemplar = Exemplar {
+                duration_nano: DurationNanos(7),
+                start_unix_nano: UnixNanos(HOUR * tidings_rollup::HOUR + minute * LEVELS[0]),
+                trace_id: TraceId::from_wire(&[1; 16]).unwrap(),
+                span_id: SpanId::from_wire(&[2; 8]).unwrap(),
+            };
+            calls.add(group, &Call { exemplar, failed: false, timed: true });
+        }
+        calls
+    }
+
+    /// Returns sections of rollups, exceptions and corrections with their kinds, and their pages.
+    fn sections_of_spans() -> (Vec<(u32, Vec<u8>)>, Vec<u8>) {
+        let (rollup, mut pages) = calls().finish(2, LevelLimits::ALL, 0);
+        let (cells, more) = calls().finish(2, LevelLimits::ALL, pages.len() as u64);
+        pages.extend(more);
+        // No rows are left out.
+        let graph = [&[0_u8][..], &cells].concat();
+        let summary = Summary { transaction_type: Some(0), minute: 3, bucket: 7, failed: false };
+        let traces = summaries([summary; 9].into_iter(), 1);
+        let offset = pages.len() as u64;
+        let place = SummaryLocation { offset, count: 9, bits: traces.bits };
+        pages.extend(traces.pages);
+        let (cells, more) = calls().finish(2, LevelLimits::ALL, pages.len() as u64);
+        pages.extend(more);
+        let transaction_types = transaction_type_section::encoded(HOUR, &[], &place, &cells);
+        let group = ExceptionKey {
+            service: "shop".to_owned(),
+            operation: "pay".to_owned(),
+            exception_type: "Declined".to_owned(),
+            stack: 5,
+        };
+        let listed = ListedException { row: 1, group: 0, start: UnixNanos(HOUR), content_hash: 11 };
+        let list = List { groups: vec![group], exceptions: vec![listed] };
+        let (exceptions, more) = exception_section::encode(&list, pages.len() as u64);
+        pages.extend(more);
+        let pair = PairBuilder {
+            settled: ResolvedTraces { low64s: vec![1, 2], entries: vec![0, 1] },
+            unresolved: vec![3],
+            graph: calls(),
+            transaction_types: calls(),
+            rows: 2,
+        };
+        let (corrections, more) =
+            split_corrections::encoded(vec![8], vec![(8, pair)], pages.len() as u64);
+        pages.extend(more);
+        let sections = [
+            (ROLLUP, rollup),
+            (GRAPH, graph),
+            (TRANSACTION_TYPES, transaction_types),
+            (EXCEPTIONS, exceptions),
+            (SPLIT_CORRECTIONS, corrections),
+        ];
+        (sections.into(), pages)
+    }
+
+    #[test]
+    fn the_entry_point_for_fuzz_targets_reads_the_pages_of_every_section() {
+        let (sections, pages) = sections_of_spans();
+        let mut encoded = Vec::new();
+        for (kind, bytes) in sections {
+            encoded.extend(kind.to_le_bytes());
+            encoded.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
+            encoded.extend(bytes);
+        }
+        let head = sealed_head(&encoded).unwrap();
+        let mut read: Vec<Range<u64>> = Vec::new();
+        read_pages(&head, &[], &mut |range| {
+            read.push(range.clone());
+            sealed_page(&pages, range)
+        });
+        read.sort_by_key(|range| range.start);
+        let mut end = 0;
+        for range in read {
+            assert!(range.start <= end, "bytes {end} to {} are not read", range.start);
+            end = end.max(range.end);
+        }
+        assert_eq!(end, pages.len() as u64);
     }
 }

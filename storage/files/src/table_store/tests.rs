@@ -94,7 +94,7 @@ fn copies(root: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn files_larger_than_a_piece_come_and_go_whole() {
-    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::default());
     let all = (0..251).collect::<Vec<u8>>().repeat(50_000_000 / 251 + 1);
     for size in [1_usize, 8 << 20, (8 << 20) + 1, 50_000_000] {
         let bytes = &all[..size];
@@ -116,7 +116,7 @@ fn files_larger_than_a_piece_come_and_go_whole() {
 
 #[test]
 fn copies_stay_within_their_budget_and_an_open_one_is_read_to_its_end() {
-    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::default());
     let place = tables(root.path(), &objects, 2_500);
     let path = |number: u8| place.folder("spans").join(format!("hour=1/{number}.parquet"));
     for number in 0..5 {
@@ -164,7 +164,7 @@ fn part(file: &Readable, range: std::ops::Range<u64>) -> Vec<u8> {
 
 #[test]
 fn only_the_blocks_that_are_read_are_fetched_and_those_named_ahead_at_once() {
-    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::default());
     let place = tables(root.path(), &objects, 1 << 20);
     let (path, bytes) = (place.folder("spans").join("hour=1/a.parquet"), of_blocks(40));
     let file = in_parts(&place, &path, &bytes);
@@ -211,7 +211,7 @@ fn only_the_blocks_that_are_read_are_fetched_and_those_named_ahead_at_once() {
 
 #[test]
 fn a_file_of_which_most_is_read_and_a_small_one_come_whole() {
-    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::default());
     let place = tables(root.path(), &objects, 1 << 20);
     let (path, bytes) = (place.folder("spans").join("hour=1/a.parquet"), of_blocks(40));
     let file = in_parts(&place, &path, &bytes);
@@ -242,7 +242,7 @@ fn a_file_of_which_most_is_read_and_a_small_one_come_whole() {
 
 #[test]
 fn blocks_keep_within_the_budget_and_end_with_their_file_and_with_the_process() {
-    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::default());
     let place = tables(root.path(), &objects, 5 * BLOCK);
     let (path, bytes) = (place.folder("spans").join("hour=1/a.parquet"), of_blocks(40));
     let file = in_parts(&place, &path, &bytes);
@@ -263,7 +263,7 @@ fn blocks_keep_within_the_budget_and_end_with_their_file_and_with_the_process() 
 
 #[test]
 fn a_request_for_blocks_that_failed_is_made_again() {
-    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::default());
     let place = tables(root.path(), &objects, 1 << 20);
     let (path, bytes) = (place.folder("spans").join("hour=1/a.parquet"), of_blocks(40));
     let file = in_parts(&place, &path, &bytes);

@@ -63,8 +63,9 @@ pub enum StoreDefect {
     ListsNothing,
 }
 
-/// An unreliable object store: see the module's description. Clones share it.
-#[derive(Debug, Clone)]
+/// An unreliable object store: see the module's description. Clones share it. The default is an
+/// empty store without defects or planned faults.
+#[derive(Debug, Clone, Default)]
 pub struct UnreliableStore {
     objects: Arc<InMemory>,
     plan: Arc<Mutex<FaultPlan>>,
@@ -85,22 +86,10 @@ struct FaultPlan {
     held: u64,
 }
 
-impl Default for UnreliableStore {
-    fn default() -> Self {
-        let (plan, let_go) = (Arc::default(), Arc::default());
-        Self { objects: Arc::new(InMemory::new()), plan, let_go }
-    }
-}
-
 impl UnreliableStore {
-    /// Creates an empty store without defects or planned faults.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Creates an empty store with this permanent defect.
     pub fn with(flaw: StoreDefect) -> Self {
-        let store = Self::new();
+        let store = Self::default();
         store.plan().flaw = Some(flaw);
         store
     }

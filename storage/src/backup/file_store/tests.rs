@@ -41,7 +41,7 @@ impl Clock for MovedClock {
 
 /// Returns a store in a folder and one in a bucket.
 fn stores(root: PathBuf) -> [Box<dyn FileStore>; 2] {
-    let objects = Arc::new(UnreliableStore::new());
+    let objects = Arc::new(UnreliableStore::default());
     let address = "s3://bucket/some/where".parse().unwrap();
     let bucket = Bucket::new(objects, address, Handle::current());
     [Box::new(Folder::new(Arc::new(RealDisk), root)), Box::new(bucket)]

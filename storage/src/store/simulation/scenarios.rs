@@ -509,7 +509,7 @@ pub(super) fn run_remote_scenario(
     seed: u64,
     mistake: Option<Mistake>,
 ) -> Result<Vec<String>, String> {
-    run_to_end(Scenario::new(seed, mistake, Some(UnreliableStore::new())))
+    run_to_end(Scenario::new(seed, mistake, Some(UnreliableStore::default())))
 }
 
 fn run_to_end(mut scenario: Scenario) -> Result<Vec<String>, String> {

@@ -347,7 +347,7 @@ fn bucket(address: &str) -> ObjectStoreSettings {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_in_a_bucket_are_backed_up_to_one_and_restored_to_another() {
-    let [tables, backups, elsewhere] = [(); 3].map(|()| UnreliableStore::new());
+    let [tables, backups, elsewhere] = [(); 3].map(|()| UnreliableStore::default());
     let given = |store: &UnreliableStore| Some(Arc::new(store.clone()) as Arc<dyn ObjectStore>);
     let root = tempfile::tempdir().unwrap();
     let at = |root: PathBuf, address: &str| StoreSettings {

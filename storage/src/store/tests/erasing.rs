@@ -269,7 +269,7 @@ async fn download(bucket: &UnreliableStore, folder: &Path) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_what_was_erased_stays_in_a_bucket_or_in_copies_of_its_objects() {
     for (what, erased) in [(SECRET, of_secret()), ("trace", of_trace())] {
-        let (root, bucket) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+        let (root, bucket) = (tempfile::tempdir().unwrap(), UnreliableStore::default());
         let store = objects::open(root.path(), &bucket).await.unwrap();
         fill(&store).await;
         assert!(rows(&store).iter().all(|rows| *rows > 0));

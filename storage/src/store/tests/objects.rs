@@ -85,7 +85,7 @@ fn refusal(opened: Result<Store, StorageError>) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_an_object_store_is_there_after_a_kill_and_a_lost_disk() {
-    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::default());
     let mut ledger = Ledger::default();
     let store = open(root.path(), &objects).await.unwrap();
     for number in 1..=4 {
@@ -122,7 +122,7 @@ async fn a_store_that_cannot_keep_tables_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_belong_to_one_data_directory_until_it_is_given_up() {
     let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let objects = UnreliableStore::new();
+    let objects = UnreliableStore::default();
     let store = open(root.path(), &objects).await.unwrap();
     let mut ledger = Ledger::default();
     send(&store, &mut ledger, 1).await;
@@ -145,7 +145,7 @@ async fn tables_belong_to_one_data_directory_until_it_is_given_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_data_directory_is_not_opened_with_tables_that_are_not_its_own() {
     let (local, far) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let objects = UnreliableStore::new();
+    let objects = UnreliableStore::default();
     let (store, _) = super::open(local.path()).await;
     store.close().await.unwrap();
     assert!(refusal(open(local.path(), &objects).await).contains("has tables in"));
@@ -164,7 +164,7 @@ async fn a_data_directory_is_not_opened_with_tables_that_are_not_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_costs_no_acknowledged_data_and_ends_by_itself() {
-    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::default());
     let limited = StoreSettings { memory_bytes_max: 400_000, ..settings(root.path()) };
     let store = open_with(limited, &objects).await.unwrap();
     let mut ledger = Ledger::default();
@@ -251,7 +251,7 @@ async fn scenario(root: &Path, objects: &UnreliableStore, ledger: &mut Ledger) {
 
 /// Runs the scenario with the n-th request failing. Returns true if a fault occurred.
 async fn fails(nth: u64, trouble: RequestFault) -> bool {
-    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::default());
     let mut ledger = Ledger::default();
     objects.fail(nth, trouble);
     let run = scenario(root.path(), &objects, &mut ledger);
@@ -319,7 +319,7 @@ fn every_request_may_fail_in_every_way() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn finding_a_trace_fetches_a_part_of_its_file() {
-    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::default());
     let store = open(root.path(), &objects).await.unwrap();
     let mut random = 1_u64;
     for number in 0..200 {
@@ -367,7 +367,7 @@ async fn finding_a_trace_fetches_a_part_of_its_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_copy_is_fetched_again() {
-    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::default());
     let store = open(root.path(), &objects).await.unwrap();
     let mut ledger = Ledger::default();
     send(&store, &mut ledger, 1).await;
@@ -419,7 +419,7 @@ fn sweep(store: &Store) -> JoinHandle<Result<(), StorageError>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_lists_slowly_stops_no_flush() {
-    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::default());
     let store = open_still(root.path(), &objects).await;
     let mut ledger = Ledger::default();
     send(&store, &mut ledger, 1).await;
@@ -443,7 +443,7 @@ async fn a_store_that_lists_slowly_stops_no_flush() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_commit_under_way_adds_is_not_swept() {
-    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::default());
     let store = open_still(root.path(), &objects).await;
     let mut ledger = Ledger::default();
     send(&store, &mut ledger, 1).await;
