@@ -6,9 +6,12 @@
 
 mod admission;
 mod aggregates;
+mod call_aggregation;
 mod client_semaphore;
 mod progress;
 mod recent_queries;
+#[cfg(test)]
+pub(crate) mod stored_calls;
 mod thread_budget;
 
 use std::{
@@ -16,7 +19,7 @@ use std::{
     fmt,
     ops::ControlFlow,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -27,15 +30,15 @@ use tidings_proto::{
     api::{QueryOutcome, Searched, Total, TotalRelation, TraceSummary},
 };
 use tidings_storage::{
-    CallAccumulatorFactory, CallAggregate, CallBounds, Clock, CountedForms, CountedLogs,
-    FormBounds, LogFilter, LogRows, RowsNeeded, Scan, ScanStats, Snapshot, SpanFilter, SpanRows,
-    StorageError, Store, TimeRange,
+    Clock, CountedForms, CountedLogs, FormBounds, LogFilter, LogRows, RowsNeeded, Scan, ScanStats,
+    Snapshot, SpanFilter, SpanRows, StorageError, Store, TimeRange,
 };
 use tokio::sync::Semaphore;
 use tracing::field::Empty;
 
 pub use admission::Admission;
 pub(crate) use admission::{AdmissionSlot, QueryClient};
+pub use call_aggregation::{CallAggregation, JoinedCalls};
 pub(crate) use client_semaphore::{ClientPermit, ClientSemaphore, PendingPermit};
 pub use progress::Progress;
 pub use recent_queries::{EndedQuery, QueryOrigin, RecentQueries, StatementRedaction};
@@ -521,52 +524,6 @@ impl Reader {
             stats += self.logs(&filter, Scan { rows_max, ..scan }, &mut visit)?;
         }
         Ok(stats)
-    }
-
-    /// Aggregates every matching call, one for each span: from rollups where possible, from rows
-    /// elsewhere. Idle threads help.
-    ///
-    /// # Errors
-    /// The errors of [`Self::check`], and `Storage` when a file cannot be read.
-    pub fn aggregate_calls<T: CallAccumulatorFactory>(
-        &self,
-        filter: &SpanFilter,
-        step: DurationNanos,
-        accumulators: &T,
-    ) -> Result<CallAggregate<T::Accumulator>, QueryError> {
-        let lease = self.thread_budget.lease_free();
-        self.aggregate_calls_with_threads(1 + lease.count(), filter, step, accumulators)
-    }
-
-    /// Aggregates as [`Self::aggregate_calls`] does, with this number of threads.
-    ///
-    /// # Errors
-    /// The errors of [`Self::aggregate_calls`].
-    pub fn aggregate_calls_with_threads<T: CallAccumulatorFactory>(
-        &self,
-        threads_max: usize,
-        filter: &SpanFilter,
-        step: DurationNanos,
-        accumulators: &T,
-    ) -> Result<CallAggregate<T::Accumulator>, QueryError> {
-        self.check()?;
-        let bounds = CallBounds {
-            rows_max: self.settings.search_rows_max,
-            remembered_max: self.limits.counted_max,
-            threads_max,
-        };
-        let failure = OnceLock::new();
-        let watch = || match self.check() {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                // The first thread that fails sets the error.
-                let _ = failure.set(error);
-                STOP
-            }
-        };
-        let aggregate =
-            self.snapshot.aggregate_calls(filter, step, bounds, accumulators, &watch)?;
-        self.ended(aggregate, failure.into_inner())
     }
 
     /// Reads log records as [`Self::newest_spans`] reads spans.

@@ -39,8 +39,8 @@ pub use client_quota::{ClientId, TenantNumber, UnreadQuota, UnreadReservation};
 pub use cursor::{LogCursor, LogOrder, RankCursor, TraceCursor, TraceRank};
 pub use error::{ErrorKind, QueryError};
 pub use execution::{
-    Admission, BoundedSnapshot, EndedQuery, Progress, QueryOrigin, Reader, RecentQueries,
-    StatementRedaction, defect,
+    Admission, BoundedSnapshot, CallAggregation, EndedQuery, JoinedCalls, Progress, QueryOrigin,
+    Reader, RecentQueries, StatementRedaction, defect,
 };
 pub use log_reader::{
     LogSearch, context::LogContextSearch, log_condition, log_tail::NewRecords, severity_name,

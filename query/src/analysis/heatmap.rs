@@ -11,14 +11,14 @@ use tidings_proto::{
     otlp::StatusCode,
 };
 use tidings_storage::{
-    Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallKey, Projection,
-    RollupBucket, ScanStats, SpanFilter,
+    Call, CallAccumulator, CallAccumulatorFactory, CallKey, Projection, RollupBucket, ScanStats,
+    SpanFilter,
 };
 
 use super::window::Window;
 use crate::{
     QueryError,
-    execution::{Reader, search_stats},
+    execution::{CallAggregation, JoinedCalls, Reader, search_stats},
     traceql::{ReadBudget, matched_spans::spans_by_portion},
 };
 
@@ -94,6 +94,19 @@ impl CallAccumulator for HeatmapCounts {
         })?;
         add(UNFINISHED, bucket.count().saturating_sub(timed));
         Some(())
+    }
+}
+
+impl CallAggregation<HeatmapCounts> for HeatmapAccumulators {
+    fn joined(&self, unordered: Arc<HeatmapCounts>, shares: Vec<HeatmapCounts>) -> HeatmapCounts {
+        let mut all = self.unordered();
+        shares.iter().chain([&*unordered]).for_each(|counted| all.join(counted));
+        all
+    }
+
+    /// Returns false, because every step and every row has room.
+    fn is_cut(&self, _: &HeatmapCounts) -> bool {
+        false
     }
 }
 
@@ -179,12 +192,9 @@ fn of_filter(
     window: Window,
 ) -> Result<(HeatmapCounts, bool, ScanStats), QueryError> {
     let filter = SpanFilter { start: window.range(), ..filter.clone() };
-    let counting = HeatmapAccumulators(window);
-    let CallAggregate { scan, repeats_counted, unordered, shares } =
-        reader.aggregate_calls(&filter, window.step(), &counting)?;
-    let mut all = counting.unordered();
-    shares.iter().chain([&*unordered]).for_each(|counted| all.join(counted));
-    Ok((all, repeats_counted, scan))
+    let JoinedCalls { scan, repeats_counted, calls } =
+        reader.aggregate_calls(&filter, window.step(), &HeatmapAccumulators(window))?;
+    Ok((calls, repeats_counted, scan))
 }
 
 /// The row of a duration. Each nanosecond below four has its own row, then each power of two has

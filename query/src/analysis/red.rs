@@ -11,12 +11,12 @@ mod operation_pattern;
 mod red_groups;
 
 use tidings_proto::{DurationNanos, api::RedResult};
-use tidings_storage::{CallAggregate, ScanStats, SpanFilter};
+use tidings_storage::SpanFilter;
 
 use super::window::Window;
 use crate::{
     QueryError,
-    execution::{Reader, search_stats},
+    execution::{JoinedCalls, Reader, search_stats},
 };
 
 use earlier_groups::EarlierGroups;
@@ -72,15 +72,6 @@ pub struct RedSearch {
     pub limit: usize,
 }
 
-/// The groups of a window, and how they were read.
-#[derive(Debug)]
-struct RedScan {
-    groups: RedGroups,
-    scan: ScanStats,
-    /// True if a repeated span may be counted twice.
-    repeats_counted: bool,
-}
-
 /// The calls by group.
 ///
 /// # Errors
@@ -90,7 +81,8 @@ pub fn red(reader: &Reader, search: &RedSearch) -> Result<RedResult, QueryError>
     if search.query.is_some() || search.by.attribute.is_some() {
         return by_rows::red(reader, search, window);
     }
-    let RedScan { groups, mut scan, mut repeats_counted } = RedScan::read(reader, search, window)?;
+    let JoinedCalls { calls: groups, mut scan, mut repeats_counted } =
+        read_groups(reader, search, window)?;
     let before = match search.compare {
         true => EarlierGroups::read(reader, search, window, &mut scan)?,
         false => None,
@@ -110,23 +102,16 @@ pub fn red(reader: &Reader, search: &RedSearch) -> Result<RedResult, QueryError>
     })
 }
 
-impl RedScan {
-    /// Aggregates the calls of a window that match the filter.
-    fn read(reader: &Reader, search: &RedSearch, window: Window) -> Result<Self, QueryError> {
-        let filter = SpanFilter { start: window.range(), ..search.filter.clone() };
-        let all = AllCalls { by: &search.by.keys, window };
-        let joined = |aggregate: CallAggregate<RedGroups>| {
-            let CallAggregate { scan, repeats_counted, unordered, shares } = aggregate;
-            Self { groups: RedGroups::joined(&unordered, shares), scan, repeats_counted }
-        };
-        let aggregate = reader.aggregate_calls(&filter, window.step(), &all)?;
-        let thread_count = aggregate.shares.len();
-        let read = joined(aggregate);
-        if thread_count < 2 || !read.groups.is_full() {
-            return Ok(read);
-        }
-        // The chosen groups must not depend on the number of threads, so one thread repeats the
-        // scan. Each share may have had room where their union has none.
-        reader.aggregate_calls_with_threads(1, &filter, window.step(), &all).map(joined)
-    }
+/// Aggregates the calls of a window that match the filter.
+fn read_groups(
+    reader: &Reader,
+    search: &RedSearch,
+    window: Window,
+) -> Result<JoinedCalls<RedGroups>, QueryError> {
+    let filter = SpanFilter { start: window.range(), ..search.filter.clone() };
+    let all = AllCalls { by: &search.by.keys, window };
+    reader.aggregate_calls(&filter, window.step(), &all)
 }
+
+#[cfg(test)]
+mod tests;

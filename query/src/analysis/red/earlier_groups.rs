@@ -10,13 +10,13 @@ use tidings_proto::{DurationNanos, UnixNanos, api::CallsInStep};
 use tidings_storage::ScanStats;
 
 use super::{
-    RedScan, RedSearch,
+    RedSearch, read_groups,
     red_groups::{GroupNames, RedGroups},
 };
 use crate::{
     QueryError,
     analysis::{service_graph::EarlierCalls, window::Window},
-    execution::Reader,
+    execution::{JoinedCalls, Reader},
 };
 
 const DAY: u64 = 24 * 3_600 * 1_000_000_000;
@@ -49,7 +49,8 @@ impl EarlierGroups {
             false => DurationNanos(before.step().0.div_ceil(DAY).saturating_mul(DAY)),
         };
         let window = Window::new(reader, before.range(), Some(step))?;
-        let RedScan { groups, scan, repeats_counted } = RedScan::read(reader, search, window)?;
+        let JoinedCalls { calls: groups, scan, repeats_counted } =
+            read_groups(reader, search, window)?;
         *stats += scan;
         if !scan.complete {
             return Ok(None);

@@ -34,6 +34,7 @@ use crate::{
         },
         window::Window,
     },
+    execution::CallAggregation,
     trace::trace_rows::Names,
 };
 
@@ -62,8 +63,8 @@ pub(super) struct RedGroups {
     of: Vec<RedAccumulator>,
     /// Number of calls in groups beyond the maximum.
     pub(super) other: u64,
-    /// True if calls of operations beyond the maximum were added to the pattern's own.
-    has_unnamed: bool,
+    /// True if there was no room for a group, with or without calls.
+    left_out: bool,
     /// Steps that can still receive calls.
     open: BTreeMap<UnixNanos, OpenStep>,
 }
@@ -149,7 +150,7 @@ impl CallAccumulatorFactory for AllCalls<'_> {
             numbers: HashMap::new(),
             of: Vec::new(),
             other: 0,
-            has_unnamed: false,
+            left_out: false,
             open: BTreeMap::new(),
         }
     }
@@ -216,6 +217,16 @@ impl CallAccumulator for RedGroups {
     }
 }
 
+impl CallAggregation<RedGroups> for AllCalls<'_> {
+    fn joined(&self, unordered: Arc<RedGroups>, shares: Vec<RedGroups>) -> RedGroups {
+        RedGroups::joined(&unordered, shares)
+    }
+
+    fn is_cut(&self, groups: &RedGroups) -> bool {
+        groups.left_out
+    }
+}
+
 impl RedGroups {
     /// Returns the number of the group of an operation with this name. By pattern it is that of the
     /// pattern when there is no room for the operation.
@@ -233,10 +244,7 @@ impl RedGroups {
         }
         let target = self.insert(RedGroupKey { operation: Some(pattern), ..key }, None);
         match self.insert(key, Some(target)) {
-            OTHER => {
-                self.has_unnamed |= target != OTHER;
-                target
-            }
+            OTHER => target,
             number => number,
         }
     }
@@ -247,6 +255,7 @@ impl RedGroups {
             return *number;
         }
         if self.of.len() >= GROUPS_MAX {
+            self.left_out = true;
             return OTHER;
         }
         let number = u32::try_from(self.of.len()).expect("invariant: groups are bounded");
@@ -315,7 +324,7 @@ impl RedGroups {
     }
 
     /// Merges the partial aggregates of all threads.
-    pub(super) fn joined(unordered: &Arc<Self>, shares: Vec<Self>) -> Self {
+    fn joined(unordered: &Arc<Self>, shares: Vec<Self>) -> Self {
         let mut shares = shares.into_iter();
         let Some(mut all) = shares.next() else {
             let window = unordered.window;
@@ -326,9 +335,9 @@ impl RedGroups {
             );
         };
         for share in shares {
-            let Self { names, of, other, has_unnamed, open, .. } = share;
+            let Self { names, of, other, left_out, open, .. } = share;
             all.other += other;
-            all.has_unnamed |= has_unnamed;
+            all.left_out |= left_out;
             let keys: Vec<RedGroupKey> = of.iter().map(|group| group.key).collect();
             let numbers: Vec<u32> =
                 keys.iter().map(|key| all.number_in_common(key, &names)).collect();
@@ -354,6 +363,7 @@ impl RedGroups {
             all.close(start, step);
         }
         all.other += unordered.other;
+        all.left_out |= unordered.left_out;
         all.count_operations();
         // The minutes of a file may have groups without a call in the window.
         all.of.retain(|group| group.total.count > 0);
@@ -381,11 +391,6 @@ impl RedGroups {
             }
             None => self.other += group.total.count,
         }
-    }
-
-    /// Returns true if there was no room for a group.
-    pub(super) fn is_full(&self) -> bool {
-        self.other > 0 || self.has_unnamed
     }
 
     /// Number of groups.
@@ -501,7 +506,7 @@ impl RedAccumulator {
 
 #[cfg(test)]
 mod tests {
-    use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+    use std::{cmp::Reverse, collections::BTreeMap, ops::Range, sync::Arc};
 
     use proptest::prelude::{Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
     use tidings_proto::{
@@ -512,7 +517,10 @@ mod tests {
     use tidings_storage::{Call, CallAccumulator, CallAccumulatorFactory, CallKey, Calls};
 
     use super::{AllCalls, GROUPS_MAX, OTHER, RedGroups, RedSearch, in_step, operation_pattern};
-    use crate::analysis::{red::RedKey, window::Window};
+    use crate::{
+        analysis::{red::RedKey, window::Window},
+        execution::CallAggregation,
+    };
 
     /// Operation, start and duration in milliseconds, and true for a failed call.
     type TestCall = (String, u64, u64, bool);
@@ -630,6 +638,29 @@ mod tests {
             assert_eq!(pattern.operation_count, GROUPS_MAX as u64 - 1);
             assert_eq!((pattern.text.as_str(), &pattern.example), ("GET /item/<*>", &most.0));
         }
+    }
+
+    #[test]
+    fn groups_are_cut_where_all_shares_together_have_too_many() {
+        const HALF: usize = GROUPS_MAX / 2;
+        let all = AllCalls { by: &[RedKey::Operation], window: Window::MINUTE };
+        let unordered = Arc::new(all.unordered());
+        // Groups without calls take room, too.
+        let share = |operations: Range<usize>| {
+            let mut share = all.for_range(UnixNanos(0)..UnixNanos(60_000_000_000), &unordered);
+            for number in operations {
+                let (operation, kind) = (format!("GET /item/{number}"), SpanKind::Server);
+                let (operation, status) = (operation.as_str(), StatusCode::Unset);
+                share.group(CallKey { service: "shop", operation, kind, status });
+            }
+            share
+        };
+        let is_cut =
+            |shares: Vec<RedGroups>| all.is_cut(&all.joined(Arc::clone(&unordered), shares));
+        assert!(!is_cut(vec![share(0..GROUPS_MAX)]));
+        assert!(is_cut(vec![share(0..GROUPS_MAX + 1)]));
+        assert!(!is_cut(vec![share(0..HALF + 1), share(HALF..GROUPS_MAX)]));
+        assert!(is_cut(vec![share(0..HALF + 1), share(HALF..GROUPS_MAX + 1)]));
     }
 
     #[test]

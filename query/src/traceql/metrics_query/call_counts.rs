@@ -18,15 +18,15 @@ use std::{
 
 use tidings_proto::{UnixNanos, api::Exemplar as CallExemplar};
 use tidings_storage::{
-    Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallKey, Calls, Projection,
-    RollupBucket, Scan, ScanStats, SpanFilter, TimeRange,
+    Call, CallAccumulator, CallAccumulatorFactory, CallKey, Calls, Projection, RollupBucket, Scan,
+    ScanStats, SpanFilter, TimeRange,
 };
 use tidings_traceql::{CompiledStage, Field, Fields, Intrinsic, Name, Scope, Value};
 
 use super::{MetricsSearch, range::WholeSteps};
 use crate::{
     QueryError,
-    execution::Reader,
+    execution::{CallAggregation, JoinedCalls, Reader},
     traceql::{candidates::Candidates, matched_spans::DISTINCT_SPAN_BYTES},
 };
 
@@ -58,8 +58,6 @@ struct CountQuery<'a> {
     by: &'a [usize],
     steps: WholeSteps,
     search: &'a MetricsSearch,
-    /// Number of points that accumulators can still begin.
-    points: AtomicUsize,
 }
 
 /// Factory of the accumulators of a query.
@@ -68,6 +66,8 @@ struct SeriesCountFactory<'q>(&'q CountQuery<'q>);
 /// Accumulator of the calls of some hours.
 struct SeriesCountAccumulator<'q> {
     query: &'q CountQuery<'q>,
+    /// Number of points that can still begin, shared with parallel accumulators.
+    points: Arc<AtomicUsize>,
     numbers: HashMap<String, u32>,
     groups: Vec<SeriesSpanCounts>,
     overflowed: bool,
@@ -90,19 +90,13 @@ pub(super) fn read(
     if !candidates.exact || !fields.iter().all(is_of_calls) {
         return Ok((None, ScanStats::NOTHING));
     }
-    let points = AtomicUsize::new(reader.limits.metrics_points_max);
     let candidates = &candidates;
-    let query = CountQuery { reader, candidates, fields, by, steps, search, points };
+    let query = CountQuery { reader, candidates, fields, by, steps, search };
     let filter = filter_of_calls(candidates, start);
-    let aggregate = reader.aggregate_calls(&filter, steps.step, &SeriesCountFactory(&query))?;
-    let CallAggregate { mut scan, repeats_counted, unordered, shares } = aggregate;
+    let JoinedCalls { mut scan, repeats_counted, calls: counts } =
+        reader.aggregate_calls(&filter, steps.step, &SeriesCountFactory(&query))?;
     scan.complete &= !repeats_counted;
-    let mut counts = CountsBySeries::new();
-    for part in std::iter::once(&*unordered).chain(&shares) {
-        if part.overflowed || !part.add_to(&mut counts) {
-            return Ok((None, scan));
-        }
-    }
+    let Some(mut counts) = counts else { return Ok((None, scan)) };
     let rows_max = rows_max.saturating_sub(scan.rows);
     let (moved, fits_memory) = query.move_spans_between(&filter, rows_max, &mut counts)?;
     scan += moved;
@@ -226,16 +220,40 @@ impl<'q> CallAccumulatorFactory for SeriesCountFactory<'q> {
     type Accumulator = SeriesCountAccumulator<'q>;
 
     fn unordered(&self) -> SeriesCountAccumulator<'q> {
-        let (numbers, groups) = (HashMap::new(), Vec::new());
-        SeriesCountAccumulator { query: self.0, numbers, groups, overflowed: false }
+        let points = AtomicUsize::new(self.0.reader.limits.metrics_points_max);
+        SeriesCountAccumulator::new(self.0, Arc::new(points))
     }
 
     fn for_range(
         &self,
         _: TimeSpan<UnixNanos>,
-        _: &Arc<SeriesCountAccumulator<'q>>,
+        unordered: &Arc<SeriesCountAccumulator<'q>>,
     ) -> SeriesCountAccumulator<'q> {
-        self.unordered()
+        SeriesCountAccumulator::new(self.0, Arc::clone(&unordered.points))
+    }
+}
+
+impl<'q> CallAggregation<Option<CountsBySeries>> for SeriesCountFactory<'q> {
+    /// Returns `None` when there was no room for a group or a point. Two threads need room for two points
+    /// of an interval that both read.
+    fn joined(
+        &self,
+        unordered: Arc<SeriesCountAccumulator<'q>>,
+        shares: Vec<SeriesCountAccumulator<'q>>,
+    ) -> Option<CountsBySeries> {
+        let mut counts = CountsBySeries::new();
+        for part in std::iter::once(&*unordered).chain(&shares) {
+            if part.overflowed || !part.add_to(&mut counts) {
+                return None;
+            }
+        }
+        // A file may have groups without a call in the range.
+        counts.retain(|_, of| !of.cells.is_empty());
+        Some(counts)
+    }
+
+    fn is_cut(&self, counts: &Option<CountsBySeries>) -> bool {
+        counts.is_none()
     }
 }
 
@@ -274,7 +292,12 @@ impl CallAccumulator for SeriesCountAccumulator<'_> {
     }
 }
 
-impl SeriesCountAccumulator<'_> {
+impl<'q> SeriesCountAccumulator<'q> {
+    fn new(query: &'q CountQuery<'q>, points: Arc<AtomicUsize>) -> Self {
+        let (numbers, groups) = (HashMap::new(), Vec::new());
+        Self { query, points, numbers, groups, overflowed: false }
+    }
+
     fn add(&mut self, group: u32, start: UnixNanos, count: u64, slowest: Option<CallExemplar>) {
         let query = self.query;
         let Some(of) = self.groups.get_mut(group as usize) else { return };
@@ -283,7 +306,7 @@ impl SeriesCountAccumulator<'_> {
             Entry::Occupied(known) => *known.into_mut() += count,
             Entry::Vacant(new) => {
                 let less = |points: usize| points.checked_sub(1);
-                let points = &query.points;
+                let points = &self.points;
                 if points.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_err() {
                     self.overflowed = true;
                     return;
@@ -298,14 +321,10 @@ impl SeriesCountAccumulator<'_> {
     }
 
     /// Adds the counts to those of other accumulators. Returns false when there are too many
-    /// series.
+    /// series, with or without calls.
     fn add_to(&self, counts: &mut CountsBySeries) -> bool {
         for (series, number) in &self.numbers {
             let group = &self.groups[*number as usize];
-            // A file may have groups without a call in the range.
-            if group.cells.is_empty() {
-                continue;
-            }
             if counts.len() >= GROUPS_MAX && !counts.contains_key(series) {
                 return false;
             }
@@ -337,4 +356,38 @@ impl SeriesSpanCounts {
 /// Returns the sort key of exemplars, the slowest first.
 pub(super) fn slowness(call: &CallExemplar) -> impl Ord + use<> {
     (Reverse(call.duration_nano), call.start_unix_nano, call.trace_id, call.span_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::UnixNanos;
+    use tidings_traceql::{Root, parse};
+
+    use crate::{
+        QueryLimits,
+        execution::stored_calls::{BEGIN, HOUR, StoredCalls},
+        traceql::metrics_query::{MetricsSearch, Range, metrics},
+    };
+
+    #[tokio::test]
+    async fn any_number_of_threads_counts_from_rollups() {
+        let hour: Vec<String> = (0..120).map(|number| format!("GET /{}", number % 3)).collect();
+        let stored = StoredCalls::new(&[hour.clone(), hour.clone(), hour.clone(), hour]).await;
+        // Three series of two intervals. The calls of all hours are in one of the intervals, of
+        // which every thread has a point.
+        let limits = QueryLimits { metrics_points_max: 6, ..QueryLimits::default() };
+        let query = parse("{} | count_over_time() by (name)").unwrap();
+        let Root::Metrics(metric) = query.root else { panic!("it counts") };
+        let range = Range::steps(BEGIN + 1, BEGIN + 4 * HOUR, Some(4 * HOUR)).unwrap();
+        let search = MetricsSearch { metrics: metric, range, exemplars: 0, series_max: 100 };
+        assert_eq!(range.time_of(1), UnixNanos(BEGIN + 4 * HOUR));
+        for helper_threads in [0, 1, 3] {
+            let reader = stored.reader(helper_threads, limits);
+            let found = metrics(&reader, &search).unwrap();
+            assert!(found.partial.is_none() && found.stats.complete, "{helper_threads}");
+            assert_eq!(found.stats.rows, 0, "{helper_threads}");
+            let values: Vec<&[f64]> = found.series.iter().map(|of| of.values.as_slice()).collect();
+            assert_eq!(values, [[0.0, 160.0]; 3], "{helper_threads}");
+        }
+    }
 }

@@ -11,10 +11,10 @@ use tidings_proto::{
     DurationNanos, UnixNanos,
     otlp::{SpanKind, StatusCode},
 };
-use tidings_query::{Reader, trace::trace_rows::Names};
+use tidings_query::{CallAggregation, JoinedCalls, Reader, trace::trace_rows::Names};
 use tidings_storage::{
-    Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallKey, Durations, RollupBucket,
-    SpanFilter, TimeRange,
+    Call, CallAccumulator, CallAccumulatorFactory, CallKey, Durations, RollupBucket, SpanFilter,
+    TimeRange,
 };
 
 use super::{
@@ -69,6 +69,21 @@ impl<'s> CallAccumulatorFactory for AllSpans<'s> {
         unordered: &Arc<SpanAccumulator<'s>>,
     ) -> SpanAccumulator<'s> {
         SpanAccumulator::new(self.set, unordered.numbers.fork())
+    }
+}
+
+impl<'s> CallAggregation<SpanAccumulator<'s>> for AllSpans<'s> {
+    fn joined(
+        &self,
+        unordered: Arc<SpanAccumulator<'s>>,
+        shares: Vec<SpanAccumulator<'s>>,
+    ) -> SpanAccumulator<'s> {
+        let shares = shares.into_iter().chain(Arc::into_inner(unordered));
+        shares.reduce(SpanAccumulator::joined).unwrap_or_else(|| self.unordered())
+    }
+
+    fn is_cut(&self, spans: &SpanAccumulator<'s>) -> bool {
+        spans.left_out || spans.numbers.is_full
     }
 }
 
@@ -210,18 +225,65 @@ pub(super) fn read(
 ) -> Result<(Vec<CallGroup>, usize), PromqlError> {
     let filter = SpanFilter { start: range, ..set.filter.clone() };
     let (step, all) = (common_step(bounds), AllSpans { set, bounds, room });
-    let mut aggregate = reader.aggregate_calls(&filter, step, &all)?;
-    let is_cut = |spans: &SpanAccumulator<'_>| spans.left_out || spans.numbers.is_full;
-    if aggregate.shares.len() > 1 && aggregate.shares.iter().any(is_cut) {
-        // The included groups must not depend on the number of threads.
-        aggregate = reader.aggregate_calls_with_threads(1, &filter, step, &all)?;
-    }
-    let CallAggregate { scan, repeats_counted, unordered, shares } = aggregate;
-    let shares = shares.into_iter().chain(Arc::into_inner(unordered));
-    let spans = shares.reduce(SpanAccumulator::joined).unwrap_or_else(|| all.unordered());
+    let JoinedCalls { scan, repeats_counted, calls: spans } =
+        reader.aggregate_calls(&filter, step, &all)?;
     warnings.add_if(!scan.complete && !spans.numbers.is_full, INCOMPLETE);
     warnings.add_if(spans.left_out, GROUPS_LEFT_OUT);
     warnings.add_if(repeats_counted, REPEATS);
     let labels = spans.labels();
     spans.numbers.finish(labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tidings_proto::{
+        UnixNanos,
+        otlp::{SpanKind, StatusCode},
+    };
+    use tidings_query::CallAggregation;
+    use tidings_storage::{CallAccumulator, CallAccumulatorFactory, CallKey, SpanFilter};
+
+    use super::{AllSpans, CallSet, GROUPS_MAX, SpanAccumulator};
+    use crate::prometheus::metric_names::{Columns, Family};
+
+    /// Joins shares, each with the groups of the operations between two numbers. Returns the number
+    /// of groups, and true if they are cut.
+    fn joined(operations: &[(usize, usize)]) -> (usize, bool) {
+        let set = CallSet {
+            family: Family::Spans,
+            filter: SpanFilter::default(),
+            pre_aggregation: None,
+            bounds_ms: Vec::new(),
+            columns: Columns::default(),
+            groups: Vec::new(),
+        };
+        let all = AllSpans { set: &set, bounds: &[], room: 0 };
+        let unordered = Arc::new(all.unordered());
+        let share = |(first, end): &(usize, usize)| {
+            let mut share = all.for_range(UnixNanos(0)..UnixNanos(1), &unordered);
+            for number in *first..*end {
+                let (operation, kind) = (format!("GET /item/{number}"), SpanKind::Server);
+                let (operation, status) = (operation.as_str(), StatusCode::Unset);
+                share.group(CallKey { service: "shop", operation, kind, status });
+            }
+            share
+        };
+        let shares: Vec<SpanAccumulator<'_>> = operations.iter().map(share).collect();
+        let joined = all.joined(unordered, shares);
+        (joined.labels().len(), all.is_cut(&joined))
+    }
+
+    #[test]
+    fn groups_are_cut_where_all_shares_together_have_too_many() {
+        const HALF: usize = GROUPS_MAX / 2;
+        assert_eq!(joined(&[]), (0, false));
+        assert_eq!(joined(&[(0, GROUPS_MAX)]), (GROUPS_MAX, false));
+        assert_eq!(joined(&[(0, GROUPS_MAX + 1)]), (GROUPS_MAX, true));
+        let fits = [(0, HALF + 1), (HALF, GROUPS_MAX)];
+        assert_eq!(joined(&fits), (GROUPS_MAX, false));
+        let exceeds = [(0, HALF + 1), (HALF, GROUPS_MAX + 1)];
+        assert_eq!(joined(&exceeds), (GROUPS_MAX, true));
+    }
 }
