@@ -1,7 +1,8 @@
-//! Choices that narrow a list, a box in the heatmap of a service, and texts of its page that need
-//! spans of their own.
+//! Choices that narrow a list, a box in the heatmap of a service, the patterns of its operations,
+//! and texts of its page that need spans of their own.
 
 use prost::Message;
+use serde_json::json;
 use tidings_proto::otlp::{Span, Status};
 
 use super::incident;
@@ -74,6 +75,8 @@ fn a_box_of_a_service_is_dropped_or_leads_to_its_spans() {
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let mut page = Page::open(&mut browser, &server, "/services/payment?live=off");
     draw_box(&mut page);
+    // The default operation may become another one, and the box would then lie over its spans.
+    page.wait_for_address("operation=Payment.");
     page.press_button("Remove the box");
     page.wait_for_address_without("box=");
     page.wait_for("!document.querySelector('.heat-box, .box-bar')");
@@ -130,4 +133,97 @@ fn an_operation_says_in_words_that_more_failures_may_be_chance() {
         "(e => e?.innerText.trim() === 'may be chance' && e.offsetHeight > 0) \
          (document.querySelector('.operations .operations-failed:not(.is-worse) > .was'))",
     );
+}
+
+/// Sends calls of a service whose operations differ in ids. Jobs take most of its time, orders have
+/// most of its calls, and no other single operation has as many calls as `GET /health`.
+fn send_calls_with_ids(server: &Server) {
+    let orders = (100..160).chain([123]).map(|id| format!("GET /user/{id}/orders"));
+    let jobs = (10..50).chain([33, 33]).map(|id| format!("POST /job/{id}"));
+    let health = std::iter::repeat_n("GET /health".to_owned(), 20);
+    let call = |(number, name): (u64, String)| {
+        let made = span(number.into(), number, 0, &name);
+        let length = if name.starts_with("POST") { 50_000_000 } else { 1_000_000 };
+        Span { end_time_unix_nano: made.start_time_unix_nano + length, ..made }
+    };
+    send(server, "shop", (1..).zip(orders.chain(jobs).chain(health)).map(call).collect());
+}
+
+/// Names of the listed operations.
+const LISTED: &str = "[...document.querySelectorAll('table[aria-label=Operations] .row-name')] \
+     .map(e => e.innerText.trim())";
+/// Number of requests for patterns that have an answer.
+const PATTERN_REQUESTS: &str = "performance.getEntriesByType('resource') \
+     .filter(e => e.name.includes('operationPattern')).length";
+
+/// Waits until this pattern is the first of the list, and the panels show its most called
+/// operation.
+fn wait_for_first_pattern(page: &mut Page<'_>, pattern: &str, operation: &str) {
+    page.wait_for(&format!("{LISTED}[0] === {}", json!(pattern)));
+    page.wait_for(
+        "document.querySelector('table[aria-label=Operations] tbody tr') \
+         ?.getAttribute('aria-selected') === 'true'",
+    );
+    for panel in [format!("Latency of {operation}"), "By version".to_owned()] {
+        page.wait_for(&format!(
+            "document.querySelector('section[aria-label=\"{panel}\"] .panel-head .mute') \
+             ?.innerText.includes({})",
+            json!(format!("the most called of {pattern}"))
+        ));
+    }
+    page.wait_until_settled();
+}
+
+#[test]
+fn patterns_of_names_replace_no_single_names_and_the_first_is_the_default() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1920, 900) else { return };
+    send_calls_with_ids(&server);
+    let held = json!({ "patterns": [{ "urlPattern": "*/api/v1/red?*operationPattern*" }] });
+    browser.command("Fetch.enable", held);
+    let mut page = Page::open(&mut browser, &server, "/services/shop?range=all&live=off");
+    page.wait_for("document.querySelector('[role=group][aria-label=\"How names are listed\"]')");
+    for panel in ["Operations", "Latency", "By version"] {
+        page.wait_for(&format!(
+            "document.querySelector('section[aria-label=\"{panel}\"] [aria-label=Loading]')"
+        ));
+    }
+    assert_eq!(page.browser.evaluate(&format!("{LISTED}.length")), 0);
+    page.browser.command("Fetch.disable", json!({}));
+    wait_for_first_pattern(&mut page, "POST /job/<*>", "POST /job/33");
+    let patterns = json!(["POST /job/<*>", "GET /user/<*>/orders", "GET /health"]);
+    assert_eq!(page.browser.evaluate(LISTED), patterns);
+
+    // The default is the first row of any order, and a click on a row chooses as it does.
+    page.press_button("Calls/min");
+    page.wait_for_address("sort=-rate");
+    wait_for_first_pattern(&mut page, "GET /user/<*>/orders", "GET /user/123/orders");
+    page.press_button("POST /job/<*>");
+    page.wait_for_address("operation=POST /job/33");
+    page.wait_for("document.querySelector('section[aria-label=\"Latency of POST /job/33\"]')");
+
+    // A pattern of one operation is that operation.
+    page.press_button("GET /health");
+    page.wait_for(
+        "(note => note?.innerText.trim() === 'drag a box to look at its spans') (document \
+         .querySelector('section[aria-label=\"Latency of GET /health\"] .panel-head .mute'))",
+    );
+}
+
+#[test]
+fn patterns_of_names_are_requested_only_where_they_are_listed() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1920, 900) else { return };
+    send_calls_with_ids(&server);
+    let path = "/services/shop?range=all&live=off&names=single";
+    let mut page = Page::open(&mut browser, &server, path);
+    // Of single names, the default is the one with the most calls.
+    page.wait_for("document.querySelector('section[aria-label=\"Latency of GET /health\"]')");
+    page.wait_for(&format!("{LISTED}.length === 101"));
+    page.wait_until_settled();
+    assert_eq!(page.browser.evaluate(PATTERN_REQUESTS), 0);
+    page.choose("How names are listed", "Patterns");
+    page.wait_for_address_without("names=");
+    wait_for_first_pattern(&mut page, "POST /job/<*>", "POST /job/33");
+    assert_eq!(page.browser.evaluate(PATTERN_REQUESTS), 1);
 }

@@ -160,6 +160,11 @@ pub struct WatchedRequest {
     missing: &'static str,
     error: Signal<Option<ApiError>>,
     is_kept: Signal<bool>,
+    /// True before the first answer or error.
+    is_loading: Signal<bool>,
+    is_pending: Signal<bool>,
+    /// True if a panel draws the answer in place of its own.
+    is_drawn: bool,
     retry: Callback<()>,
 }
 
@@ -171,6 +176,9 @@ impl WatchedRequest {
             missing,
             error: Signal::derive(move || state.error()),
             is_kept: Signal::derive(move || state.value().is_some()),
+            is_loading: Signal::derive(move || state.loading()),
+            is_pending: Signal::derive(move || state.pending()),
+            is_drawn: false,
             retry: Callback::new(move |()| state.refresh()),
         }
     }
@@ -178,8 +186,33 @@ impl WatchedRequest {
     /// Watches the request only while this condition holds.
     #[must_use]
     pub fn only_while(self, is_needed: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        let error = self.error;
-        Self { error: Signal::derive(move || error.get().filter(|_| is_needed())), ..self }
+        let is_needed = Signal::derive(is_needed);
+        let (error, is_loading, is_pending) = (self.error, self.is_loading, self.is_pending);
+        Self {
+            error: Signal::derive(move || error.get().filter(|_| is_needed.get())),
+            is_loading: Signal::derive(move || is_needed.get() && is_loading.get()),
+            is_pending: Signal::derive(move || is_needed.get() && is_pending.get()),
+            ..self
+        }
+    }
+
+    /// Declares that a panel draws this answer in place of its own. The panel is loading until the
+    /// first one arrives or fails, and outdated while a newer one loads.
+    #[must_use]
+    pub fn drawn(self) -> Self {
+        Self { is_drawn: true, ..self }
+    }
+
+    /// Reports whether a panel waits for this answer in place of its own.
+    #[must_use]
+    pub fn is_awaited(self) -> bool {
+        self.is_drawn && self.is_loading.get()
+    }
+
+    /// Reports whether a panel waits for a newer answer in place of its own.
+    #[must_use]
+    pub fn is_outdated(self) -> bool {
+        self.is_drawn && self.is_pending.get()
     }
 
     /// Reports whether the last request failed.

@@ -3,7 +3,8 @@
 //! Draws the four states of that answer: grey rows while it loads, the page's words when it is
 //! empty, a note when a part is missing, and the error with a button to retry. An older answer
 //! stays on screen, paler, while a newer one loads. Other requests that the answer needs have a
-//! note when they fail.
+//! note when they fail. While the answer of one of them is drawn in place of the panel's own, the
+//! panel is loading or paler as that one is.
 
 use std::sync::Arc;
 
@@ -61,6 +62,14 @@ where
     D: Fn(Arc<T>) -> V + Send + Sync + Clone + 'static,
     V: IntoView + 'static,
 {
+    let notes = needs.iter().copied().map(WatchedRequest::note).collect_view();
+    let any = move |test: fn(WatchedRequest) -> bool| {
+        let needs = needs.clone();
+        Memo::new(move |_| needs.iter().copied().any(test))
+    };
+    let has_failed = any(WatchedRequest::has_failed);
+    let is_awaited = any(WatchedRequest::is_awaited);
+    let is_outdated = any(WatchedRequest::is_outdated);
     let content = move || {
         if let Some(words) = instead.get() {
             return view! { <p class="panel-empty">{words}</p> }.into_any();
@@ -74,7 +83,8 @@ where
                 <ErrorState name=title.get() is_kept=answer.is_some() error on_retry=retry />
             }
         });
-        let drawn = answer.map(|answer| {
+        // Rows that another answer is about to replace would move.
+        let drawn = answer.filter(|_| !is_awaited.get()).map(|answer| {
             let note = missing.and_then(|missing| missing(&answer)).map(missing_note);
             let body = if is_empty(&answer) && is_failed {
                 ().into_any()
@@ -88,11 +98,10 @@ where
         });
         view! { {failed} {drawn} }.into_any()
     };
-    let notes = needs.iter().copied().map(WatchedRequest::note).collect_view();
     // An answer is not requested while one that it needs is missing.
     let is_loading = Memo::new(move |_| {
-        let waits = state.pending() || !needs.iter().copied().any(WatchedRequest::has_failed);
-        state.loading() && waits && instead.get().is_none()
+        let waits = state.pending() || !has_failed.get();
+        instead.get().is_none() && (is_awaited.get() || (state.loading() && waits))
     });
     view! {
         <section class="card panel" aria-label=move || title.get()>
@@ -107,7 +116,9 @@ where
             </Show>
             <div
                 class="panel-body"
-                class:is-stale=move || state.pending() && !is_loading.get()
+                class:is-stale=move || {
+                    (state.pending() || is_outdated.get()) && !is_loading.get()
+                }
                 // A table that is wider than a phone scrolls by keys, too.
                 tabindex=browser::is_narrow().then_some("0")
             >

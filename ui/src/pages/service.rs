@@ -44,7 +44,7 @@ mod trouble;
 use instances::instances_panel;
 use neighbours::neighbour_panels;
 use operation_latency::latency_panel;
-use operations::operations_panel;
+use operations::{Row, operations_panel};
 use span::TableTime;
 use split::split_panel;
 use trouble::{exception_panel, pattern_panel};
@@ -73,12 +73,20 @@ struct ServiceView {
     links: Memo<Links>,
     report: RequestState<ChangeReport>,
     versions: RequestState<VersionChangeList>,
+    /// Single names. They are requested in any case: their answer says whether there are patterns
+    /// to list.
     operations: RequestState<RedResult>,
     /// True if many operations differ only in ids.
     has_ids: Memo<bool>,
     /// True to list patterns in place of operations.
     by_pattern: Memo<bool>,
+    /// Patterns of names. They are requested only where they are listed.
     patterns: RequestState<RedResult>,
+    /// The listed answer, single names or patterns. `None` while it is not known which.
+    listed: Signal<Option<Arc<RedResult>>>,
+    /// The listed rows, in their order.
+    rows: Memo<Option<Arc<Vec<Row>>>>,
+    /// The operation in the address, or the default of the list.
     chosen: Memo<Option<ChosenOperation>>,
 }
 
@@ -110,14 +118,19 @@ impl ServiceView {
             has_ids.get() && query.with(|query| query.get("names") != Some("single"))
         });
         let patterns = RequestState::new(move || {
-            has_ids.get().then(|| calls_by("operationPattern")).flatten()
+            by_pattern.get().then(|| calls_by("operationPattern")).flatten()
         });
+        let listed = Signal::derive(move || {
+            let awaits_patterns = by_pattern.get() && patterns.loading();
+            let patterns = patterns.value().filter(|_| by_pattern.get());
+            operations::listed(operations.value(), patterns, awaits_patterns)
+        });
+        let rows = operations::use_rows(listed);
         let in_address = Memo::new(move |_| query.with(chosen_in));
         let chosen = Memo::new(move |_| {
             in_address.get().or_else(|| {
-                let operations = operations.value()?;
-                let first = operations::served(&operations.groups).next()?;
-                Some(ChosenOperation { name: first.operation.clone()?, kind: first.kind })
+                let (listed, rows) = (listed.get()?, rows.get()?);
+                operations::default_operation(&listed, &rows)
             })
         });
         let links = use_links();
@@ -132,16 +145,10 @@ impl ServiceView {
             has_ids,
             by_pattern,
             patterns,
+            listed,
+            rows,
             chosen,
         }
-    }
-
-    /// Returns the listed operations: patterns, once all of them are known, in place of operations
-    /// that differ only in ids.
-    fn listed(self) -> Option<Arc<RedResult>> {
-        let patterns = if self.by_pattern.get() { self.patterns.value() } else { None };
-        let patterns = patterns.filter(|patterns| patterns.searched.complete);
-        patterns.or_else(|| self.operations.value())
     }
 
     fn name(self) -> String {
@@ -151,9 +158,17 @@ impl ServiceView {
     /// Returns the words in place of the panels of an operation when no operation was called.
     fn without_operation(self) -> Signal<Option<&'static str>> {
         Signal::derive(move || {
-            let is_known = self.operations.value().is_some();
+            let is_known = self.listed.with(Option::is_some);
             (is_known && self.chosen.with(Option::is_none)).then_some(NO_OPERATION)
         })
+    }
+
+    /// Returns the words for a chosen operation that stands for a listed pattern: `the most called
+    /// of GET /user/<*>`.
+    fn pattern_words(self) -> Option<String> {
+        let (rows, chosen) = (self.rows.get()?, self.chosen.get()?);
+        let pattern = operations::pattern_of(&rows, &chosen)?;
+        Some(format!("the most called of {}", truncate_name(pattern)))
     }
 
     /// Watches the request that names the chosen operation.

@@ -26,6 +26,8 @@ use crate::{
     url::{History, use_edit_query, use_query},
 };
 
+/// Words beside the heading while no box is drawn.
+const BOX_HINT: &str = "drag a box to look at its spans";
 /// Maximum number of deployments of other services that are marked.
 const OTHERS_MAX: usize = 6;
 /// Maximum number of letters of the words of the change.
@@ -41,7 +43,15 @@ pub(super) fn latency_panel(view: ServiceView, state: HeatmapState) -> impl Into
     let chosen =
         Memo::new(move |_| query.with(|query| query.get("box").and_then(HeatmapBox::parse)));
     let choose = Callback::new(move |chosen: Option<HeatmapBox>| {
-        edit(History::Replace, &|query| query.set("box", chosen.map(|chosen| chosen.write())));
+        // The default follows the list. A box of one operation is not to lie over another.
+        let operation = view.chosen.get_untracked().filter(|_| chosen.is_some());
+        edit(History::Replace, &|query| {
+            query.set("box", chosen.map(|chosen| chosen.write()));
+            if let Some(of) = &operation {
+                query.set("operation", Some(&of.name));
+                query.set("kind", of.kind.map(SpanKindName::word));
+            }
+        });
     });
     let operation = Memo::new(move |_| {
         let chosen = view.chosen.get();
@@ -51,7 +61,9 @@ pub(super) fn latency_panel(view: ServiceView, state: HeatmapState) -> impl Into
         operation.get().map_or("Latency".to_owned(), |name| format!("Latency of {name}"))
     });
     let note = Memo::new(move |_| {
-        if chosen.with(Option::is_some) { "" } else { "drag a box to look at its spans" }.to_owned()
+        let hint = chosen.with(Option::is_none).then(|| BOX_HINT.to_owned());
+        let words: Vec<String> = view.pattern_words().into_iter().chain(hint).collect();
+        words.join("; ")
     });
     let markers = Memo::new(move |_| markers_of(view));
     let bar = move || chosen.get().map(|chosen| box_bar(view, chosen, choose));

@@ -1,6 +1,7 @@
 //! The operations of a service: calls, failures and durations, each compared by the API with the
 //! time before. Operations that got worse come first, then those with most time. Where many names
-//! differ only in ids, their patterns are listed, whose calls the API has merged.
+//! differ only in ids, their patterns are listed, whose calls the API has merged. Owns the rows,
+//! the rule for the answer that has them, and the operation that panels show without a choice.
 
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ use crate::{
 };
 
 const ROW: &str = "operation-row";
+/// Order of the rows without a choice.
+const DEFAULT_ORDER: &str = "-change";
 /// Words below a number that is worse than before where chance may explain it. Its title says more.
 const MAY_BE_CHANCE: &str = "may be chance";
 
@@ -40,6 +43,37 @@ pub(super) fn have_ids(operations: &RedResult) -> bool {
     count > UNFOLDED_MAX && operations.pattern_count.is_some_and(is_fewer)
 }
 
+/// Returns the listed answer, or `None` while it is unknown. Complete patterns are listed in place
+/// of single names. Nothing is listed while their first answer is awaited, because it would replace
+/// the rows. `patterns` is `None` where they are not wanted, too.
+pub(super) fn listed(
+    operations: Option<Arc<RedResult>>,
+    patterns: Option<Arc<RedResult>>,
+    awaits_patterns: bool,
+) -> Option<Arc<RedResult>> {
+    let patterns = patterns.filter(|patterns| patterns.searched.complete);
+    patterns.or_else(|| operations.filter(|_| !awaits_patterns))
+}
+
+/// Returns the operation that panels show without a choice. Of patterns it is what a click on the
+/// first row chooses. Of single names it is the served one with the most calls.
+pub(super) fn default_operation(listed: &RedResult, rows: &[Row]) -> Option<ChosenOperation> {
+    let first_pattern = rows.first().filter(|row| row.group.operation_pattern.is_some());
+    if let Some(row) = first_pattern {
+        let (name, kind) = row.target();
+        return Some(ChosenOperation { name, kind });
+    }
+    let first = served(&listed.groups).next()?;
+    Some(ChosenOperation { name: first.operation.clone()?, kind: first.kind })
+}
+
+/// Returns the listed pattern that the chosen operation stands for: the one with several operations
+/// of which it has the most calls.
+pub(super) fn pattern_of<'a>(rows: &'a [Row], chosen: &ChosenOperation) -> Option<&'a str> {
+    let row = rows.iter().find(|row| row.is(chosen) && row.count_words().is_some())?;
+    Some(row.name())
+}
+
 /// Returns the operations that others call, or all operations if others call none of them.
 pub(super) fn served(groups: &[RedGroup]) -> impl Iterator<Item = &RedGroup> {
     let is_served = |group: &&RedGroup| group.served == Some(true);
@@ -49,7 +83,7 @@ pub(super) fn served(groups: &[RedGroup]) -> impl Iterator<Item = &RedGroup> {
 
 /// An operation, or a pattern of operations, of one span kind.
 #[derive(Debug, Clone, PartialEq)]
-struct Row {
+pub(super) struct Row {
     group: RedGroup,
 }
 
@@ -147,15 +181,25 @@ fn rows(result: &RedResult, all: bool, order: &SortOrder) -> Vec<Row> {
     rows
 }
 
+/// Returns the rows of the listed answer, by the kinds and in the order of the address.
+pub(super) fn use_rows(listed: Signal<Option<Arc<RedResult>>>) -> Memo<Option<Arc<Vec<Row>>>> {
+    let (order, all) = (use_sort(DEFAULT_ORDER), use_all_kinds());
+    Memo::new(move |_| {
+        let result = listed.get()?;
+        Some(Arc::new(order.with(|order| rows(&result, all.get(), order))))
+    })
+}
+
+/// Reports whether spans of every kind are listed.
+fn use_all_kinds() -> Memo<bool> {
+    let query = use_query();
+    Memo::new(move |_| query.with(|query| query.get("kinds") == Some("all")))
+}
+
 /// The panel.
 pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
-    let query = use_query();
-    let order = use_sort("-change");
-    let all = Memo::new(move |_| query.with(|query| query.get("kinds") == Some("all")));
-    let table = Memo::new(move |_| {
-        let result = view.listed()?;
-        Some(Arc::new(order.with(|order| rows(&result, all.get(), order))))
-    });
+    let order = use_sort(DEFAULT_ORDER);
+    let table = view.rows;
     let count = Memo::new(move |_| table.with(|table| table.as_ref().map_or(0, |rows| rows.len())));
     let choose = use_choose();
     let marked = use_row_shortcuts("Service", ROW, count, move |at| {
@@ -166,7 +210,7 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
     });
     let draw = move |_: Arc<RedResult>| {
         let body = move || {
-            let result = view.listed()?;
+            let result = view.listed.get()?;
             let buckets = TimeBuckets::from_window(&result.window);
             let none = no_calls_words(&result);
             let rows = table.get().unwrap_or_default();
@@ -176,7 +220,7 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
             Some(rows.iter().enumerate().map(row).collect_view())
         };
         let unlisted = move || {
-            let result = view.listed()?;
+            let result = view.listed.get()?;
             let words = unlisted_words(&result)?;
             Some(view! { <PartialNote>{words}</PartialNote> })
         };
@@ -188,7 +232,7 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
             </table>
         }
     };
-    let kinds = kinds_switch(all);
+    let kinds = kinds_switch(use_all_kinds());
     let tools = move || view! { {names_switch(view)} {kinds.run()} };
     let patterns = WatchedRequest::new("The patterns of names are not known", view.patterns);
     view! {
@@ -197,7 +241,7 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
             note=calls_note(view)
             tools=tools.into()
             state=view.operations
-            needs=vec![patterns.only_while(move || view.by_pattern.get())]
+            needs=vec![patterns.only_while(move || view.by_pattern.get()).drawn()]
             is_empty=|result| result.groups.is_empty()
             missing=|result| partial_answer_text(&result.searched)
             empty=NO_OPERATION
@@ -302,7 +346,8 @@ fn unlisted_words(result: &RedResult) -> Option<String> {
     });
     let others = (result.other_count > 0).then(|| {
         let calls = format::counted(result.other_count, "call");
-        format!("{calls} of further operations in no row.")
+        let verb = if result.other_count == 1 { "is" } else { "are" };
+        format!("{calls} of further operations {verb} in no row.")
     });
     let words: Vec<String> = [cut, others].into_iter().flatten().collect();
     (result.searched.complete && !words.is_empty()).then(|| words.join(" "))
@@ -420,7 +465,8 @@ mod tests {
     };
 
     use super::{
-        ChosenOperation, DurationNanos, RedGroup, RedResult, Row, have_ids, no_calls_words, served,
+        Arc, ChosenOperation, DEFAULT_ORDER, DurationNanos, RedGroup, RedResult, Row, SortOrder,
+        default_operation, have_ids, listed, no_calls_words, pattern_of, rows, served,
         unlisted_words,
     };
 
@@ -508,6 +554,62 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_listed_while_the_first_answer_about_patterns_is_awaited() {
+        let answer = |result: RedResult| Some(Arc::new(result));
+        let single = answer(result(vec![group(SpanKindName::Server)]));
+        let patterns = answer(result(vec![pattern(9)]));
+        assert_eq!(listed(single.clone(), None, true), None);
+        assert_eq!(listed(single.clone(), patterns.clone(), false), patterns);
+        assert_eq!(listed(single.clone(), None, false), single, "not wanted, or failed");
+        let searched = Searched { complete: false, ..Searched::default() };
+        let incomplete = answer(RedResult { searched, ..result(vec![pattern(9)]) });
+        assert_eq!(listed(single.clone(), incomplete, false), single);
+        assert_eq!(listed(None, None, false), None);
+    }
+
+    /// Calls that take most of the time of a service, by pattern.
+    fn jobs() -> RedGroup {
+        let (text, example) = ("POST /job/<*>".to_owned(), "POST /job/33".to_owned());
+        let operation_pattern = Some(OperationPattern { text, operation_count: 40, example });
+        let duration = LatencyStats { sum_nano: DurationNanos(9), ..LatencyStats::default() };
+        RedGroup { operation_pattern, count: 42, duration, ..pattern(60) }
+    }
+
+    fn chosen(name: &str) -> ChosenOperation {
+        ChosenOperation { name: name.to_owned(), kind: Some(SpanKindName::Server) }
+    }
+
+    #[test]
+    fn the_default_is_the_first_pattern_of_the_list_or_the_single_name_with_most_calls() {
+        let default = |listed: &RedResult, order: &str| {
+            default_operation(listed, &rows(listed, false, &SortOrder::parse(order)))
+        };
+        let patterns = result(vec![pattern(60), jobs()]);
+        assert_eq!(default(&patterns, DEFAULT_ORDER), Some(chosen("POST /job/33")));
+        assert_eq!(default(&patterns, "-rate"), Some(chosen("GET /user/8123")));
+        let slower = RedGroup {
+            operation: Some("GET /slow".to_owned()),
+            slower_factor: Some(2.0),
+            ..group(SpanKindName::Server)
+        };
+        let single = result(vec![group(SpanKindName::Server), slower]);
+        assert_eq!(default(&single, DEFAULT_ORDER), Some(chosen("GET /")));
+        assert_eq!(default(&result(Vec::new()), DEFAULT_ORDER), None);
+    }
+
+    #[test]
+    fn an_operation_stands_for_the_pattern_of_which_it_has_the_most_calls() {
+        let listed = result(vec![pattern(60), jobs()]);
+        let listed = rows(&listed, false, &SortOrder::parse(DEFAULT_ORDER));
+        assert_eq!(pattern_of(&listed, &chosen("POST /job/33")), Some("POST /job/<*>"));
+        assert_eq!(pattern_of(&listed, &chosen("POST /job/34")), None);
+        let alone = [Row { group: pattern(1) }];
+        assert_eq!(pattern_of(&alone, &chosen("GET /user/8123")), None, "it is the only one");
+        let single = [Row { group: group(SpanKindName::Server) }];
+        assert_eq!(pattern_of(&single, &chosen("GET /")), None);
+    }
+
+    #[test]
     fn rows_that_are_not_listed_are_said() {
         let operations = result(vec![group(SpanKindName::Server)]);
         assert_eq!(unlisted_words(&operations), None);
@@ -515,7 +617,10 @@ mod tests {
         let words = "1 of 812 operations are listed, those with most calls.";
         assert_eq!(unlisted_words(&operations).as_deref(), Some(words));
         let patterns = RedResult { other_count: 3, ..result(vec![pattern(9)]) };
-        let words = "3 calls of further operations in no row.";
+        let words = "3 calls of further operations are in no row.";
+        assert_eq!(unlisted_words(&patterns).as_deref(), Some(words));
+        let patterns = RedResult { other_count: 1, ..patterns };
+        let words = "1 call of further operations is in no row.";
         assert_eq!(unlisted_words(&patterns).as_deref(), Some(words));
         let patterns = RedResult { group_count: 2, other_count: 0, ..patterns };
         let words = "1 of 2 patterns are listed, those with most calls.";

@@ -109,10 +109,13 @@ pub(super) fn split_panel(view: ServiceView) -> impl IntoView {
         format!("By {word}")
     });
     let note = Memo::new(move |_| {
-        let chosen = view.chosen.get();
-        chosen.map_or(String::new(), |of| {
-            view.tables.after(&format!("of {}", truncate_name(format::operation(&of.name))))
-        })
+        let Some(of) = view.chosen.get() else { return String::new() };
+        let name = truncate_name(format::operation(&of.name));
+        let words = view.tables.after(&format!("of {name}"));
+        match view.pattern_words() {
+            Some(pattern) => format!("{words}, {pattern}"),
+            None => words,
+        }
     });
     let segments: Vec<Segment> =
         KEYS.iter().map(|(name, label, _)| Segment::new(name, *label)).collect();
