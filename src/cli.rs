@@ -45,7 +45,7 @@ pub(crate) fn command() -> Command {
         .subcommand(import_command())
         .subcommand(trace_command())
         .subcommand(sql_command())
-        .subcommand(sql_command::worker_command())
+        .subcommands(sql_command::worker_command())
         .subcommand(tail_command())
         .subcommand(compact_command())
         .subcommand(erase_command())

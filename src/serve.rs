@@ -18,7 +18,7 @@ use tidings_collector::{
 };
 use tidings_proto::{UnixNanos, api::LimitInForce};
 use tidings_query::{AnswerTimesSource, ReceiverStates};
-use tidings_sql::{SqlService, WorkerProgram};
+use tidings_sql::SqlService;
 use tidings_storage::{Clock, Store, Supervision, SystemClock};
 use tokio::{
     net::TcpListener,
@@ -516,7 +516,7 @@ fn sql_service(
     if !settings.sql.includes(address) {
         return Ok(None);
     }
-    let program = WorkerProgram::this(sql_command::WORKER).context("where this program is")?;
+    let program = sql_command::worker_program().context("where this program is")?;
     let service = SqlService::new(store.clone(), settings.sql_limits, Arc::clone(clock), program);
     Ok(Some(service.context("no threads for queries in SQL")?))
 }

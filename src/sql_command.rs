@@ -1,12 +1,15 @@
 //! `tidings sql QUERY`: the rows of a query as a table in the terminal. And `tidings sql-worker`:
-//! the process in which a server's query runs, which nobody calls by hand.
+//! the process in which a server's query runs, which nobody calls by hand. Without the feature
+//! `sql-engine` that process is a program of its own beside this one, and the command does not exist.
+
+use std::io;
 
 use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgMatches, Command, value_parser};
 use serde_json::Value as Json;
 use tidings_access::is_printable;
 use tidings_proto::api::SqlResult;
-use tidings_sql::{WorkerLimits, run_worker};
+use tidings_sql::WorkerProgram;
 
 use crate::{client::Client, client_identity::ClientIdentity, settings::Sources, terminal};
 
@@ -73,24 +76,48 @@ fn drawn(value: &Json) -> String {
 /// Name of the worker's command.
 pub(crate) const WORKER: &str = "sql-worker";
 
-/// Builds the worker's command, which the help does not list.
-pub(crate) fn worker_command() -> Command {
+/// The program of a worker beside a server that is built without the engine.
+const WORKER_PROGRAM: &str = "tidings-sql-worker";
+
+/// Returns the program that runs the queries of a server.
+///
+/// # Errors
+/// Fails if the system does not tell the path of this program.
+pub(crate) fn worker_program() -> io::Result<WorkerProgram> {
+    match cfg!(feature = "sql-engine") {
+        true => WorkerProgram::this(WORKER),
+        false => WorkerProgram::beside(WORKER_PROGRAM),
+    }
+}
+
+/// Builds the worker's command, which the help does not list; `None` where this program has no
+/// engine.
+pub(crate) fn worker_command() -> Option<Command> {
     let limit = |name: &'static str| Arg::new(name).required(true).value_parser(value_parser!(u64));
-    Command::new(WORKER)
-        .hide(true)
-        .about("Run one query in SQL for the server at the other end of standard input")
-        .arg(limit("address-bytes-max"))
-        .arg(limit("cpu-seconds-max"))
+    cfg!(feature = "sql-engine").then(|| {
+        Command::new(WORKER)
+            .hide(true)
+            .about("Run one query in SQL for the server at the other end of standard input")
+            .arg(limit("address-bytes-max"))
+            .arg(limit("cpu-seconds-max"))
+    })
 }
 
 /// Runs the query of a worker and ends the process.
+#[cfg(feature = "sql-engine")]
 pub(crate) fn run_worker_process(matches: &ArgMatches) -> Result<()> {
     let limit = |name| matches.get_one::<u64>(name).copied().context("a limit is missing");
-    let limits = WorkerLimits {
+    let limits = tidings_sql::WorkerLimits {
         address_bytes_max: limit("address-bytes-max")?,
         cpu_seconds_max: limit("cpu-seconds-max")?,
     };
-    match run_worker(limits).context("this is no process of a server")? {}
+    match tidings_sql_engine::run_worker(limits).context("this is no process of a server")? {}
+}
+
+/// Refuses: this program has no engine.
+#[cfg(not(feature = "sql-engine"))]
+pub(crate) fn run_worker_process(_: &ArgMatches) -> Result<()> {
+    bail!("this program has no SQL engine")
 }
 
 #[cfg(test)]

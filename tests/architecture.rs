@@ -109,6 +109,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "tidings-storage",
         ],
     ),
+    ("tidings-sql-engine", &["tidings-proto", "tidings-query", "tidings-sql", "tidings-storage"]),
     ("tidings-ui", &["tidings-proto"]),
     (
         "tidings",
@@ -121,6 +122,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "tidings-proto",
             "tidings-query",
             "tidings-sql",
+            "tidings-sql-engine",
             "tidings-storage",
         ],
     ),
@@ -138,6 +140,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "tidings-proto",
             "tidings-query",
             "tidings-sql",
+            "tidings-sql-engine",
             "tidings-storage",
             "tidings-traceql",
         ],
@@ -159,7 +162,7 @@ const UNSUPERVISED: &[(&str, usize, &str)] = &[
     ("sql/src/http/sql_events.rs", 1, "asks one query; a set of its own aborts it"),
     ("sql/src/pool.rs", 1, "the thread is supervised: its work is a restarting thread"),
     ("sql/src/sql_service.rs", 1, "talks with the worker of one query, whose asker waits for it"),
-    ("sql/src/worker.rs", 1, "the query in a worker process, which ends with it"),
+    ("sql/engine/src/worker.rs", 1, "the query in a worker process, which ends with it"),
     ("src/demo.rs", 4, "send one request each; the set of the demo joins them"),
     ("src/tenants.rs", 1, "opens the store of one tenant, once"),
     ("src/web/status.rs", 1, "demo traffic of a minute, which the shutdown aborts"),
@@ -202,6 +205,22 @@ fn crates_depend_one_way() {
             assert!(!ours || allowed.contains(used), "{name} must not use {used}");
         }
     }
+}
+
+#[test]
+fn the_server_needs_no_engine_of_sql() {
+    let tree = Command::new(env!("CARGO"))
+        .current_dir(root())
+        .args(["tree", "--offline", "--locked", "--package", "tidings", "--edges", "normal"])
+        .args(["--prefix", "none", "--no-default-features"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(tree.stderr).unwrap();
+    assert!(tree.status.success(), "{said}");
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    assert!(tree.contains("tidings-sql v"), "{tree}");
+    let engine: Vec<&str> = tree.lines().filter(|line| line.starts_with("datafusion")).collect();
+    assert!(engine.is_empty(), "{engine:?}");
 }
 
 #[test]

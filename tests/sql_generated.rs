@@ -13,7 +13,7 @@ use std::{
 };
 
 use prost::Message;
-use tidings_sql::{CastPair, Elements, elements};
+use tidings_sql_engine::{CastPair, Elements, elements};
 
 use crate::{
     harness::{
@@ -181,7 +181,7 @@ fn generated_queries_have_documented_answers_and_the_server_does_not_notice() {
 fn the_grammar_uses_every_name_cast_and_clause_that_a_query_may_use() {
     let all: Vec<String> =
         (0..Grammar::round()).map(|place| Grammar::new(1, place).statement()).collect();
-    let vocabulary = tidings_sql::vocabulary();
+    let vocabulary = tidings_sql_engine::vocabulary();
     let functions = [&vocabulary.scalars, &vocabulary.aggregates, &vocabulary.windows];
     for name in functions.into_iter().flatten() {
         let call = format!("{name}(");

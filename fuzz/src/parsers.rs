@@ -11,9 +11,8 @@ use tidings_apis::well_encoded;
 use tidings_audit::AuditPosition;
 use tidings_proto::tid;
 use tidings_query::{LogCursor, RankCursor, TraceCursor, TraceRank, suggest};
-use tidings_sql::fuzzed_messages::{
-    read_flight_message, read_server_frames, read_statement, read_worker_frames,
-};
+use tidings_sql::fuzzed_messages::{read_flight_message, read_server_frames, read_worker_frames};
+use tidings_sql_engine::may_be_planned;
 use tidings_storage::fuzzed_files::{read_index, read_log_segment, read_pins};
 
 use crate::FuzzTarget;
@@ -91,7 +90,7 @@ fn cursors(input: &[u8]) {
 }
 
 fn sql_statement(input: &[u8]) {
-    let _ = read_statement(text(input));
+    let _ = may_be_planned(text(input));
 }
 
 fn sql_frames(input: &[u8]) {

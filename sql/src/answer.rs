@@ -1,35 +1,17 @@
-//! The answer to a query: its rows, and facts about them.
+//! The answer to a query: facts about its rows, and the connection to the worker that has them.
 //!
-//! Owns the two halves of an answer. The worker collects rows within their bounds and writes them
-//! ([`Collected`], [`Rows`]). `value_text` writes single values; `formats` and the messages of
-//! Flight write the formats of an answer. In the server an [`Answer`] has the facts that are known
-//! before a format is chosen, and passes on the worker's bytes.
+//! An [`Answer`] has the facts that are known before a format is chosen, and passes on the worker's
+//! bytes. The worker collects the rows and writes them.
 
-mod formats;
-mod value_text;
+use std::{fmt, time::Duration};
 
-use std::{fmt, ops::ControlFlow, sync::Arc, time::Duration};
-
-use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
 use tidings_proto::{
     DurationNanos,
-    api::{SqlColumn, SqlPartialReason, SqlRead},
+    api::{SqlPartialReason, SqlRead},
 };
 use tokio::sync::oneshot;
 
-use crate::{
-    AnswerFormat,
-    guard::bytes_of,
-    handover::AnswerParts,
-    message::{AnswerMetadata, Head},
-};
-
-pub(crate) use formats::{arrow_parts, csv_parts, json_parts};
-pub(crate) use value_text::{check_columns, check_rows, type_name};
-
-/// Rows that are written at once.
-const ROWS_WRITTEN: usize = 512;
+use crate::{AnswerFormat, handover::AnswerParts, message::AnswerMetadata};
 
 /// The answer to a query. Its worker has the rows.
 pub struct Answer {
@@ -93,90 +75,6 @@ impl Answer {
             tracing::debug!("the process of an answer has ended before it was read");
         }
         parts
-    }
-}
-
-/// The rows of a result so far.
-#[derive(Debug)]
-pub(crate) struct Collected {
-    schema: SchemaRef,
-    batches: Vec<RecordBatch>,
-    rows: usize,
-    bytes: usize,
-    rows_max: usize,
-    bytes_max: usize,
-    lack: Option<SqlPartialReason>,
-}
-
-impl Collected {
-    pub(crate) fn new(schema: SchemaRef, rows_max: usize, bytes_max: usize) -> Self {
-        let batches = Vec::new();
-        Self { schema, batches, rows: 0, bytes: 0, rows_max, bytes_max, lack: None }
-    }
-
-    /// Adds rows up to the bounds; breaks when a bound is reached.
-    pub(crate) fn add(&mut self, mut batch: RecordBatch) -> ControlFlow<()> {
-        let room = self.rows_max - self.rows;
-        if batch.num_rows() > room {
-            self.lack = Some(SqlPartialReason::Rows);
-            batch = batch.slice(0, room);
-        }
-        while self.bytes + bytes_of(&batch) > self.bytes_max && batch.num_rows() > 0 {
-            self.lack = Some(SqlPartialReason::Bytes);
-            batch = batch.slice(0, batch.num_rows() / 2);
-        }
-        if batch.num_rows() > 0 {
-            self.rows += batch.num_rows();
-            self.bytes += bytes_of(&batch);
-            self.batches.push(batch);
-        }
-        match self.lack {
-            Some(_) => ControlFlow::Break(()),
-            None => ControlFlow::Continue(()),
-        }
-    }
-
-    /// Returns the beginning of the answer, for the server.
-    pub(crate) fn head(&self) -> Head {
-        Head { rows: self.rows, cut: self.lack }
-    }
-
-    /// Returns the rows, with the facts that the server knows about them.
-    pub(crate) fn rows(self, facts: AnswerMetadata) -> Rows {
-        Rows { schema: self.schema, batches: self.batches, count: self.rows, facts }
-    }
-}
-
-/// A result to be written.
-#[derive(Debug)]
-pub(crate) struct Rows {
-    /// The columns, in order.
-    pub(crate) schema: SchemaRef,
-    /// The rows, in order.
-    batches: Vec<RecordBatch>,
-    count: usize,
-    pub(crate) facts: AnswerMetadata,
-}
-
-impl Rows {
-    /// Returns the columns as the API describes them.
-    fn columns(&self) -> Vec<SqlColumn> {
-        let fields = self.schema.fields().iter();
-        let column = |field: &Arc<arrow_schema::Field>| SqlColumn {
-            name: field.name().clone(),
-            r#type: type_name(field.data_type()).to_owned(),
-        };
-        fields.map(column).collect()
-    }
-
-    /// Returns the rows in pieces that are quickly written.
-    pub(crate) fn pieces(self) -> impl Iterator<Item = RecordBatch> + Send {
-        self.batches.into_iter().flat_map(|batch| {
-            let firsts = (0..batch.num_rows()).step_by(ROWS_WRITTEN);
-            let pieces =
-                firsts.map(|first| batch.slice(first, ROWS_WRITTEN.min(batch.num_rows() - first)));
-            pieces.collect::<Vec<_>>()
-        })
     }
 }
 

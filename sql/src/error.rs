@@ -1,7 +1,4 @@
-//! Errors of a query. `engine` translates the engine's errors into these.
-
-mod engine;
-mod wording;
+//! Errors of a query, as plain values. A worker translates the engine's errors into these.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -9,10 +6,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tidings_storage::StorageError;
 
-pub(crate) use wording::duplicate_column;
-
 /// The reason when the engine panicked.
-pub(crate) const UNABLE: &str = "something that its engine cannot do";
+pub const UNABLE: &str = "something that its engine cannot do";
 
 /// A position in a query's text; lines and columns are counted from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,6 +136,13 @@ pub enum SqlError {
         /// Reason of the system.
         reason: String,
     },
+    /// The program of the SQL engine is not there: it is built after the server, or not at all.
+    #[error(
+        "the SQL engine is not built yet: queries are answered as soon as its program, \
+         tidings-sql-worker, is beside the server"
+    )]
+    #[serde(skip)]
+    NoEngine,
     /// A view could not be read; the server knows why.
     #[error("a view could not be read")]
     Scan,
@@ -182,7 +184,7 @@ pub enum SqlErrorKind {
     Overloaded,
     /// Request less, or set a longer deadline.
     TimedOut,
-    /// Retry when the store can be read.
+    /// Retry when the store can be read, or when the engine is there.
     Unavailable,
     /// Request less, or retry when the server has more resources.
     Ended,
@@ -216,7 +218,7 @@ impl SqlError {
             Self::Storage(error) if error.kind() == tidings_storage::ErrorKind::Corrupt => {
                 SqlErrorKind::Failed
             }
-            Self::Storage(_) | Self::Partial => SqlErrorKind::Unavailable,
+            Self::Storage(_) | Self::Partial | Self::NoEngine => SqlErrorKind::Unavailable,
             Self::Ended { .. } | Self::NoWorker { .. } => SqlErrorKind::Ended,
             Self::Cancelled | Self::Scan | Self::Defect { .. } => SqlErrorKind::Failed,
         }
@@ -231,20 +233,27 @@ impl SqlError {
         }
     }
 
-    pub(crate) fn parameter(name: &str, reason: impl Into<String>) -> Self {
+    /// Refuses a parameter of the request.
+    #[must_use]
+    pub fn parameter(name: &str, reason: impl Into<String>) -> Self {
         Self::Parameter { name: name.to_owned(), reason: reason.into() }
     }
 
-    pub(crate) fn not_allowed(what: impl Into<String>, hint: &'static str) -> Self {
+    /// Refuses an element of the query, with what is allowed in its place.
+    #[must_use]
+    pub fn not_allowed(what: impl Into<String>, hint: &'static str) -> Self {
         Self::NotAllowed { what: what.into(), hint: hint.into(), place: None }
     }
 
-    pub(crate) fn syntax(reason: impl Into<String>) -> Self {
+    /// Refuses a text that is no query.
+    #[must_use]
+    pub fn syntax(reason: impl Into<String>) -> Self {
         Self::Syntax { reason: reason.into(), place: None }
     }
 
     /// Adds this position to an error that has none.
-    pub(crate) fn at(mut self, here: Option<QueryPosition>) -> Self {
+    #[must_use]
+    pub fn at(mut self, here: Option<QueryPosition>) -> Self {
         if let Self::Syntax { place, .. }
         | Self::NotAllowed { place, .. }
         | Self::Unknown { place, .. }

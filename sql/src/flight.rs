@@ -52,7 +52,7 @@ use tonic::{Code, Request, Response, Status, Streaming, codec::CompressionEncodi
 
 use crate::{AnswerFormat, Query, SqlError, SqlErrorKind, SqlService, SubmittedStatement};
 use command::Command;
-pub(crate) use ipc::{flight_parts, schema_message};
+pub use ipc::{flight_parts, schema_message};
 
 const SERVICE: &str = "/arrow.flight.protocol.FlightService/{method}";
 /// Methods whose request is one message.
@@ -388,7 +388,10 @@ impl From<SqlError> for Status {
             SqlErrorKind::TimedOut => Code::DeadlineExceeded,
             SqlErrorKind::Overloaded => Code::Unavailable,
             SqlErrorKind::Unavailable => {
-                tracing::warn!(%error, "a query was not answered");
+                // The pool logs a missing engine once.
+                if !matches!(error, SqlError::NoEngine) {
+                    tracing::warn!(%error, "a query was not answered");
+                }
                 Code::Unavailable
             }
             SqlErrorKind::Failed => {

@@ -17,7 +17,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Maximum bytes of a message, and of a part of an answer.
-pub(crate) const MESSAGE_BYTES_MAX: usize = 1 << 20;
+pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Maximum bytes of a batch: a single row may be as large as a request that is received.
 const BATCH_BYTES_MAX: usize = 1 << 30;
 
@@ -40,7 +40,7 @@ fn head(kind: u8, length: usize) -> io::Result<[u8; HEAD_BYTES]> {
 ///
 /// # Errors
 /// Fails if the message is longer than a frame may be.
-pub(crate) fn message(message: &impl Serialize) -> io::Result<Vec<u8>> {
+pub fn message(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut frame = vec![0; HEAD_BYTES];
     serde_json::to_writer(&mut frame, message)?;
     let length = frame.len() - HEAD_BYTES;
@@ -55,12 +55,15 @@ pub(crate) fn message(message: &impl Serialize) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// Fails if the payload is another message.
-pub(crate) fn parse<M: DeserializeOwned>(payload: &[u8]) -> io::Result<M> {
+pub fn parse<M: DeserializeOwned>(payload: &[u8]) -> io::Result<M> {
     serde_json::from_slice(payload).map_err(io::Error::from)
 }
 
 /// Returns the head of a part's frame.
-pub(crate) fn part_head(part: &[u8]) -> io::Result<[u8; HEAD_BYTES]> {
+///
+/// # Errors
+/// Fails if the part is longer than a frame can be.
+pub fn part_head(part: &[u8]) -> io::Result<[u8; HEAD_BYTES]> {
     head(PART, part.len())
 }
 
@@ -136,16 +139,25 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
 /// A frame from the server.
 #[derive(Debug)]
-pub(crate) enum ServerFrame {
+pub enum ServerFrame {
+    /// The bytes of a message.
     Message(Vec<u8>),
-    Batch { scan: u32, header: Vec<u8>, body: Vec<u8> },
+    /// Rows of a scan.
+    Batch {
+        /// Number of the scan.
+        scan: u32,
+        /// The header of Arrow's message.
+        header: Vec<u8>,
+        /// The body of Arrow's message.
+        body: Vec<u8>,
+    },
 }
 
 /// Returns the next frame from the server; `None` when the server has gone.
 ///
 /// # Errors
 /// Fails if the bytes are no frame.
-pub(crate) fn read_server_frame(from: &mut impl Read) -> io::Result<Option<ServerFrame>> {
+pub fn read_server_frame(from: &mut impl Read) -> io::Result<Option<ServerFrame>> {
     let mut head = [0; HEAD_BYTES];
     match from.read_exact(&mut head) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),

@@ -1,22 +1,12 @@
-//! Entry points for fuzz targets: the text and the body of a query, the messages of a compromised
-//! worker, and those of Flight SQL. The program does not call them.
+//! Entry points for fuzz targets: the body of a query, the messages of a compromised worker, and those
+//! of Flight SQL. The program does not call them.
 
 use crate::{
     flight,
     frame::{FrameReader, ServerFrame, WorkerFrame, parse, read_server_frame},
     http,
     message::{ServerMessage, WorkerMessage},
-    statement::{self, Values},
 };
-
-/// Reads the text of a query as the server does before a worker plans it.
-///
-/// Returns true when the query may be planned.
-#[must_use]
-pub fn read_statement(text: &str) -> bool {
-    let given = statement::parse(text, Values::Given(&[])).is_ok();
-    statement::parse(text, Values::Later).is_ok() || given
-}
 
 /// Reads a query and its maximum of rows from a body of JSON; `None` when it is refused.
 #[must_use]
@@ -65,4 +55,17 @@ pub fn read_server_frames(mut bytes: &[u8]) -> usize {
 #[must_use]
 pub fn read_flight_message(bytes: &[u8]) -> bool {
     flight::reads_command(bytes) | flight::reads_values(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{read_query_body, read_server_frames, read_worker_frames};
+
+    #[test]
+    fn entry_points_read_messages() {
+        let body = br#"{"query": "SELECT 1", "limit": 7}"#;
+        assert_eq!(read_query_body(body), Some(("SELECT 1".into(), Some(7))));
+        assert_eq!(read_query_body(b"SELECT 1"), None);
+        assert_eq!((read_worker_frames(&[]), read_server_frames(&[])), (0, 0));
+    }
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::SqlError;
+
 /// The bounds of bytes where there is enough memory.
 const MEMORY_BYTES_MAX: usize = 256 << 20;
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -94,25 +96,37 @@ pub const RUNNING_QUERIES_MAX: usize = 64;
 /// Maximum bytes of a query's text.
 pub const QUERY_BYTES_MAX: usize = 8 << 10;
 /// Maximum words, numbers and signs of a query.
-pub(crate) const TOKENS_MAX: usize = 2_000;
+pub const TOKENS_MAX: usize = 2_000;
 /// Maximum depth of nested brackets and cases.
-pub(crate) const NESTING_MAX: usize = 32;
+pub const NESTING_MAX: usize = 32;
 /// Maximum operators of all expressions: a chain of operators is as deep as it is long.
-pub(crate) const OPERATORS_MAX: usize = 250;
+pub const OPERATORS_MAX: usize = 250;
 /// Maximum placeholders for values.
-pub(crate) const PLACEHOLDERS_MAX: usize = 100;
+pub const PLACEHOLDERS_MAX: usize = 100;
 /// Maximum unions, intersections and differences.
-pub(crate) const SET_OPERATIONS_MAX: usize = 15;
+pub const SET_OPERATIONS_MAX: usize = 15;
 /// Maximum views that are read. A view counts as often as its name occurs after common table
 /// expressions are inserted.
-pub(crate) const RELATIONS_MAX: usize = 16;
+pub const RELATIONS_MAX: usize = 16;
 /// Maximum columns of an answer and of all intermediate results.
-pub(crate) const COLUMNS_MAX: usize = 500;
+pub const COLUMNS_MAX: usize = 500;
 /// Maximum width of a row that is joined: a batch of joined rows is that many times larger.
-pub(crate) const JOINED_ROW_BYTES_MAX: usize = 16 << 10;
+pub const JOINED_ROW_BYTES_MAX: usize = 16 << 10;
 /// Rows that operators pass on at once.
-pub(crate) const BATCH_ROWS: usize = 4_096;
+pub const BATCH_ROWS: usize = 4_096;
 /// Stack of the threads that plan and run: a plan may be as deep as its query has operators.
-pub(crate) const STACK_BYTES: usize = 64 << 20;
+pub const STACK_BYTES: usize = 64 << 20;
 /// Maximum size of a compiled regular expression.
-pub(crate) const PATTERN_BYTES_MAX: usize = 256 << 10;
+pub const PATTERN_BYTES_MAX: usize = 256 << 10;
+
+/// Refuses a text that is too long to be scanned.
+///
+/// # Errors
+/// `TooComplex` beyond [`QUERY_BYTES_MAX`].
+pub fn check_length(text: &str) -> Result<(), SqlError> {
+    let (got, max) = (text.len(), QUERY_BYTES_MAX);
+    match got <= max {
+        true => Ok(()),
+        false => Err(SqlError::TooComplex { what: "bytes".into(), got, max, place: None }),
+    }
+}

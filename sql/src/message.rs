@@ -16,14 +16,13 @@ use tidings_proto::{
 };
 
 use crate::{
-    Parameter, SqlError, SqlLimits,
-    dynamic_filters::Since,
-    parameters, prescan,
+    Parameter, SqlError, SqlLimits, limits, parameters,
+    scan::Since,
     views::{Condition, Relation},
 };
 
 /// Exit code of a worker after a panic of the query's thread.
-pub(crate) const PANICKED: i32 = 101;
+pub const PANICKED: i32 = 101;
 
 /// A query and the maximum size of its answer.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -58,18 +57,28 @@ pub enum AnswerFormat {
 
 /// A message to a worker.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum ServerMessage {
+pub enum ServerMessage {
     /// The worker's only task.
     Job(Box<Assignment>),
     /// A scan has sent all its rows, or has failed; the server knows the reason.
-    ScanEnd { scan: u32, failed: bool },
+    ScanEnd {
+        /// Number of the scan.
+        scan: u32,
+        /// True when the scan has failed.
+        failed: bool,
+    },
     /// Requests the rows of the answer in this format.
-    Write { form: AnswerFormat, facts: AnswerMetadata },
+    Write {
+        /// Format of the answer.
+        form: AnswerFormat,
+        /// Facts that the worker does not know.
+        facts: AnswerMetadata,
+    },
 }
 
 /// A message from a worker.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum WorkerMessage {
+pub enum WorkerMessage {
     /// The worker has confined itself.
     Ready(Confinement),
     /// The worker has its task.
@@ -77,9 +86,17 @@ pub(crate) enum WorkerMessage {
     /// The query reads a view.
     Scan(ScanRequest),
     /// Requests another batch of a scan, with only the rows since this time.
-    Next { scan: u32, since: Since },
+    Next {
+        /// Number of the scan.
+        scan: u32,
+        /// The rows that are still needed.
+        since: Since,
+    },
     /// Stops a scan: no more of its rows are needed.
-    Stop { scan: u32 },
+    Stop {
+        /// Number of the scan.
+        scan: u32,
+    },
     /// The query has run.
     Answered(Head),
     /// The query is described. Two parts before this message have its columns and its placeholders.
@@ -92,14 +109,16 @@ pub(crate) enum WorkerMessage {
 
 /// A worker's task and the limits of the query.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Assignment {
-    pub(crate) task: Task,
-    pub(crate) limits: SqlLimits,
+pub struct Assignment {
+    /// The task.
+    pub task: Task,
+    /// The limits of the query.
+    pub limits: SqlLimits,
 }
 
 /// A worker's task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Task {
+pub enum Task {
     /// Runs the query.
     Answer(Query),
     /// Describes the columns of the query's answer.
@@ -113,26 +132,27 @@ impl Task {
     pub(crate) fn check(&self) -> Result<(), SqlError> {
         match self {
             Self::Answer(query) | Self::Describe(query) => {
-                prescan::check_length(&query.text)?;
+                limits::check_length(&query.text)?;
                 parameters::check_length(&query.parameters)
             }
-            Self::Prepare(text) => prescan::check_length(text),
+            Self::Prepare(text) => limits::check_length(text),
         }
     }
 }
 
 /// A scan of a view.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct ScanRequest {
+pub struct ScanRequest {
     /// The scan's number, which no other scan of the query has.
-    pub(crate) scan: u32,
-    pub(crate) relation: Relation,
+    pub scan: u32,
+    /// The relation whose rows it reads.
+    pub relation: Relation,
     /// The columns of the view, by their positions in its schema.
-    pub(crate) columns: Vec<usize>,
+    pub columns: Vec<usize>,
     /// Conditions that hold for all rows that the query uses.
-    pub(crate) conditions: Vec<Condition>,
+    pub conditions: Vec<Condition>,
     /// True when the query may later need only rows since some time.
-    pub(crate) narrows: bool,
+    pub narrows: bool,
 }
 
 impl ScanRequest {
@@ -146,24 +166,31 @@ impl ScanRequest {
 
 /// The beginning of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Head {
-    pub(crate) rows: usize,
+pub struct Head {
+    /// Number of rows.
+    pub rows: usize,
     /// The bound at which the rows were cut off.
-    pub(crate) cut: Option<SqlPartialReason>,
+    pub cut: Option<SqlPartialReason>,
 }
 
 /// Facts about an answer that only the server knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct AnswerMetadata {
-    pub(crate) lacks: Vec<SqlPartialReason>,
-    pub(crate) read: SqlRead,
-    pub(crate) repeats_counted: bool,
-    pub(crate) elapsed: DurationNanos,
+pub struct AnswerMetadata {
+    /// Reasons why the answer is partial.
+    pub lacks: Vec<SqlPartialReason>,
+    /// Statistics of the scans.
+    pub read: SqlRead,
+    /// True when a repeated span or record may have been counted twice.
+    pub repeats_counted: bool,
+    /// Duration of the query.
+    pub elapsed: DurationNanos,
 }
 
 /// The means of the kernel that confine a worker, besides its limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) struct Confinement {
-    pub(crate) landlock: bool,
-    pub(crate) seccomp: bool,
+pub struct Confinement {
+    /// True when Landlock refuses files and networks.
+    pub landlock: bool,
+    /// True when seccomp refuses calls that are not listed.
+    pub seccomp: bool,
 }

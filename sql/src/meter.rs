@@ -17,10 +17,11 @@ use crate::{SqlError, SqlLimits};
 
 /// Usage and bounds of one query.
 #[derive(Debug)]
-pub(crate) struct Meter {
+pub struct Meter {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) deadline: Instant,
-    pub(crate) limits: SqlLimits,
+    /// The bounds on the cost of the query.
+    pub limits: SqlLimits,
     /// Cancellation flag; scans of the snapshot check it too.
     pub(crate) stop: Arc<AtomicBool>,
     /// Counters of the snapshot's scans.
@@ -34,7 +35,8 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new(clock: Arc<dyn Clock>, limits: SqlLimits) -> Self {
+    /// Starts to measure a query whose deadline begins now.
+    pub fn new(clock: Arc<dyn Clock>, limits: SqlLimits) -> Self {
         let deadline = clock.instant() + limits.deadline;
         Self {
             clock,
@@ -49,7 +51,10 @@ impl Meter {
     }
 
     /// Fails when the deadline has passed or the query is cancelled.
-    pub(crate) fn check(&self) -> Result<(), SqlError> {
+    ///
+    /// # Errors
+    /// `Deadline` or `Cancelled`.
+    pub fn check(&self) -> Result<(), SqlError> {
         if self.clock.instant() >= self.deadline {
             // Scans that find no match do not call this, but they check the flag.
             self.stop.store(true, Ordering::Relaxed);
@@ -63,7 +68,10 @@ impl Meter {
 
     /// Charges bytes that a function allocates; fails beyond
     /// [`SqlLimits::made_bytes_max`].
-    pub(crate) fn make(&self, bytes: u64) -> Result<(), SqlError> {
+    ///
+    /// # Errors
+    /// `Memory` beyond that, and those of [`Self::check`].
+    pub fn make(&self, bytes: u64) -> Result<(), SqlError> {
         self.check()?;
         let made = self.made.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         let bytes_max = self.limits.made_bytes_max;
@@ -76,7 +84,7 @@ impl Meter {
     }
 
     /// Resets the count of allocated bytes: the batch now belongs to the next operator.
-    pub(crate) fn hand_on(&self) {
+    pub fn hand_on(&self) {
         self.made.store(0, Ordering::Relaxed);
     }
 

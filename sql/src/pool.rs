@@ -1,7 +1,8 @@
 //! Workers that are started in advance, so that a query does not wait for a process to start.
 //!
 //! Owns the start of workers: one plain thread starts all of them, keeps some idle and gives each to
-//! one query. Does not own their work (`worker`) or their messages (`conversation`).
+//! one query. Where their program is not there yet, every query tries again. Does not own their work
+//! (`tidings-sql-engine`) or their messages (`conversation`).
 
 use std::{
     collections::VecDeque,
@@ -37,13 +38,30 @@ const CPU_SECONDS_MORE: u64 = 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerProgram {
     path: PathBuf,
-    pub(crate) arguments: Vec<OsString>,
+    arguments: Vec<OsString>,
+    /// True when the program may be built while the server runs.
+    may_come_later: bool,
 }
 
 impl WorkerProgram {
     /// The program at this path.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), arguments: Vec::new() }
+        Self { path: path.into(), arguments: Vec::new(), may_come_later: false }
+    }
+
+    /// Returns the program of this name beside this program. It need not be there yet.
+    ///
+    /// # Errors
+    /// Fails if the system does not tell the path of this program.
+    pub fn beside(name: &str) -> io::Result<Self> {
+        let path = std::env::current_exe()?.with_file_name(name);
+        Ok(Self { may_come_later: true, ..Self::at(path) })
+    }
+
+    /// Returns it with these arguments before the limits.
+    #[must_use]
+    pub fn with_arguments(self, arguments: impl IntoIterator<Item = OsString>) -> Self {
+        Self { arguments: arguments.into_iter().collect(), ..self }
     }
 
     /// Returns this program, with this command.
@@ -54,11 +72,14 @@ impl WorkerProgram {
         // This is the program that runs, even when its file was replaced.
         let itself = Path::new("/proc/self/exe");
         let path = if itself.exists() { itself.to_owned() } else { std::env::current_exe()? };
-        Ok(Self { path, arguments: vec![command.into()] })
+        Ok(Self { arguments: vec![command.into()], ..Self::at(path) })
     }
 
     /// Starts a worker with these limits, which are its last two arguments.
-    pub(crate) fn start(&self, limits: WorkerLimits) -> io::Result<Process> {
+    ///
+    /// # Errors
+    /// Fails if the program is not there, or the system starts no process.
+    pub fn start(&self, limits: WorkerLimits) -> io::Result<Process> {
         let (socket, theirs) = UnixStream::pair()?;
         let (output, writer) = io::pipe()?;
         let mut command = Command::new(&self.path);
@@ -81,11 +102,13 @@ impl WorkerProgram {
 
 /// A worker's process. Ends when dropped.
 #[derive(Debug)]
-pub(crate) struct Process {
-    pub(crate) child: Child,
-    pub(crate) socket: UnixStream,
+pub struct Process {
+    /// The process.
+    pub child: Child,
+    /// The server's end of its connection.
+    pub socket: UnixStream,
     /// Its standard output and error.
-    pub(crate) output: PipeReader,
+    pub output: PipeReader,
 }
 
 impl Process {
@@ -117,7 +140,7 @@ fn worker_limits(limits: &SqlLimits) -> WorkerLimits {
 const THREAD: &str = "sql workers";
 
 /// An order for a worker.
-type Order = oneshot::Sender<io::Result<Process>>;
+type Order = oneshot::Sender<Result<Process, SqlError>>;
 
 /// Workers. Dropping the pool ends those that are idle.
 #[derive(Debug)]
@@ -137,7 +160,12 @@ impl Pool {
     ) -> io::Result<Self> {
         let (orders, taken) = sync_channel(ORDERS_MAX);
         let idle_max = limits.running_max.min(IDLE_MAX);
-        let mut starter = Starter { program, limits: worker_limits(limits), idle: VecDeque::new() };
+        let mut starter = Starter {
+            program,
+            limits: worker_limits(limits),
+            idle: VecDeque::new(),
+            is_missing: false,
+        };
         let supervision = supervision.clone();
         thread::Builder::new().name("sql-workers".to_owned()).spawn(move || {
             supervision.restarting_thread(THREAD, || starter.run(&taken, idle_max));
@@ -153,8 +181,7 @@ impl Pool {
         let none = |reason: String| SqlError::NoWorker { reason };
         let (order, taken) = oneshot::channel();
         self.orders.try_send(order).map_err(|error| none(error.to_string()))?;
-        let taken = taken.await.map_err(|error| none(error.to_string()))?;
-        taken.map_err(|error| none(error.to_string()))
+        taken.await.map_err(|error| none(error.to_string()))?
     }
 }
 
@@ -163,6 +190,8 @@ struct Starter {
     program: WorkerProgram,
     limits: WorkerLimits,
     idle: VecDeque<Process>,
+    /// True when the program was not there at the last attempt.
+    is_missing: bool,
 }
 
 impl Starter {
@@ -171,7 +200,7 @@ impl Starter {
         while let Ok(order) = orders.recv() {
             let process = match self.idle() {
                 Some(process) => Ok(process),
-                None => self.program.start(self.limits),
+                None => self.start(),
             };
             if let Err(Ok(unwanted)) = order.send(process) {
                 self.idle.push_front(unwanted);
@@ -195,10 +224,31 @@ impl Starter {
         None
     }
 
+    /// Starts a worker. A program that is not there is logged once, until it is.
+    fn start(&mut self) -> Result<Process, SqlError> {
+        let started = self.program.start(self.limits);
+        let was_missing = self.is_missing;
+        // Of a program that must be there, this error is one like any other.
+        self.is_missing = self.program.may_come_later
+            && matches!(&started, Err(error) if error.kind() == io::ErrorKind::NotFound);
+        match (was_missing, self.is_missing) {
+            (false, true) => {
+                tracing::warn!(program = ?self.program.path, "the SQL engine is not built yet");
+            }
+            (true, false) => tracing::info!("the SQL engine is there"),
+            _ => {}
+        }
+        started.map_err(|error| match self.is_missing {
+            true => SqlError::NoEngine,
+            false => SqlError::NoWorker { reason: error.to_string() },
+        })
+    }
+
     fn refill(&mut self, count: usize) {
         while self.idle.len() < count {
-            match self.program.start(self.limits) {
+            match self.start() {
                 Ok(process) => self.idle.push_back(process),
+                Err(SqlError::NoEngine) => return,
                 Err(error) => {
                     // The next query tries again and reports the error.
                     tracing::error!(%error, "a process for queries in SQL cannot be started");
@@ -221,5 +271,26 @@ mod tests {
         let worker = worker_limits(&limits);
         assert_eq!(worker.cpu_seconds_max, u64::MAX);
         assert!(worker.address_bytes_max > limits.memory_bytes_max as u64);
+    }
+
+    #[tokio::test]
+    async fn queries_are_refused_until_the_engine_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("engine");
+        let program = WorkerProgram { may_come_later: true, ..WorkerProgram::at(&path) };
+        let pool = Pool::start(program, &SqlLimits::default(), &Supervision::default()).unwrap();
+        for _ in 0..2 {
+            assert!(matches!(pool.take().await, Err(SqlError::NoEngine)));
+        }
+        std::os::unix::fs::symlink("/bin/cat", &path).unwrap();
+        pool.take().await.unwrap().end();
+    }
+
+    #[tokio::test]
+    async fn a_program_that_must_be_there_is_no_missing_engine() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = WorkerProgram::at(folder.path().join("tidings"));
+        let pool = Pool::start(program, &SqlLimits::default(), &Supervision::default()).unwrap();
+        assert!(matches!(pool.take().await, Err(SqlError::NoWorker { .. })));
     }
 }

@@ -15,13 +15,13 @@ use tidings_storage::Snapshot;
 use tokio::sync::mpsc::Sender;
 
 use crate::{
-    SqlError, dynamic_filters::Since, frame, guard::bytes_of, limits::BATCH_ROWS, meter::Meter,
-    query_slots::QuerySlot,
+    SqlError, frame, limits::BATCH_ROWS, meter::Meter, query_slots::QuerySlot, width::bytes_of,
 };
 
 pub(crate) use budget::Budget;
 use budget::BudgetReservation;
 pub(crate) use credits::Credits;
+pub use credits::Since;
 
 /// Maximum bytes of a batch, unless it has a single row.
 pub(crate) const BATCH_BYTES_MAX: usize = 4 << 20;

@@ -1,9 +1,9 @@
 //! Answers queries, a few at a time, each in a process of its own.
 //!
 //! Owns the query slots and the end of a query. A query is planned and run in a worker (`pool`,
-//! `worker`). Its scans run here, on threads of their own, so that ingest and the API keep theirs.
-//! A slot stays taken until all work for its query has ended, and not only until nobody waits. A
-//! query whose client goes away, or whose time is up, is killed.
+//! `tidings-sql-engine`). Its scans run here, on threads of their own, so that ingest and the API
+//! keep theirs. A slot stays taken until all work for its query has ended, and not only until nobody
+//! waits. A query whose client goes away, or whose time is up, is killed.
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -1,8 +1,8 @@
 //! The views that a query reads, all of them from one snapshot.
 //!
-//! Owns the list of views and table functions. A view is a [`View`]: a schema, the conditions that
-//! its scans can use, and a [`Source`] for each scan. The worker describes sources; the server reads
-//! them. Does not own the catalog in which the engine finds views (`catalog`).
+//! Owns the list of views and table functions. A view is a `View`: a schema, the conditions that
+//! its scans can use, and a `Source` for each scan. The worker describes sources; the server reads
+//! them. Knows no expressions of the engine: conditions and arguments are plain values.
 
 mod attribute_maps;
 mod condition;
@@ -20,7 +20,6 @@ use std::{collections::HashSet, fmt, sync::Arc};
 use arrow_array::{RecordBatch, UInt64Array, cast::AsArray, types::Int64Type};
 use arrow_schema::SchemaRef;
 use arrow_select::take::take_record_batch;
-use datafusion::{error::Result as PlanResult, logical_expr::Expr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -28,18 +27,18 @@ use crate::{
     scan::{RowOutput, Source},
 };
 
-use condition::Predicate;
-pub(crate) use condition::{Condition, conditions};
-use tree_view::TreePart;
+pub use condition::{Condition, Literal, Predicate, Subject};
+pub use logs_view::Logs;
+pub use tree_view::{Tree, TreePart};
 
 /// Names of the views.
-pub(crate) const VIEWS: &[&str] = &["spans", "logs", "traces", "red", "edges"];
+pub const VIEWS: &[&str] = &["spans", "logs", "traces", "red", "edges"];
 /// Names of the table functions: over one trace, and over log records.
-pub(crate) const FUNCTIONS: &[&str] = &["tree", "ancestors", "descendants", "matching_logs"];
+pub const FUNCTIONS: &[&str] = &["tree", "ancestors", "descendants", "matching_logs"];
 /// The catalog's only name.
-pub(crate) const CATALOG: &str = "tidings";
+pub const CATALOG: &str = "tidings";
 /// The schema's only name.
-pub(crate) const SCHEMA: &str = "views";
+pub const SCHEMA: &str = "views";
 
 /// A view: its columns, the conditions that its scans can use, and its scans.
 pub(crate) trait View: fmt::Debug + Send + Sync + 'static {
@@ -60,21 +59,28 @@ pub(crate) trait View: fmt::Debug + Send + Sync + 'static {
 
 /// Everything that a query can read: a view or a call of a table function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Relation {
+pub enum Relation {
+    /// One row for each span.
     Spans,
-    Logs(logs_view::Logs),
+    /// One row for each log record.
+    Logs(Logs),
+    /// One row for each trace.
     Traces,
+    /// Rates, errors and durations by minute.
     Red,
+    /// Calls between services by minute.
     Edges,
-    Tree(tree_view::Tree),
+    /// One trace, assembled.
+    Tree(Tree),
 }
 
 impl Relation {
     /// Returns the view of this name.
-    pub(crate) fn named(name: &str) -> Option<Self> {
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
         Some(match name {
             "spans" => Self::Spans,
-            "logs" => Self::Logs(logs_view::Logs::all()),
+            "logs" => Self::Logs(Logs::all()),
             "traces" => Self::Traces,
             "red" => Self::Red,
             "edges" => Self::Edges,
@@ -94,17 +100,20 @@ impl Relation {
     }
 
     /// Returns its columns.
-    pub(crate) fn schema(&self) -> SchemaRef {
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
         self.view().schema()
     }
 
     /// Returns the column of times by which scans can go, the newest first.
-    pub(crate) fn time_column(&self) -> Option<&'static str> {
+    #[must_use]
+    pub fn time_column(&self) -> Option<&'static str> {
         self.view().time_column()
     }
 
     /// Reports whether a scan prunes rows by at least one of these conditions.
-    pub(crate) fn uses(&self, conditions: &[Condition]) -> bool {
+    #[must_use]
+    pub fn uses(&self, conditions: &[Condition]) -> bool {
         self.view().uses(conditions)
     }
 
@@ -112,18 +121,46 @@ impl Relation {
     pub(crate) fn source(&self, columns: Vec<usize>, conditions: &[Condition]) -> Arc<dyn Source> {
         self.view().source(columns, conditions)
     }
+
+    /// Describes a scan of these columns, which its schema must have, for `EXPLAIN`.
+    #[must_use]
+    pub fn describe(&self, columns: Vec<usize>, conditions: &[Condition]) -> String {
+        self.source(columns, conditions).describe()
+    }
+}
+
+/// An argument of a table function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Argument<'a> {
+    /// A text.
+    Text(&'a str),
+    /// A placeholder. A plan with one is described and never runs.
+    Later,
+    /// Any other expression.
+    Other,
+}
+
+impl<'a> Argument<'a> {
+    fn text(self) -> Option<&'a str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Later | Self::Other => None,
+        }
+    }
 }
 
 /// A table function.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum ViewFunction {
+pub enum ViewFunction {
+    /// A trace or a part of it.
     Tree(TreePart),
+    /// The log records that match a query.
     MatchingLogs,
 }
 
 impl ViewFunction {
     /// Every table function.
-    pub(crate) const ALL: [Self; 4] = [
+    pub const ALL: [Self; 4] = [
         Self::Tree(TreePart::All),
         Self::Tree(TreePart::Up),
         Self::Tree(TreePart::Down),
@@ -131,7 +168,8 @@ impl ViewFunction {
     ];
 
     /// Returns its name.
-    pub(crate) fn name(self) -> &'static str {
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Tree(walk) => walk.function_name(),
             Self::MatchingLogs => logs_view::MATCHING_LOGS,
@@ -141,26 +179,19 @@ impl ViewFunction {
     /// Returns the relation that a call with these arguments reads.
     ///
     /// # Errors
-    /// Fails if it does not take these arguments.
-    pub(crate) fn relation(self, arguments: &[Expr]) -> PlanResult<Relation> {
+    /// Fails if it does not take these arguments, with the reason.
+    pub fn relation(self, arguments: &[Argument<'_>]) -> Result<Relation, String> {
         Ok(match self {
-            Self::Tree(walk) => Relation::Tree(tree_view::Tree::of_call(walk, arguments)?),
-            Self::MatchingLogs => Relation::Logs(logs_view::Logs::of_call(arguments)?),
+            Self::Tree(walk) => Relation::Tree(Tree::of_call(walk, arguments)?),
+            Self::MatchingLogs => Relation::Logs(Logs::of_call(arguments)?),
         })
     }
 }
 
 /// Returns the columns of a view.
-pub(crate) fn schema(name: &str) -> Option<SchemaRef> {
+#[must_use]
+pub fn schema(name: &str) -> Option<SchemaRef> {
     Relation::named(name).map(|relation| relation.schema())
-}
-
-/// Returns the text that a table function is called with.
-fn literal_text(expr: &Expr) -> Option<&str> {
-    match expr {
-        Expr::Literal(value, _) => value.try_as_str().flatten(),
-        _ => None,
-    }
 }
 
 /// Bytes of a hash in a hash table.

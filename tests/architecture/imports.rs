@@ -35,7 +35,8 @@ const ONE_WAY: &str = "storage/runtime storage/disk storage/wal storage/columns 
 const CRATES: &str = ". proto assembly storage/runtime storage/disk storage/wal storage/columns \
                       storage/files storage/rollup storage/index storage/data_file storage/snapshot \
                       storage access audit collector grpc query/pattern query/traceql \
-                      query/promql query/log_query query query/apis sql ui ui/package xtask bench fuzz";
+                      query/promql query/log_query query query/apis sql sql/engine ui ui/package \
+                      xtask bench fuzz";
 
 #[test]
 fn imports_of_a_file_are_found() {

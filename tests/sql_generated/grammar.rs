@@ -10,7 +10,7 @@ mod forms;
 use std::sync::LazyLock;
 
 use fastrand::Rng;
-use tidings_sql::{Vocabulary, vocabulary};
+use tidings_sql_engine::{Vocabulary, vocabulary};
 
 use forms::Form;
 

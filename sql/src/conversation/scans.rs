@@ -11,13 +11,11 @@ use std::{
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 use crate::{
-    SqlError, SqlLimits,
-    dynamic_filters::Since,
-    frame,
+    SqlError, SqlLimits, frame,
     limits::RELATIONS_MAX,
     message::{ScanRequest, ServerMessage},
     meter::CancelOnDrop,
-    scan::{Budget, Credits, FrameBytes, RowOutput, ScanLink, Source, Stored},
+    scan::{Budget, Credits, FrameBytes, RowOutput, ScanLink, Since, Source, Stored},
 };
 
 /// Maximum scans of one query. A plan may read a view more often than the query names it.

@@ -1,8 +1,8 @@
 //! Answers to `CommandGetSqlInfo`: properties of the server and of its dialect.
 
+use arrow::ARROW_VERSION;
 use arrow_array::RecordBatch;
 use arrow_flight::{error::FlightError, sql::metadata::SqlInfoDataBuilder};
-use datafusion::arrow::ARROW_VERSION;
 
 use crate::{
     SqlLimits,

@@ -10,7 +10,7 @@ use std::{fmt, iter};
 use arrow_array::RecordBatch;
 use arrow_flight::{FlightData, IpcMessage, SchemaAsIpc};
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::Schema;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::{
     StreamExt,
@@ -20,7 +20,7 @@ use prost::Message;
 use serde_json::json;
 use tidings_proto::api::SqlPartialReason;
 
-use crate::{Answer, AnswerParts, SqlError, SqlLimits, answer::Rows, guard::bytes_of};
+use crate::{Answer, AnswerParts, SqlError, SqlLimits, message::AnswerMetadata, width::bytes_of};
 
 /// Maximum bytes of a message, unless it has a single row: many clients accept no more than 4 MiB.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -33,7 +33,10 @@ pub(super) fn defect(error: impl fmt::Display) -> SqlError {
 }
 
 /// Encodes the columns as a message of its own.
-pub(crate) fn schema_message(schema: &Schema) -> Result<Bytes, SqlError> {
+///
+/// # Errors
+/// Fails if Arrow cannot encode them.
+pub fn schema_message(schema: &Schema) -> Result<Bytes, SqlError> {
     let message = IpcMessage::try_from(SchemaAsIpc::new(schema, &IpcWriteOptions::default()));
     message.map(|IpcMessage(bytes)| bytes).map_err(defect)
 }
@@ -54,14 +57,17 @@ pub(super) fn whole(answer: Answer, limits: &SqlLimits) -> Result<Answer, SqlErr
 
 /// Encodes a result as messages behind their lengths, the columns first. The message of the columns
 /// also has the work of the scans.
-pub(crate) fn flight_parts(result: Rows) -> impl Iterator<Item = Result<Bytes, SqlError>> {
+pub fn flight_parts<B: Iterator<Item = RecordBatch> + Send>(
+    schema: &Schema,
+    facts: &AnswerMetadata,
+    batches: B,
+) -> impl Iterator<Item = Result<Bytes, SqlError>> + Send + use<B> {
     let said = json!({
-        "read": result.facts.read,
-        "repeatsCounted": result.facts.repeats_counted,
-        "elapsedNano": result.facts.elapsed,
+        "read": facts.read,
+        "repeatsCounted": facts.repeats_counted,
+        "elapsedNano": facts.elapsed,
     });
-    let schema = SchemaRef::clone(&result.schema);
-    let messages = messages(&schema, said.to_string().into(), result.pieces());
+    let messages = messages(schema, said.to_string().into(), batches);
     messages.map(|message| with_length(&message?))
 }
 

@@ -58,7 +58,8 @@ impl IntoResponse for SqlError {
     }
 }
 
-/// Returns the problem for an error. An error of the server is logged as well.
+/// Returns the problem for an error. An error of the server is logged as well, except a missing
+/// engine, which the pool logs once.
 pub(super) fn problem(error: &SqlError) -> ProblemResponse {
     let kind = error.kind();
     let (status, mut slug, mut title) = shape(kind);
@@ -68,9 +69,12 @@ pub(super) fn problem(error: &SqlError) -> ProblemResponse {
     if matches!(error, SqlError::Body { .. }) {
         (slug, title) = ("too-large", "the body is too large");
     }
+    if matches!(error, SqlError::NoEngine) {
+        (slug, title) = ("no-sql-engine", "the SQL engine is not there yet");
+    }
     if status == StatusCode::INTERNAL_SERVER_ERROR {
         tracing::error!(%error, "a query failed");
-    } else if status.is_server_error() {
+    } else if status.is_server_error() && !matches!(error, SqlError::NoEngine) {
         tracing::warn!(%error, "a query was not answered");
     }
     let parameter = match error {
@@ -121,5 +125,23 @@ impl IntoResponses for Problems {
         ProblemResponse::described_by_status(
             kinds.map(shape).into_iter().map(|(status, _, title)| (status, title)),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ::http::header::RETRY_AFTER;
+    use serde_json::Value as Json;
+
+    use super::*;
+
+    #[test]
+    fn a_missing_engine_is_a_problem_of_its_own() {
+        let problem = problem(&SqlError::NoEngine);
+        let details: Json = serde_json::from_slice(&problem.to_bytes()).unwrap();
+        assert_eq!(details["type"], "/problems/no-sql-engine");
+        let response = problem.into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(response.headers().contains_key(RETRY_AFTER));
     }
 }

@@ -8,10 +8,22 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::dynamic_filters::Since;
+use serde::{Deserialize, Serialize};
 
 /// Batches that a worker has room for before it has taken any.
 const AHEAD: u32 = 2;
+
+/// The rows that a plan still needs, of those that have a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub enum Since {
+    /// All of them.
+    #[default]
+    Ever,
+    /// Rows of this time in nanoseconds or later.
+    Time(i64),
+    /// No rows.
+    Never,
+}
 
 /// The credits of a scan.
 #[derive(Debug)]

@@ -7,16 +7,12 @@ use std::{
 };
 
 use arrow_schema::SchemaRef;
-use datafusion::{
-    error::{DataFusionError, Result as PlanResult},
-    logical_expr::Expr,
-};
 use serde::{Deserialize, Serialize};
 use tidings_query::log_condition;
 use tidings_storage::{LogFilter, LogRows, Projection, Scan};
 
 use super::{
-    Condition, Repeats, View, literal_text, pushdown,
+    Argument, Condition, Repeats, View, pushdown,
     spans_view::finish,
     view_columns::{self, Column, Origin, column},
 };
@@ -52,7 +48,7 @@ pub(super) const MATCHING_LOGS: &str = "matching_logs";
 
 /// The view, or the records of it that a query selects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Logs {
+pub struct Logs {
     /// A query in the log query language; `None` selects all records.
     query: Option<String>,
 }
@@ -64,13 +60,12 @@ impl Logs {
     }
 
     /// Returns the records that a call of `matching_logs` with these arguments selects.
-    pub(super) fn of_call(arguments: &[Expr]) -> PlanResult<Self> {
+    pub(super) fn of_call(arguments: &[Argument<'_>]) -> Result<Self, String> {
         match arguments {
-            // A plan with a placeholder is described and never runs.
-            [Expr::Placeholder(_)] => Ok(Self::all()),
+            [Argument::Later] => Ok(Self::all()),
             [query] => {
-                let query = literal_text(query).ok_or_else(wrong_call)?;
-                log_condition(query).map_err(|error| DataFusionError::Plan(error.to_string()))?;
+                let query = query.text().ok_or_else(wrong_call)?;
+                log_condition(query).map_err(|error| error.to_string())?;
                 Ok(Self { query: Some(query.to_owned()) })
             }
             _ => Err(wrong_call()),
@@ -78,8 +73,8 @@ impl Logs {
     }
 }
 
-fn wrong_call() -> DataFusionError {
-    DataFusionError::Plan(format!("{MATCHING_LOGS}() takes a query of log records, as a text"))
+fn wrong_call() -> String {
+    format!("{MATCHING_LOGS}() takes a query of log records, as a text")
 }
 
 impl View for Logs {

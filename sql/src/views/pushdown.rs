@@ -19,7 +19,7 @@ use super::{
     attribute_maps::may_be_nested,
     condition::{Condition, Literal, Predicate},
 };
-use crate::{SqlError, dynamic_filters::Since};
+use crate::{SqlError, scan::Since};
 
 /// Attributes that one scan looks for.
 const ATTRIBUTES_MAX: usize = 16;

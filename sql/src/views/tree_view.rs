@@ -14,10 +14,6 @@ use std::{
 use arrow_array::{ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, UInt64Array};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use arrow_select::{concat::concat_batches, take::take_record_batch};
-use datafusion::{
-    error::{DataFusionError, Result},
-    logical_expr::Expr,
-};
 use serde::{Deserialize, Serialize};
 use tidings_assembly::{Assembled, Node, SpanFacts, assemble};
 use tidings_proto::{
@@ -27,7 +23,7 @@ use tidings_proto::{
 use tidings_storage::{Projection, SpanFilter, SpanRows};
 
 use super::{
-    Condition, View, literal_text,
+    Argument, Condition, View,
     spans_view::{COLUMNS, SCHEMA as SPANS, scan_spans},
     view_columns,
 };
@@ -54,9 +50,12 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 
 /// The part of a trace that is selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum TreePart {
+pub enum TreePart {
+    /// The whole trace.
     All,
+    /// A span and those above it.
     Up,
+    /// A span and those below it.
     Down,
 }
 
@@ -90,11 +89,7 @@ impl TraceReference {
 
     /// Returns the trace, if it is stored. Of several with the same last 64 bits, it is the one
     /// with the smallest id, which is the one that has only 8 bytes.
-    fn find(
-        self,
-        stored: &Stored,
-        out: &mut RowOutput<'_>,
-    ) -> std::result::Result<Option<TraceId>, SqlError> {
+    fn find(self, stored: &Stored, out: &mut RowOutput<'_>) -> Result<Option<TraceId>, SqlError> {
         let low64 = match self {
             Self::Id(id) => return Ok(Some(id)),
             Self::Low64(low64) => low64,
@@ -121,7 +116,7 @@ impl fmt::Display for TraceReference {
 
 /// A trace, or a part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Tree {
+pub struct Tree {
     walk: TreePart,
     trace: TraceReference,
     span_id: Option<SpanId>,
@@ -129,20 +124,19 @@ pub(crate) struct Tree {
 
 impl Tree {
     /// Returns the part of a trace that a call with these arguments selects.
-    pub(super) fn of_call(walk: TreePart, arguments: &[Expr]) -> Result<Self> {
-        if arguments.iter().any(|expr| matches!(expr, Expr::Placeholder(_))) {
-            // A plan with a placeholder is described and never runs.
+    pub(super) fn of_call(walk: TreePart, arguments: &[Argument<'_>]) -> Result<Self, String> {
+        if arguments.contains(&Argument::Later) {
             let trace = TraceReference::Id(TraceId::default());
             return Ok(Self { walk, trace, span_id: None });
         }
         let name = walk.function_name();
-        let texts: Option<Vec<&str>> = arguments.iter().map(literal_text).collect();
+        let texts: Option<Vec<&str>> = arguments.iter().map(|argument| argument.text()).collect();
         let wrong = || {
             let takes = match walk {
                 TreePart::All => "the id of a trace",
                 TreePart::Up | TreePart::Down => "the id of a trace and the id of a span",
             };
-            DataFusionError::Plan(format!("{name}() takes {takes}, as texts"))
+            format!("{name}() takes {takes}, as texts")
         };
         let (trace, span) = match (walk, texts.as_deref()) {
             (TreePart::All, Some([trace])) => (*trace, None),
@@ -151,8 +145,7 @@ impl Tree {
         };
         let none = |what: &str, text: &str| {
             let text: String = text.chars().take(100).collect();
-            let reason = format!("{name}() takes the id of a {what}: `{text}` is none");
-            DataFusionError::Plan(reason)
+            format!("{name}() takes the id of a {what}: `{text}` is none")
         };
         let trace = TraceReference::parse(trace).ok_or_else(|| none("trace", trace))?;
         let span_id = |span: &str| {
@@ -192,7 +185,7 @@ impl Source for TreeSource {
         }
     }
 
-    fn read(&self, stored: &Stored, out: &mut RowOutput<'_>) -> std::result::Result<(), SqlError> {
+    fn read(&self, stored: &Stored, out: &mut RowOutput<'_>) -> Result<(), SqlError> {
         let broken = |error: ArrowError| SqlError::Defect { reason: error.to_string() };
         let Some(trace_id) = self.tree.trace.find(stored, out)? else { return Ok(()) };
         let filter = SpanFilter { trace_ids: Some(vec![trace_id]), ..SpanFilter::default() };
@@ -256,7 +249,7 @@ impl TreeSource {
         assembled: &Assembled,
         chosen: &[usize],
         spans: &RecordBatch,
-    ) -> std::result::Result<RecordBatch, ArrowError> {
+    ) -> Result<RecordBatch, ArrowError> {
         let nodes = || chosen.iter().map(|node| &assembled.nodes[*node]);
         let nanos = |time: fn(&Node) -> DurationNanos| -> ArrayRef {
             let nanos = nodes().map(|node| i64::try_from(time(node).0).unwrap_or(i64::MAX));
@@ -282,7 +275,7 @@ impl TreeSource {
                 column.ok_or_else(|| ArrowError::SchemaError(format!("there is no {name}")))
             }
         };
-        let arrays = self.columns.iter().map(column).collect::<std::result::Result<_, _>>()?;
+        let arrays = self.columns.iter().map(column).collect::<Result<_, _>>()?;
         let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(chosen.len()));
         let schema = Arc::new(SCHEMA.project(&self.columns)?);
         RecordBatch::try_new_with_options(schema, arrays, &options)
