@@ -17,6 +17,9 @@ use flate2::{Compression, write::GzEncoder};
 const ARCHIVED_COMMIT: &str = ".git-commit";
 /// Hex digits of a commit in the version.
 const COMMIT_DIGITS: usize = 12;
+/// The UI's module, and the most bytes of one that ships, which `ui-package` checks.
+const UI_MODULE: &str = "assets/tidings-ui_bg.wasm";
+const UI_MODULE_BYTES_MAX: u64 = 1_200_000;
 /// The description of the API. A test of `src/web/description.rs` writes it.
 const DESCRIPTION: &str = "docs/openapi.json";
 
@@ -100,6 +103,9 @@ fn embed_ui() -> io::Result<()> {
                 .canonicalize()
                 .or_else(|_| fs::canonicalize(dist).map(|dist| dist.join(&path)))?;
             count += 1;
+            if path == UI_MODULE {
+                warn_of_development_module(&format!("{}.br", file.display()))?;
+            }
             let _ = writeln!(
                 rows,
                 "    Asset {{ path: {path:?}, br: include_bytes!({:?}), gz: OnceLock::new() }},",
@@ -109,6 +115,17 @@ fn embed_ui() -> io::Result<()> {
     }
     let table = format!("static ASSETS: [Asset; {count}] = [\n{rows}];\n");
     write(&out_dir()?.join("assets.rs"), table.as_bytes())
+}
+
+/// Warns where a program that ships gets the module that `cargo xtask run` compiled.
+fn warn_of_development_module(path: &str) -> io::Result<()> {
+    let is_release = env::var_os("PROFILE").is_some_and(|profile| profile == "release");
+    if is_release && fs::metadata(path)?.len() > UI_MODULE_BYTES_MAX {
+        println!(
+            "cargo::warning={path} is of `cargo xtask run`; `cargo xtask ui` makes what ships"
+        );
+    }
+    Ok(())
 }
 
 fn out_dir() -> io::Result<PathBuf> {

@@ -18,18 +18,30 @@ mod test;
 mod test_programs;
 mod ui;
 
-use std::process::{Command, ExitCode};
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    process::{Child, Command, ExitCode, ExitStatus},
+    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
+    thread,
+    time::Duration,
+};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
-use crate::steps::StepReport;
+use crate::{steps::StepReport, ui::Module};
 
 /// First step of the commands that need the UI alone.
 const UI: &str = "UI: compile to WebAssembly, compress into ui/dist";
 
+/// Program in which a server without the engine of SQL runs each query.
+const SQL_WORKER: &str = "tidings-sql-worker";
+/// Interval at which a build beside the server is asked whether it has ended.
+const BUILD_POLL: Duration = Duration::from_millis(200);
+
 const USAGE: &str = "\
-cargo xtask run [-- ARGS…]   build the UI and the server, start it on ./data; --release before
-                             the -- builds it for speed, which takes longer
+cargo xtask run [-- ARGS…]   build the UI and the server, start it on ./data, then build the engine
+                             of SQL; --release before the -- builds all for speed, which takes longer
 cargo xtask test             format, lints, every test, docs; ends with `N passed, N failed`
 cargo xtask fuzz             generated queries in SQL; -- --seconds N, --seed N (600, at random)
 cargo xtask fuzz decoders    libFuzzer on every decoder and parser; -- --seconds N, --target NAME
@@ -88,25 +100,112 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
 
 /// Builds the UI and the server, then runs the server.
 fn run(args: &[String]) -> Result<ExitCode> {
-    let (profile, folder, args) = match args {
-        [first, rest @ ..] if first == "--release" => (&["--release"][..], "release", rest),
-        _ => (&[][..], ui::DEV, args),
+    let (is_release, args) = match args {
+        [first, rest @ ..] if first == "--release" => (true, rest),
+        _ => (false, args),
     };
     let args = args.strip_prefix(&["--".to_owned()]).unwrap_or(args);
+    if is_release { run_release(args) } else { run_development(args) }
+}
+
+/// Runs the server of the release profile.
+fn run_release(args: &[String]) -> Result<ExitCode> {
     let mut build = steps::cargo();
-    // With the arguments of `cargo xtask test`, dependencies have the features that they have
-    // there, and are compiled once for both commands.
-    build.args(steps::LIBRARIES).args(["--bin", "tidings", "--bin", "tidings-sql-worker"]);
-    build.args(profile);
+    build.args(steps::LIBRARIES).args(["--bin", "tidings", "--release"]);
     let mut progress = StepReport::new(2);
     progress.step("UI to WebAssembly, and the server's crates beside it", || {
-        let packager = || steps::check(steps::cargo().args(ui::PACKAGER).args(profile));
-        ui::build_beside(folder, packager, || steps::check(&mut build))
+        let packager = || steps::check(steps::cargo().args(ui::PACKAGER).arg("--release"));
+        ui::build_beside(Module::Shipped, "release", packager, || steps::check(&mut build))
     })?;
     // Only the last crate is compiled again.
     progress.step("server with the UI", || steps::check(&mut build))?;
+    Ok(exit_code(start_server("release", args)?.wait()?))
+}
+
+/// Runs the server of the development profile, and builds the engine of SQL meanwhile: a third of
+/// what there is to compile, which only workers of SQL need.
+fn run_development(args: &[String]) -> Result<ExitCode> {
+    let mut build = steps::cargo();
+    build.args(ui::PACKAGER).args(test::SERVER_ALONE);
+    let mut progress = StepReport::new(3);
+    progress.step("UI to WebAssembly, and the server's crates beside it", || {
+        let packager = || steps::check(steps::cargo().args(ui::PACKAGER));
+        ui::build_beside(Module::Development, ui::DEV, packager, || steps::check(&mut build))
+    })?;
+    // Only the last crate is compiled again.
+    progress.step("server with the UI", || steps::check(&mut build))?;
+    remove_engine()?;
+    let mut server = start_server(ui::DEV, args)?;
+    thread::scope(|scope| {
+        let (sender, ended) = sync_channel(1);
+        scope.spawn(move || sender.send(server.wait()));
+        let engine = progress.step("engine of SQL, for the server that runs now", || {
+            let mut build = steps::cargo();
+            build.args(steps::LIBRARIES).args(["--bin", SQL_WORKER]);
+            build_until_end(&mut build, &ended)
+        });
+        let status = engine.unwrap_or_else(|error| {
+            eprintln!("xtask: queries in SQL find no engine: {error:#}");
+            None
+        });
+        let status = match status {
+            Some(status) => status,
+            None => ended.recv()??,
+        };
+        Ok(exit_code(status))
+    })
+}
+
+/// Runs a build until it or the server ends. Returns the status of a server that ended first, such
+/// as one whose port is taken: nobody waits for the build then.
+fn build_until_end(
+    build: &mut Command,
+    server: &Receiver<io::Result<ExitStatus>>,
+) -> Result<Option<ExitStatus>> {
+    let mut build = build.spawn().context("cargo")?;
+    loop {
+        match server.recv_timeout(BUILD_POLL) {
+            Ok(status) => {
+                build.kill()?;
+                build.wait()?;
+                return Ok(Some(status?));
+            }
+            Err(RecvTimeoutError::Disconnected) => bail!("the end of the server is not known"),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        match build.try_wait()? {
+            Some(status) if status.success() => return Ok(None),
+            Some(status) => bail!("cargo ended with {status}"),
+            None => {}
+        }
+    }
+}
+
+/// Removes the engine of an earlier build: it may not understand this server. Cargo puts it back,
+/// whether it compiles it again or not.
+#[expect(clippy::disallowed_methods, reason = "build output needs no durability")]
+fn remove_engine() -> Result<()> {
+    let engine = steps::target_dir().join(ui::DEV).join(SQL_WORKER);
+    match fs::remove_file(&engine) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| engine.display().to_string())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Starts the server that is in this folder of programs.
+fn start_server(folder: &str, args: &[String]) -> Result<Child> {
     let server = steps::target_dir().join(folder).join("tidings");
-    let status =
-        Command::new(server).arg("serve").args(args).current_dir(steps::root()).status()?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Command::new(&server)
+        .arg("serve")
+        .args(args)
+        .current_dir(steps::root())
+        .spawn()
+        .with_context(|| server.display().to_string())
+}
+
+/// Returns the exit code for a server that ended with this status.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -42,6 +42,8 @@ struct CheckReport {
 const TARGETS: [&str; 5] = ["build", "--workspace", "--bins", "--tests", "--examples"];
 /// Arguments that build what no test needs.
 const BENCHMARKS: [&str; 3] = ["build", "--workspace", "--benches"];
+/// Arguments that build the server of `cargo xtask run` beside the program that packs the UI.
+pub(crate) const SERVER_ALONE: [&str; 3] = ["--bin", "tidings", "--no-default-features"];
 
 /// Runs everything and ends with `N passed, N failed`, and with the parts that were not checked.
 pub(crate) fn run() -> Result<ExitCode> {
@@ -52,11 +54,14 @@ pub(crate) fn run() -> Result<ExitCode> {
     report.step("format", || command(cargo().args(["fmt", "--all", "--", "--check"])));
     report.step("UI to WebAssembly, and libraries with lints beside it", || {
         let build = |args| command(compiler.lint(cargo().args(args)));
-        ui::build_beside(ui::DEV, || build(ui::PACKAGER), || build(LIBRARIES))
+        ui::build_beside(ui::Module::Shipped, ui::DEV, || build(ui::PACKAGER), || build(LIBRARIES))
     });
     report.step("compile all, with lints", || command(compiler.lint(cargo().args(TARGETS))));
     report.tests(&compiler)?;
-    report.step("benchmarks with lints", || command(compiler.lint(cargo().args(BENCHMARKS))));
+    report.step("benchmarks, and the server without SQL, with lints", || {
+        command(compiler.lint(cargo().args(BENCHMARKS)))?;
+        command(compiler.lint(cargo().args(ui::PACKAGER).args(SERVER_ALONE)))
+    });
     report.step("documentation", lints::document);
     if works("c++", &["--version"]) {
         let [in_ci, elsewhere] = FUZZ_SECONDS;

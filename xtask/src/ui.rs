@@ -23,14 +23,34 @@ const TARGET: &str = "wasm32-unknown-unknown";
 const ERASED_VIEWS: &str = "--cfg erase_components";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
-/// Arguments of cargo that build the program which packs the module.
-pub(crate) const PACKAGER: [&str; 4] = ["build", "--workspace", "--bin", "ui-package"];
+/// Arguments of cargo that build the program which packs the module, with the test of it: with a test
+/// of the workspace, dependencies have the features that all tests need.
+pub(crate) const PACKAGER: [&str; 4] = ["build", "--workspace", "--test", "command"];
 /// Folder of the programs of the development profile, in the target directory.
 pub(crate) const DEV: &str = "debug";
 
+/// Build of the UI's module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Module {
+    /// Compiled in a third of the time, for a browser on the same computer.
+    Development,
+    /// Small, as it ships.
+    Shipped,
+}
+
+impl Module {
+    /// Returns the profile of cargo.
+    fn profile(self) -> &'static str {
+        match self {
+            Self::Development => "wasm-dev",
+            Self::Shipped => "wasm",
+        }
+    }
+}
+
 /// Builds everything that the browser loads into `ui/dist`.
 pub(crate) fn build() -> Result<()> {
-    build_beside(DEV, || check(cargo().args(PACKAGER)), || Ok(()))
+    build_beside(Module::Shipped, DEV, || check(cargo().args(PACKAGER)), || Ok(()))
 }
 
 /// Builds the UI while other work is done. `packager` builds [`PACKAGER`] into this folder of
@@ -40,15 +60,17 @@ pub(crate) fn build() -> Result<()> {
 /// # Errors
 /// Fails if the build or the other work does.
 pub(crate) fn build_beside(
+    module: Module,
     programs: &str,
     packager: impl FnOnce() -> Result<()>,
     work: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     thread::scope(|scope| {
-        let module = scope.spawn(compile);
+        let compiled = scope.spawn(move || compile(module));
         packager()?;
-        let packed =
-            scope.spawn(move || pack(programs, &module.join().unwrap_or_else(|_| panicked())?));
+        let packed = scope.spawn(move || {
+            pack(programs, module, &compiled.join().unwrap_or_else(|_| panicked())?)
+        });
         let done = work();
         packed.join().unwrap_or_else(|_| panicked())?;
         done
@@ -60,9 +82,12 @@ fn panicked<T>() -> Result<T> {
 }
 
 /// Writes the files that the browser loads.
-fn pack(programs: &str, module: &Path) -> Result<()> {
+fn pack(programs: &str, module: Module, path: &Path) -> Result<()> {
     let mut packager = Command::new(target_dir().join(programs).join("ui-package"));
-    packager.arg(module).arg(target_dir().join("ui-glue"));
+    if module == Module::Development {
+        packager.arg("--quick");
+    }
+    packager.arg(path).arg(target_dir().join("ui-glue").join(module.profile()));
     // The sources of crates for other platforms may be missing, and offline they cannot be fetched.
     match write_notices() {
         Ok(notices) => drop(packager.arg(notices)),
@@ -72,17 +97,17 @@ fn pack(programs: &str, module: &Path) -> Result<()> {
 }
 
 /// Compiles the crate `tidings-ui` and returns the path of the WebAssembly module.
-fn compile() -> Result<PathBuf> {
+fn compile(module: Module) -> Result<PathBuf> {
     let target_dir = target_dir().join("ui");
     let mut command = if has_rustup_target() { cargo() } else { debian_cargo()? };
     command
         .args(["build", "--package", "tidings-ui", "--bin", "tidings-ui", "--features", "module"])
-        .args(["--profile", "wasm", "--target", TARGET])
+        .args(["--profile", module.profile(), "--target", TARGET])
         .env("CARGO_TARGET_DIR", &target_dir)
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", ERASED_VIEWS)
         .current_dir(root());
     check(&mut command)?;
-    Ok(target_dir.join(TARGET).join("wasm/tidings-ui.wasm"))
+    Ok(target_dir.join(TARGET).join(module.profile()).join("tidings-ui.wasm"))
 }
 
 fn has_rustup_target() -> bool {

@@ -1,8 +1,9 @@
-//! Packs the UI for browsers: `ui-package MODULE FOLDER [NOTICES]` writes `ui/dist`.
+//! Packs the UI for browsers: `ui-package [--quick] MODULE FOLDER [NOTICES]` writes `ui/dist`.
 //!
 //! Makes the JavaScript that loads the WebAssembly module, in `FOLDER`, and compresses it with all
-//! other files. `NOTICES` is a text with the licences of the crates that ship. `xtask` builds and
-//! calls this program. It is not part of `xtask`, so that `cargo xtask` starts without these
+//! other files. `NOTICES` is a text with the licences of the crates that ship. With `--quick` the
+//! module may have any size and is compressed fast, for the computer that builds it. `xtask` builds
+//! and calls this program. It is not part of `xtask`, so that `cargo xtask` starts without these
 //! dependencies, and so that they are compiled once, with those of the server.
 
 use std::{
@@ -17,15 +18,42 @@ use sha2::{Digest, Sha256};
 /// The module, and the maximum of its bytes that a browser has to download.
 const MODULE: &str = "assets/tidings-ui_bg.wasm";
 const MODULE_BYTES_MAX: usize = 1_200_000;
+/// The JavaScript as wasm-bindgen writes it, after the module.
+const GLUE: &str = "tidings-ui.js";
+/// Brotli's best quality.
+const QUALITY_MAX: i32 = 11;
 /// Licences of the crates in the module and in the server, which embeds and prints them.
 const NOTICES: &str = "assets/third-party-notices.txt";
 
 fn main() -> Result<()> {
     let args: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
-    match &args[..] {
-        [module, folder] => pack(module, folder, None),
-        [module, folder, notices] => pack(module, folder, Some(notices)),
-        _ => bail!("usage: ui-package MODULE FOLDER [NOTICES]"),
+    let (effort, args) = match &args[..] {
+        [first, rest @ ..] if first.as_os_str() == "--quick" => (Effort::Quick, rest),
+        args => (Effort::Full, args),
+    };
+    match args {
+        [module, folder] => pack(module, folder, None, effort),
+        [module, folder, notices] => pack(module, folder, Some(notices), effort),
+        _ => bail!("usage: ui-package [--quick] MODULE FOLDER [NOTICES]"),
+    }
+}
+
+/// Time that the compression of the module may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effort {
+    /// For a browser on the same computer.
+    Quick,
+    /// For what ships.
+    Full,
+}
+
+impl Effort {
+    /// Returns Brotli's quality for the module.
+    fn module_quality(self) -> i32 {
+        match self {
+            Self::Quick => 4,
+            Self::Full => QUALITY_MAX,
+        }
     }
 }
 
@@ -35,7 +63,55 @@ fn ui() -> PathBuf {
 }
 
 /// Writes everything that the browser loads into `ui/dist`.
-fn pack(module: &Path, folder: &Path, notices: Option<&PathBuf>) -> Result<()> {
+fn pack(module: &Path, folder: &Path, notices: Option<&PathBuf>, effort: Effort) -> Result<()> {
+    if !is_current(folder, module)? {
+        make_glue(module, folder)?;
+    }
+    let dist = ui().join("dist");
+    let mut files = vec![
+        ("index.html".to_owned(), fs::read(ui().join("index.html"))?),
+        ("assets/boot.js".to_owned(), fs::read(ui().join("boot.js"))?),
+        ("assets/tidings.css".to_owned(), stylesheet()?),
+        ("assets/trace-page.html".to_owned(), trace_page()?.into_bytes()),
+    ];
+    for name in [GLUE, "tidings-ui_bg.wasm"] {
+        files.push((format!("assets/{name}"), fs::read(folder.join(name))?));
+    }
+    files.extend(fonts()?);
+    if let Some(notices) = notices {
+        let text = fs::read(notices).with_context(|| notices.display().to_string())?;
+        files.push((NOTICES.to_owned(), text));
+    }
+    let mut total = 0;
+    let mut module = 0;
+    for (name, content) in &files {
+        let quality = if name == MODULE { effort.module_quality() } else { QUALITY_MAX };
+        let size = write_compressed(&dist.join(name), content, quality)?;
+        if name != NOTICES {
+            total += size;
+        }
+        if name == MODULE {
+            module = size;
+        }
+    }
+    remove_others(&dist, &files)?;
+    if effort == Effort::Full {
+        check_module_size(module)?;
+    }
+    eprintln!("ui/dist is ready: {} KiB to download", total.div_ceil(1024));
+    Ok(())
+}
+
+/// Reports whether the glue in a folder was made from this module, by this program.
+fn is_current(folder: &Path, module: &Path) -> Result<bool> {
+    let modified = |path: &Path| fs::metadata(path)?.modified();
+    let Ok(made) = modified(&folder.join(GLUE)) else { return Ok(false) };
+    let newest = |path: &Path| modified(path).with_context(|| path.display().to_string());
+    Ok(made > newest(module)? && made > newest(&env::current_exe()?)?)
+}
+
+/// Makes the JavaScript that loads the module, and the module that it loads.
+fn make_glue(module: &Path, folder: &Path) -> Result<()> {
     wasm_bindgen_cli_support::Bindgen::new()
         .input_path(module)
         .web(true)
@@ -47,37 +123,7 @@ fn pack(module: &Path, folder: &Path, notices: Option<&PathBuf>) -> Result<()> {
                 .out_name("tidings-ui")
                 .generate(folder)
         })
-        .context("wasm-bindgen")?;
-    let dist = ui().join("dist");
-    let mut files = vec![
-        ("index.html".to_owned(), fs::read(ui().join("index.html"))?),
-        ("assets/boot.js".to_owned(), fs::read(ui().join("boot.js"))?),
-        ("assets/tidings.css".to_owned(), stylesheet()?),
-        ("assets/trace-page.html".to_owned(), trace_page()?.into_bytes()),
-    ];
-    for name in ["tidings-ui.js", "tidings-ui_bg.wasm"] {
-        files.push((format!("assets/{name}"), fs::read(folder.join(name))?));
-    }
-    files.extend(fonts()?);
-    if let Some(notices) = notices {
-        let text = fs::read(notices).with_context(|| notices.display().to_string())?;
-        files.push((NOTICES.to_owned(), text));
-    }
-    let mut total = 0;
-    let mut module = 0;
-    for (name, content) in &files {
-        let size = write_compressed(&dist.join(name), content)?;
-        if name != NOTICES {
-            total += size;
-        }
-        if name == MODULE {
-            module = size;
-        }
-    }
-    remove_others(&dist, &files)?;
-    check_module_size(module)?;
-    eprintln!("ui/dist is ready: {} KiB to download", total.div_ceil(1024));
-    Ok(())
+        .context("wasm-bindgen")
 }
 
 /// Refuses a compressed module that is larger than the maximum download.
@@ -142,7 +188,7 @@ fn fonts() -> Result<Vec<(String, Vec<u8>)>> {
 }
 
 /// Writes `path.br`, unless it exists with the same content, and returns its size.
-fn write_compressed(path: &Path, content: &[u8]) -> Result<usize> {
+fn write_compressed(path: &Path, content: &[u8], quality: i32) -> Result<usize> {
     let mut br = path.as_os_str().to_owned();
     br.push(".br");
     let br = PathBuf::from(br);
@@ -155,7 +201,7 @@ fn write_compressed(path: &Path, content: &[u8]) -> Result<usize> {
     }
     fs::create_dir_all(path.parent().context("a file has a folder")?)?;
     let mut compressed = Vec::new();
-    let params = brotli::enc::BrotliEncoderParams { quality: 11, lgwin: 24, ..Default::default() };
+    let params = brotli::enc::BrotliEncoderParams { quality, lgwin: 24, ..Default::default() };
     brotli::BrotliCompress(&mut &content[..], &mut compressed, &params)?;
     write(&br, &compressed)?;
     Ok(compressed.len())
