@@ -234,8 +234,8 @@ impl<'q> CallAccumulatorFactory for SeriesCountFactory<'q> {
 }
 
 impl<'q> CallAggregation<Option<CountsBySeries>> for SeriesCountFactory<'q> {
-    /// Returns `None` when there was no room for a group or a point. Two threads need room for two points
-    /// of an interval that both read.
+    /// Returns `None` when there was no room for a group or a point. Two threads need room for two
+    /// points of an interval that both read.
     fn joined(
         &self,
         unordered: Arc<SeriesCountAccumulator<'q>>,
