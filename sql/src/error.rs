@@ -224,6 +224,21 @@ impl SqlError {
         }
     }
 
+    /// Logs an error that an operator may have to mend, except a missing engine: the pool logs that
+    /// once, and not for each query.
+    pub(crate) fn log_for_operator(&self) {
+        if matches!(self, Self::NoEngine) {
+            return;
+        }
+        match self.kind() {
+            SqlErrorKind::Failed => tracing::error!(error = %self, "a query failed"),
+            SqlErrorKind::Unavailable | SqlErrorKind::Ended => {
+                tracing::warn!(error = %self, "a query was not answered");
+            }
+            _ => {}
+        }
+    }
+
     /// Returns the text for a client, which names no file of the server and describes no defect.
     pub(crate) fn public_message(&self) -> String {
         match self {

@@ -379,6 +379,7 @@ fn one<M: Message>(message: M) -> Response<M> {
 /// The one table from [`SqlErrorKind`] to gRPC's status codes.
 impl From<SqlError> for Status {
     fn from(error: SqlError) -> Self {
+        error.log_for_operator();
         let code = match error.kind() {
             SqlErrorKind::Invalid | SqlErrorKind::Forbidden | SqlErrorKind::MediaType => {
                 Code::InvalidArgument
@@ -386,18 +387,8 @@ impl From<SqlError> for Status {
             SqlErrorKind::Off => Code::PermissionDenied,
             SqlErrorKind::TooLarge | SqlErrorKind::Ended => Code::ResourceExhausted,
             SqlErrorKind::TimedOut => Code::DeadlineExceeded,
-            SqlErrorKind::Overloaded => Code::Unavailable,
-            SqlErrorKind::Unavailable => {
-                // The pool logs a missing engine once.
-                if !matches!(error, SqlError::NoEngine) {
-                    tracing::warn!(%error, "a query was not answered");
-                }
-                Code::Unavailable
-            }
-            SqlErrorKind::Failed => {
-                tracing::error!(%error, "a query failed");
-                Code::Internal
-            }
+            SqlErrorKind::Overloaded | SqlErrorKind::Unavailable => Code::Unavailable,
+            SqlErrorKind::Failed => Code::Internal,
         };
         rpc_status(code, error.public_message())
     }

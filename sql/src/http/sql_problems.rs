@@ -58,9 +58,9 @@ impl IntoResponse for SqlError {
     }
 }
 
-/// Returns the problem for an error. An error of the server is logged as well, except a missing
-/// engine, which the pool logs once.
+/// Returns the problem for an error, and logs an error that an operator may have to mend.
 pub(super) fn problem(error: &SqlError) -> ProblemResponse {
+    error.log_for_operator();
     let kind = error.kind();
     let (status, mut slug, mut title) = shape(kind);
     if matches!(error, SqlError::Parameter { name, .. } if name != "query") {
@@ -71,11 +71,6 @@ pub(super) fn problem(error: &SqlError) -> ProblemResponse {
     }
     if matches!(error, SqlError::NoEngine) {
         (slug, title) = ("no-sql-engine", "the SQL engine is not there yet");
-    }
-    if status == StatusCode::INTERNAL_SERVER_ERROR {
-        tracing::error!(%error, "a query failed");
-    } else if status.is_server_error() && !matches!(error, SqlError::NoEngine) {
-        tracing::warn!(%error, "a query was not answered");
     }
     let parameter = match error {
         SqlError::Parameter { name, .. } if name.is_empty() => None,
