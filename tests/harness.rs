@@ -2,6 +2,7 @@
 
 pub(crate) mod browser;
 pub(crate) mod certificates;
+mod chromium;
 pub(crate) mod flight;
 pub(crate) mod http;
 pub(crate) mod issuer;
@@ -57,7 +58,7 @@ impl Drop for AtEnd<'_> {
 /// Lets the server and other tests run before a condition is tested again. A test that asked without
 /// a pause would take one core from the server.
 pub(crate) fn pause() {
-    std::thread::sleep(Duration::from_millis(2));
+    std::thread::sleep(Duration::from_millis(10));
 }
 
 /// Waits until a condition holds, and fails after [`PATIENCE`].

@@ -111,7 +111,7 @@ pub(crate) fn rests(server: &Server) -> bool {
 }
 
 fn rests_within(server: &Server, length: Duration) -> bool {
-    const LOOKS: usize = 50;
+    const LOOKS: usize = 20;
     let deadline = Instant::now() + length;
     let mut looks = 0;
     while looks < LOOKS && Instant::now() < deadline {

@@ -123,7 +123,7 @@ fn in_words(took: &[f64]) -> String {
 #[test]
 fn a_trace_of_100000_spans_is_drawn_scrolled_and_searched() {
     let server = Server::start();
-    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let Some(mut browser) = Browser::measured(&server, 1440, 900) else { return };
     let spans = spans_of_trace();
     send_large_trace(&server, spans);
     browser.open(&format!("http://{}/trace/{TRACE:032x}", server.http));
@@ -221,8 +221,10 @@ fn a_tail_of_many_records_leaves_the_page_responsive() {
     const REQUESTS: u64 = 10;
     const ATTEMPTS: usize = 3;
     const FRAME_MS_MAX: f64 = 1_000.0;
+    // A busy machine draws three of them a second, and a script has two minutes.
+    const FRAMES_OF_TAIL: usize = 100;
     let server = Server::start();
-    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let Some(mut browser) = Browser::measured(&server, 1440, 900) else { return };
     let rate = number("TAIL_RATE", 1_000).max(REQUESTS);
     let (done, ended) = mpsc::channel::<()>();
     send_logs(&server, vec![log(1, 1, "before the tail")]);
@@ -247,10 +249,10 @@ fn a_tail_of_many_records_leaves_the_page_responsive() {
         browser.wait_at_most(patience, "document.querySelectorAll('.log').length > 100");
         // Other work on the machine delays frames for a while; a page that stands still is late at
         // each attempt.
-        let mut took = frames(&mut browser, FRAMES, "0");
+        let mut took = frames(&mut browser, FRAMES_OF_TAIL, "0");
         for _ in 1..ATTEMPTS {
             if percentile(&took, 95) >= FRAME_MS_MAX {
-                took = frames(&mut browser, FRAMES, "0");
+                took = frames(&mut browser, FRAMES_OF_TAIL, "0");
             }
         }
         // A key works while records arrive.

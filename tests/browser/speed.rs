@@ -34,7 +34,7 @@ fn every_page_is_there_soon() {
         Some(folder) => Server::start_in(folder, &[]),
         None => Server::start(),
     };
-    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let Some(mut browser) = Browser::measured(&server, 1440, 900) else { return };
     if given.is_none() {
         server.send_incident("slow-dependency");
     }

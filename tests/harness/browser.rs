@@ -1,44 +1,30 @@
-//! Controls Chromium by its debugging protocol, with only the commands that the tests need.
-//! <https://chromedevtools.github.io/devtools-protocol/>
+//! Controls pages in Chromium, with only the commands that the tests need.
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
-    net::TcpStream,
     path::Path,
-    process::{Child, Command, Stdio},
-    sync::mpsc::sync_channel,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use base64::Engine;
 use serde_json::{Value as Json, json};
-use tempfile::TempDir;
-use tungstenite::{Message, WebSocket, stream::MaybeTlsStream};
 
-use super::{PATIENCE, Server, found_until, has, leave_out};
+use super::{
+    PATIENCE, Server,
+    chromium::{ANSWER_PATIENCE, Chromium, Session, result_of},
+    has, leave_out, pause,
+};
 
-const FLAGS: [&str; 10] = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--remote-debugging-port=0",
-    "about:blank",
-];
-
-/// Longest time that a script may take: one that takes longer never ends, or its page has crashed.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(120);
-
-/// A browser with one page. Dropping it ends the process and fails the test on unexpected errors.
+/// A window with one page, and its own cookies, storage and cache. Dropping it closes it and fails
+/// the test on unexpected errors.
 pub(crate) struct Browser {
-    process: Process,
-    socket: WebSocket<MaybeTlsStream<TcpStream>>,
-    next_id: u64,
+    page: Session,
+    /// Session of the process. When it ends, the window is closed and its context disposed of.
+    control: Session,
+    /// Context of the window, or `None` for the profile of the process.
+    context: Option<String>,
+    chromium: Arc<Chromium>,
     /// Errors of the console, uncaught exceptions, violations of the content security policy, and
     /// addresses that could not be opened. The opened address stands before each.
     errors: Vec<String>,
@@ -46,64 +32,69 @@ pub(crate) struct Browser {
     expected: Vec<Vec<String>>,
     address: String,
     is_still: bool,
-    _profile: TempDir,
 }
 
 impl Browser {
-    /// Starts Chromium for this server's pages; `None` where it is not installed or the server has
-    /// no UI.
+    /// Opens a window for this server's pages; `None` where Chromium is not installed or the server
+    /// has no UI. Windows that are open at once share a process.
     pub(crate) fn start(server: &Server, width: u32, height: u32) -> Option<Self> {
-        let page = super::http::get(&server.http, "/assets/boot.js");
-        if page.status != 200 {
-            return leave_out("browser tests: the UI was not built, run `cargo xtask ui`");
-        }
+        check_ui(server)?;
         Self::alone("browser tests", width, height)
     }
 
-    /// Starts Chromium for pages of other servers; `None` where it is not installed.
+    /// Opens a window as [`Self::start`] does, of a process and a profile of its own, so that its
+    /// memory and its caches can be measured.
+    pub(crate) fn measured(server: &Server, width: u32, height: u32) -> Option<Self> {
+        check_ui(server)?;
+        has("chromium", "browser tests").then(|| {
+            let chromium = Chromium::start();
+            let control = Session::connect(&chromium.address);
+            Self::open_window(Arc::new(chromium), control, None, [width, height])
+        })
+    }
+
+    /// Opens a window for pages of other servers; `None` where Chromium is not installed.
     pub(crate) fn alone(part: &str, width: u32, height: u32) -> Option<Self> {
-        if !has("chromium", part) {
-            return None;
-        }
-        let profile = tempfile::tempdir().unwrap();
-        let mut process = Command::new("chromium")
-            .args(FLAGS)
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .arg(format!("--window-size={width},{height}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map(Process)
-            .unwrap();
-        let lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
-        let (give, addresses) = sync_channel(1);
-        // Later output is not used, but it must be read so that the process does not block on a
-        // full pipe.
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                if let Some(address) = line.strip_prefix("DevTools listening on ws://") {
-                    let _ = give.try_send(address.to_owned());
-                }
-            }
+        has("chromium", part).then(|| {
+            let chromium = Chromium::shared();
+            let mut control = Session::connect(&chromium.address);
+            let until_detached = json!({ "disposeOnDetach": true });
+            let context =
+                control.create("Target.createBrowserContext", "browserContextId", until_detached);
+            Self::open_window(chromium, control, Some(context), [width, height])
+        })
+    }
+
+    fn open_window(
+        chromium: Arc<Chromium>,
+        mut control: Session,
+        context: Option<String>,
+        [width, height]: [u32; 2],
+    ) -> Self {
+        let mut window = json!({
+            "url": "about:blank", "width": width, "height": height, "newWindow": true,
         });
-        let address = addresses.recv_timeout(ANSWER_PATIENCE).expect("Chromium listens in time");
-        let host = address.split('/').next().unwrap();
-        let socket = page_socket(host);
+        if let Some(context) = &context {
+            window["browserContextId"] = context.as_str().into();
+        }
+        let target = control.create("Target.createTarget", "targetId", window);
         let mut browser = Self {
-            process,
-            socket,
-            next_id: 0,
+            page: Session::connect(&format!("{}/devtools/page/{target}", chromium.host())),
+            control,
+            context,
+            chromium,
             errors: Vec::new(),
             expected: Vec::new(),
             address: String::new(),
             is_still: false,
-            _profile: profile,
         };
         for domain in ["Page.enable", "Runtime.enable", "Log.enable", "Network.enable"] {
             browser.command(domain, json!({}));
         }
+        // Only one window of a process has the focus.
+        browser.command("Emulation.setFocusEmulationEnabled", json!({ "enabled": true }));
         browser.resize(width, height);
-        Some(browser)
+        browser
     }
 
     /// Resizes the page's window.
@@ -121,30 +112,16 @@ impl Browser {
     }
 
     fn try_command(&mut self, method: &str, params: Json) -> Result<Json, Json> {
-        self.next_id += 1;
-        let id = self.next_id;
-        let request = json!({ "id": id, "method": method, "params": &params }).to_string();
-        self.socket.send(Message::text(request)).unwrap();
+        let id = self.page.send(method, &params);
         // Events alone do not count: a page that asks every second sends them for ever.
         let deadline = Instant::now() + ANSWER_PATIENCE;
         loop {
             assert!(Instant::now() < deadline, "{method} is not answered: {params}");
-            let message = self.read();
+            let message = self.page.read();
             if message["id"] == id {
-                return match &message["error"] {
-                    Json::Null => Ok(message["result"].clone()),
-                    error => Err(error.clone()),
-                };
+                return result_of(&message);
             }
             self.note(&message);
-        }
-    }
-
-    fn read(&mut self) -> Json {
-        loop {
-            if let Message::Text(text) = self.socket.read().unwrap() {
-                return serde_json::from_str(&text).unwrap();
-            }
         }
     }
 
@@ -188,7 +165,8 @@ impl Browser {
         result["result"]["value"].clone()
     }
 
-    /// Returns the memory of the process that draws the page, in bytes, without file-backed pages.
+    /// Returns the memory of the process that draws the page of [`Self::measured`], in bytes, without
+    /// file-backed pages.
     pub(crate) fn renderer_bytes(&self) -> u64 {
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -209,13 +187,13 @@ impl Browser {
             return false;
         }
         let mut parent = pid;
-        while parent > 1 && parent != self.process.0.id() {
+        while parent > 1 && parent != self.chromium.pid() {
             let stat = read(parent, "stat");
             // The name in parentheses may contain spaces.
             let after = stat.rsplit(')').next().unwrap_or_default();
             parent = after.split_whitespace().nth(1).and_then(|of| of.parse().ok()).unwrap_or(0);
         }
-        parent == self.process.0.id()
+        parent == self.chromium.pid()
     }
 
     /// Waits until an expression is true.
@@ -237,7 +215,7 @@ impl Browser {
                     self.errors
                 );
             }
-            self.is_true("new Promise(done => requestAnimationFrame(() => done(0)))");
+            pause();
         }
         begin.elapsed()
     }
@@ -357,8 +335,11 @@ impl Browser {
 
     /// Lets pages save downloads into this folder.
     pub(crate) fn save_into(&mut self, folder: &Path) {
-        let params = json!({ "behavior": "allow", "downloadPath": folder });
-        self.command("Browser.setDownloadBehavior", params);
+        let mut params = json!({ "behavior": "allow", "downloadPath": folder });
+        if let Some(context) = &self.context {
+            params["browserContextId"] = context.as_str().into();
+        }
+        self.control.call("Browser.setDownloadBehavior", &params).expect("downloads are saved");
     }
 
     /// Returns the number of different colours in a drawn part of the page.
@@ -423,36 +404,27 @@ impl Browser {
     }
 }
 
-/// Connects to the socket of the first page.
-fn page_socket(host: &str) -> WebSocket<MaybeTlsStream<TcpStream>> {
-    let url = found_until("Chromium opens a page", || {
-        let list: Json =
-            serde_json::from_slice(&super::http::get(host, "/json/list").body).unwrap();
-        let page = list.as_array().unwrap().iter().find(|target| target["type"] == "page");
-        page.and_then(|page| page["webSocketDebuggerUrl"].as_str()).map(str::to_owned)
-    });
-    // The time limit also holds for the handshake.
-    let stream = TcpStream::connect(host).unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(ANSWER_PATIENCE)).unwrap();
-    tungstenite::client(url, MaybeTlsStream::Plain(stream)).unwrap().0
+/// Returns `None` for a server without a UI.
+fn check_ui(server: &Server) -> Option<()> {
+    if super::http::get(&server.http, "/assets/boot.js").status != 200 {
+        return leave_out("browser tests: the UI was not built, run `cargo xtask ui`");
+    }
+    Some(())
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            let errors = self.take_errors();
-            assert!(errors.is_empty(), "unexpected errors: {errors:#?}");
+        if std::thread::panicking() {
+            // The window is closed when its session ends.
+            return;
         }
-    }
-}
-
-/// The process of a browser. It ends when it is dropped, even if the check of the errors fails.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let errors = self.take_errors();
+        // The server of the test ends next, and its address may be given to another one.
+        let closed = self.context.as_ref().map_or(Ok(Json::Null), |context| {
+            let context = json!({ "browserContextId": context });
+            self.control.call("Target.disposeBrowserContext", &context)
+        });
+        assert!(errors.is_empty(), "unexpected errors: {errors:#?}");
+        assert!(closed.is_ok(), "the window is not closed: {closed:?}");
     }
 }
