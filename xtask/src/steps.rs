@@ -29,6 +29,11 @@ impl StepReport {
         Self { begun: now(), count, ended: Vec::new() }
     }
 
+    /// Returns the time since the command began.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
     /// Runs the next step.
     ///
     /// # Errors
@@ -81,13 +86,13 @@ pub(crate) fn target_dir() -> PathBuf {
 /// Cargo's variables about this package are removed. The build scripts of some crates (`ring`) read
 /// them, and everything above such a crate would be rebuilt after every `cargo test` in a shell.
 ///
-/// In CI nothing is compiled a second time and nobody looks at a backtrace, so incremental builds and
-/// debug information are switched off: they would take time and fill the disk.
+/// In CI nothing is compiled a second time, so incremental builds are switched off: they would take
+/// time and fill the disk.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     if is_ci() {
-        command.env("CARGO_INCREMENTAL", "0").env("CARGO_PROFILE_DEV_DEBUG", "none");
+        command.env("CARGO_INCREMENTAL", "0");
     }
     for (name, _) in std::env::vars_os() {
         let said = name.to_string_lossy();

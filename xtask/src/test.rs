@@ -1,11 +1,15 @@
 //! `cargo xtask test`: every check, the browser and foreign clients included.
 //!
 //! A part that needs a missing tool is left out and reported in one line. When `CI` is set, a part
-//! that is left out is a failure.
+//! that is left out is a failure. A slow CI tries less of what has no end, and its last line says so.
 
 use std::{
+    env,
+    ffi::OsString,
     io::Write,
+    path::Path,
     process::{Command, ExitCode},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -14,7 +18,8 @@ use crate::{
     coverage, decoders,
     lints::{self, LintingCompiler},
     steps::{LIBRARIES, StepReport, apt_install, cargo, is_ci, root, works},
-    test_programs, ui,
+    test_programs::{self, EFFORT},
+    ui,
 };
 
 /// Steps of [`run`]; the last, advisories, needs the network.
@@ -22,6 +27,11 @@ const STEPS: usize = 9;
 
 /// Seconds of each fuzz target, in CI and elsewhere.
 const FUZZ_SECONDS: [u64; 2] = [20, 5];
+/// Time after which a CI begins its tests with little effort. It ends a run after 90 minutes, and one
+/// of its machines takes twice as long as another.
+const LATE_TESTS: Duration = Duration::from_secs(22 * 60);
+/// Time after which a CI does not fuzz.
+const LATE_FUZZING: Duration = Duration::from_secs(70 * 60);
 
 /// Results of the checks.
 #[derive(Debug)]
@@ -63,18 +73,27 @@ pub(crate) fn run() -> Result<ExitCode> {
         command(compiler.lint(cargo().args(ui::PACKAGER).args(SERVER_ALONE)))
     });
     report.step("documentation", lints::document);
-    if works("c++", &["--version"]) {
-        let [in_ci, elsewhere] = FUZZ_SECONDS;
-        let seconds = if is_ci() { in_ci } else { elsewhere };
-        report.step("fuzz targets", || decoders::run_all(&fuzzing_compiler, seconds));
-    } else {
-        report.left_out.push("fuzz targets: libFuzzer needs a compiler of C++".to_owned());
-    }
+    fuzz(&mut report, &fuzzing_compiler);
     match install_deny() {
         Ok(()) => dependencies(&mut report),
         Err(error) => report.left_out.push(format!("cargo-deny: {error:#}")),
     }
     Ok(report.close())
+}
+
+/// Fuzzes each target for a while. A slow CI does not: a test runs the kept inputs of all targets.
+fn fuzz(report: &mut CheckReport, compiler: &Path) {
+    if !works("c++", &["--version"]) {
+        report.left_out.push("fuzz targets: libFuzzer needs a compiler of C++".to_owned());
+        return;
+    }
+    if report.is_late(LATE_FUZZING) {
+        report.not_checked.push(("fuzz targets", "CI is slow".to_owned()));
+        return;
+    }
+    let [in_ci, elsewhere] = FUZZ_SECONDS;
+    let seconds = if is_ci() { in_ci } else { elsewhere };
+    report.step("fuzz targets", || decoders::run_all(compiler, seconds));
 }
 
 /// Installs what tests need beyond Rust, where that is possible.
@@ -93,7 +112,8 @@ fn install_deny() -> Result<()> {
     if works("cargo-deny", &["--version"]) {
         return Ok(());
     }
-    command(cargo().args(["install", "cargo-deny", "--locked", "--debug", "--quiet"]))
+    let install = ["install", "cargo-deny", "--locked", "--debug", "--quiet"];
+    command(cargo().args(install).env("CARGO_PROFILE_DEV_DEBUG", "none"))
 }
 
 /// Checks licences, sources and versions against `deny.toml`. The database of advisories is on the
@@ -147,13 +167,33 @@ impl CheckReport {
 
     /// Runs every test of the workspace, counted from the output of the test programs.
     fn tests(&mut self, compiler: &LintingCompiler) -> Result<()> {
-        let counted = self.progress.step("tests", || test_programs::run(compiler))?;
+        let effort = self.test_effort();
+        let counted = self.progress.step("tests", || test_programs::run(compiler, &effort))?;
         self.passed += counted.passed;
         self.failed += counted.failed;
         self.failures.extend(counted.failures);
         self.messages.extend(counted.messages);
         self.left_out.extend(counted.left_out);
         Ok(())
+    }
+
+    /// Returns the effort of the tests: what the environment says, or full, or quick in a CI that is
+    /// late.
+    fn test_effort(&mut self) -> OsString {
+        if let Some(effort) = env::var_os(EFFORT) {
+            return effort;
+        }
+        if !self.is_late(LATE_TESTS) {
+            return "full".into();
+        }
+        let reason = "CI is slow: the tests try fewer seeds, random cases and places of a fault";
+        self.not_checked.push(("full effort", reason.to_owned()));
+        "quick".into()
+    }
+
+    /// Reports whether a CI has run for longer than this. Nobody ends a run elsewhere.
+    fn is_late(&self, limit: Duration) -> bool {
+        is_ci() && self.progress.elapsed() > limit
     }
 
     fn close(mut self) -> ExitCode {

@@ -3,7 +3,8 @@
 
 use std::{
     collections::BTreeSet,
-    env, fs,
+    ffi::OsStr,
+    fs,
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{ChildStdout, Command, Stdio},
@@ -31,7 +32,7 @@ const FIRST_LINE_MAX: Duration = Duration::from_secs(3_600);
 const LINES_WAITING: usize = 1_000;
 /// Variable of the effort of all tests (`storage/disk/src/test_effort.rs`). Without it they try
 /// little.
-const EFFORT: &str = "TEST_EFFORT";
+pub(crate) const EFFORT: &str = "TEST_EFFORT";
 /// End of the line about a test that takes long.
 const IS_SLOW: &str = " has been running for over 60 seconds";
 
@@ -94,14 +95,13 @@ impl TestCounts {
     }
 }
 
-/// Builds and runs every test, and adds up the counts that the test programs print.
+/// Builds and runs every test with this effort, and adds up the counts that the test programs print.
 ///
 /// # Errors
 /// Fails if cargo cannot be started, and if the file of parts that were left out cannot be used.
-pub(crate) fn run(compiler: &LintingCompiler) -> Result<TestCounts> {
+pub(crate) fn run(compiler: &LintingCompiler, effort: &OsStr) -> Result<TestCounts> {
     let skipped = target_dir().join("left-out.txt");
     write(&skipped, "")?;
-    let effort = env::var_os(EFFORT).unwrap_or_else(|| "full".into());
     let mut tests = compiler
         .lint(cargo().args(["test", "--workspace", "--no-fail-fast"]))
         .env("TEST_LEFT_OUT", fs::canonicalize(&skipped)?)

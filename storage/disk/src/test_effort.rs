@@ -1,9 +1,9 @@
 //! Effort of the tests: the number of seeds, random cases and places of a fault that they try.
 //!
 //! `cargo test` tries a few of each, so that a change is tested within a minute. `cargo xtask
-//! test`, which CI calls, sets `TEST_EFFORT=full`. `TEST_EFFORT=exhaustive` also tries every fault
-//! at every place. The name does not begin with `TIDINGS_`, because servers read such variables as
-//! settings.
+//! test`, which CI calls, sets `TEST_EFFORT=full` unless CI is slow. `TEST_EFFORT=exhaustive` also
+//! tries every fault at every place. The name does not begin with `TIDINGS_`, because servers read
+//! such variables as settings.
 //!
 //! Owns the numbers' choice only. Each test says both of its numbers.
 
