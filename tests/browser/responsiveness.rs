@@ -33,6 +33,8 @@ const PORTION: u64 = 10_000;
 const OPERATIONS: u64 = 50;
 /// Number of frames in which the page scrolls.
 const FRAMES: usize = 300;
+/// Seconds after which no more frames are counted.
+const WATCHED_SECONDS: u32 = 60;
 /// Pixels that a mouse wheel scrolls in a frame: about five rows.
 const WHEEL_PIXELS: u32 = 120;
 /// Duration of a frame, in milliseconds, above which at least one of 60 frames a second was
@@ -82,14 +84,15 @@ fn send_large_trace(server: &Server, spans: u64) {
 }
 
 /// Returns the milliseconds between frames, ascending, while the page does `each` for `frames`
-/// frames.
+/// frames, or as many as it draws within [`WATCHED_SECONDS`].
 fn frames(browser: &mut Browser, frames: usize, each: &str) -> Vec<f64> {
     let script = format!(
         "new Promise(done => {{
-            const took = []; let last = performance.now(), i = 0;
+            const took = [], begin = performance.now(); let last = begin, i = 0;
             const step = now => {{
-                took.push(now - last); last = now; {each};
-                i++ < {frames} ? requestAnimationFrame(step) : done(took.slice(1));
+                i++ && took.push(now - last); last = now; {each};
+                const is_watched = i <= {frames} && now - begin < {WATCHED_SECONDS}000;
+                is_watched ? requestAnimationFrame(step) : done(took);
             }};
             requestAnimationFrame(step);
         }})"
@@ -217,12 +220,11 @@ fn a_trace_of_100000_spans_is_exported_and_drawn_in_the_terminal() {
 
 #[test]
 fn a_tail_of_many_records_leaves_the_page_responsive() {
-    const SECONDS_MAX: u64 = 60;
+    // As long as all attempts and the wait before them take at most.
+    const SECONDS_MAX: u64 = 300;
     const REQUESTS: u64 = 10;
     const ATTEMPTS: usize = 3;
     const FRAME_MS_MAX: f64 = 1_000.0;
-    // A busy machine draws three of them a second, and a script has two minutes.
-    const FRAMES_OF_TAIL: usize = 100;
     let server = Server::start();
     let Some(mut browser) = Browser::measured(&server, 1440, 900) else { return };
     let rate = number("TAIL_RATE", 1_000).max(REQUESTS);
@@ -249,12 +251,14 @@ fn a_tail_of_many_records_leaves_the_page_responsive() {
         browser.wait_at_most(patience, "document.querySelectorAll('.log').length > 100");
         // Other work on the machine delays frames for a while; a page that stands still is late at
         // each attempt.
-        let mut took = frames(&mut browser, FRAMES_OF_TAIL, "0");
+        let mut took = frames(&mut browser, FRAMES, "0");
         for _ in 1..ATTEMPTS {
             if percentile(&took, 95) >= FRAME_MS_MAX {
-                took = frames(&mut browser, FRAMES_OF_TAIL, "0");
+                took = frames(&mut browser, FRAMES, "0");
             }
         }
+        // The server sends more than are drawn.
+        browser.wait_for("document.querySelector('.tail-skipped')");
         // A key works while records arrive.
         browser.press("j");
         browser.wait_for("document.querySelector('.log.is-open')");

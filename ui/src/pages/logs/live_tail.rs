@@ -1,15 +1,19 @@
 //! A live tail: log records as they arrive, above the found ones.
 //!
 //! Owns the stream and its bounded buffer of records. Records wait while the reader points at the
-//! list or has a record open. A hidden tab receives nothing. When it is visible again the tail
-//! restarts, and the search fills the gap. A tail needs a live page. When it ends, the page is no
-//! longer live, and the shown records stay as they are.
+//! list or has a record open. Records that come faster than they can be drawn are skipped and
+//! counted, so that the page answers its reader. A hidden tab receives nothing. When it is visible
+//! again the tail restarts, and the search fills the gap. A tail needs a live page. When it ends, the
+//! page is no longer live, and the shown records stay as they are.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use leptos::prelude::*;
 use serde::Deserialize;
-use tidings_proto::api::{LogView, ProblemDetails};
+use tidings_proto::{
+    UnixNanos,
+    api::{LogView, ProblemDetails},
+};
 
 use crate::{
     api, browser, format,
@@ -21,6 +25,11 @@ use crate::{
 
 /// Maximum number of records that are kept: the newest.
 const KEPT_MAX: usize = 1_000;
+/// Maximum number of records that are drawn a second, after a burst of [`KEPT_MAX`]. A record takes
+/// a slow machine a millisecond.
+const DRAWN_PER_SECOND: u64 = 200;
+/// Time from one drawing of the list to the next. Each takes as long as some 80 records.
+const DRAW_INTERVAL: Duration = Duration::from_millis(400);
 const EVENTS: [&str; 4] = ["log", "dropped", "end", "problem"];
 
 /// State of the tail.
@@ -45,6 +54,37 @@ struct Dropped {
     count: u64,
 }
 
+/// A token bucket of records to draw.
+#[derive(Debug, Clone, Copy)]
+struct DrawBudget {
+    records: usize,
+    /// Time of the last drawing.
+    drawn_at: UnixNanos,
+}
+
+impl DrawBudget {
+    const FULL: Self = Self { records: KEPT_MAX, drawn_at: UnixNanos(0) };
+
+    fn elapsed(self, now: UnixNanos) -> Duration {
+        Duration::from_nanos(now.0.saturating_sub(self.drawn_at.0))
+    }
+
+    /// Returns the time until the list may be drawn again.
+    fn delay(self, now: UnixNanos) -> Duration {
+        DRAW_INTERVAL.saturating_sub(self.elapsed(now))
+    }
+
+    /// Takes at most `wanted` records, and returns how many may be drawn.
+    fn take(&mut self, wanted: usize, now: UnixNanos) -> usize {
+        let refill = self.elapsed(now).as_millis() * u128::from(DRAWN_PER_SECOND) / 1_000;
+        let refill = usize::try_from(refill).unwrap_or(KEPT_MAX);
+        let available = self.records.saturating_add(refill).min(KEPT_MAX);
+        let taken = wanted.min(available);
+        *self = Self { records: available - taken, drawn_at: now };
+        taken
+    }
+}
+
 /// The tail of a page.
 #[derive(Debug, Clone, Copy)]
 pub struct Tail {
@@ -57,9 +97,10 @@ pub struct Tail {
     arrived: StoredValue<Vec<LogView>, LocalStorage>,
     /// Number of received records held back for the reader.
     waiting: RwSignal<usize>,
-    /// True while an animation frame is scheduled to show them.
-    frame_scheduled: StoredValue<bool, LocalStorage>,
-    /// Number of records that the server dropped.
+    /// True while a timer is set to show them.
+    is_scheduled: StoredValue<bool, LocalStorage>,
+    budget: StoredValue<DrawBudget, LocalStorage>,
+    /// Number of records that the server or this page skipped.
     skipped: RwSignal<u64>,
     /// True when older records were dropped.
     is_truncated: RwSignal<bool>,
@@ -91,7 +132,8 @@ impl Tail {
             records: RwSignal::new(Vec::new()),
             arrived: StoredValue::new_local(Vec::new()),
             waiting: RwSignal::new(0),
-            frame_scheduled: StoredValue::new_local(false),
+            is_scheduled: StoredValue::new_local(false),
+            budget: StoredValue::new_local(DrawBudget::FULL),
             skipped: RwSignal::new(0),
             is_truncated: RwSignal::new(false),
             restarts: RwSignal::new(0),
@@ -110,6 +152,7 @@ impl Tail {
             if on.get() || live.get() || before.as_ref() != Some(&asked) {
                 tail.clear();
             } else {
+                tail.show();
                 tail.arrived.set_value(Vec::new());
             }
             match (on.get(), visible.get()) {
@@ -165,6 +208,7 @@ impl Tail {
         self.waiting.set(0);
         self.skipped.set(0);
         self.is_truncated.set(false);
+        self.budget.set_value(DrawBudget::FULL);
     }
 
     fn open(self, address: &str) -> Option<EventStream> {
@@ -188,7 +232,7 @@ impl Tail {
             }
             "dropped" => {
                 if let Ok(Dropped { count }) = serde_json::from_str(data) {
-                    self.skipped.try_update(|skipped| *skipped = skipped.saturating_add(count));
+                    self.skip(count);
                 }
             }
             "problem" => {
@@ -202,7 +246,11 @@ impl Tail {
         }
     }
 
-    /// Buffers a record until the next frame, so that a burst is drawn once.
+    fn skip(self, count: u64) {
+        self.skipped.try_update(|skipped| *skipped = skipped.saturating_add(count));
+    }
+
+    /// Buffers a record until the list is drawn again. The oldest one gives way in a full buffer.
     fn buffer(self, log: LogView) {
         let more = self.arrived.try_update_value(|arrived| {
             arrived.push(log);
@@ -210,15 +258,28 @@ impl Tail {
             arrived.drain(..more);
             more
         });
-        if more.is_some_and(|more| more > 0) {
-            self.is_truncated.try_set(true);
+        let is_held = self.held.try_get_untracked() != Some(false);
+        match more.unwrap_or(0) {
+            0 => {}
+            _ if is_held => self.truncate(),
+            more => self.skip(more as u64),
         }
-        if self.frame_scheduled.try_get_value() == Some(false) {
-            self.frame_scheduled.set_value(true);
-            request_animation_frame(move || {
-                self.frame_scheduled.try_update_value(|scheduled| *scheduled = false);
+        if self.is_scheduled.try_get_value() == Some(false) {
+            self.is_scheduled.set_value(true);
+            let show = move || {
+                self.is_scheduled.try_update_value(|scheduled| *scheduled = false);
                 self.show();
-            });
+            };
+            // A held list is not drawn. Only the number of waiting records changes.
+            let delay = self.budget.with_value(|budget| budget.delay(browser::now()));
+            set_timeout(show, if is_held { DRAW_INTERVAL } else { delay });
+        }
+    }
+
+    /// Notes that older records are not kept. Readers of the signal are told once.
+    fn truncate(self) {
+        if self.is_truncated.try_get_untracked() == Some(false) {
+            self.is_truncated.set(true);
         }
     }
 
@@ -232,7 +293,13 @@ impl Tail {
         if count == 0 {
             return;
         }
-        let arrived = self.arrived.try_update_value(std::mem::take).unwrap_or_default();
+        let mut arrived = self.arrived.try_update_value(std::mem::take).unwrap_or_default();
+        let taken = self.budget.try_update_value(|budget| budget.take(count, browser::now()));
+        let skipped = count - taken.unwrap_or(count);
+        arrived.drain(..skipped);
+        if skipped > 0 {
+            self.skip(skipped as u64);
+        }
         self.records.try_update(|records| {
             let known: HashSet<&String> = records.iter().map(|log| &log.id).collect();
             let new = arrived.iter().rev().filter(|log| !known.contains(&log.id)).cloned();
@@ -241,7 +308,7 @@ impl Tail {
         });
         if self.records.with_untracked(Vec::len) > KEPT_MAX {
             self.records.update(|records| records.truncate(KEPT_MAX));
-            self.is_truncated.set(true);
+            self.truncate();
         }
         self.waiting.try_set(0);
     }
@@ -277,9 +344,7 @@ pub fn TailToggle() -> impl IntoView {
     let title = move || match (moves.get(), on.get()) {
         (false, _) => "A fixed time range does not move on",
         (true, true) => "Stop here: the list stays as it is",
-        (true, false) => {
-            "Show each record the moment it arrives. Live searches again every ten seconds."
-        }
+        (true, false) => "Show records as they arrive. Live searches again every ten seconds.",
     };
     view! {
         <button
@@ -322,7 +387,7 @@ pub fn TailNote(
     let skipped = move || {
         let count = tail.skipped.get();
         let words = format!(
-            "{} skipped: more came at once than are sent. Filter to see all.",
+            "{} skipped: more came at once than are shown. Filter to see all.",
             format::counted(count, "record")
         );
         (count > 0).then(|| view! { <span class="tail-skipped">{words}</span> })
@@ -349,4 +414,32 @@ pub fn TailNote(
 
 fn counted(count: usize) -> String {
     format::counted(count as u64, "record")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> UnixNanos {
+        UnixNanos(1_760_000_000_000_000_000 + millis * 1_000_000)
+    }
+
+    #[test]
+    fn a_burst_is_drawn_whole_and_what_follows_at_a_rate() {
+        let mut budget = DrawBudget::FULL;
+        assert_eq!(budget.delay(at(0)), Duration::ZERO);
+        assert_eq!(budget.take(KEPT_MAX, at(0)), KEPT_MAX);
+        assert_eq!(budget.delay(at(50)), Duration::from_millis(350));
+        let drawn = (1..=40).map(|step| budget.take(KEPT_MAX, at(step * 250)));
+        assert_eq!(drawn.sum::<usize>() as u64, 10 * DRAWN_PER_SECOND);
+        assert_eq!(budget.take(KEPT_MAX, at(1_000_000)), KEPT_MAX, "a pause fills it");
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_draws_no_more_than_one_that_stands() {
+        let mut budget = DrawBudget::FULL;
+        budget.take(KEPT_MAX, at(1_000));
+        assert_eq!(budget.take(KEPT_MAX, at(0)), 0);
+        assert_eq!(budget.delay(at(0)), DRAW_INTERVAL);
+    }
 }
