@@ -4,7 +4,7 @@
 //! their content and their breadcrumb.
 
 use leptos::prelude::*;
-use leptos_router::{components::A, hooks::use_location};
+use leptos_router::hooks::use_location;
 
 use crate::{
     components::{Icon, IconName, ToastStack, Toasts},
@@ -207,7 +207,7 @@ fn Breadcrumb(crumbs: RwSignal<Vec<Crumb>>) -> impl IntoView {
     let step = |(index, Crumb { text, href }): (usize, Crumb)| {
         let separator = (index > 0).then(|| view! { <span class="crumb-separator">"/"</span> });
         let step = match href {
-            Some(href) => view! { <A href=href>{text}</A> }.into_any(),
+            Some(href) => view! { <a href=href>{text}</a> }.into_any(),
             None => view! { <span class="crumb-here" aria-current="page">{text}</span> }.into_any(),
         };
         view! { {separator} {step} }

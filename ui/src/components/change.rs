@@ -5,7 +5,6 @@
 //! cut to the length of a line.
 
 use leptos::prelude::*;
-use leptos_router::components::A;
 use tidings_proto::{
     DurationNanos, UnixNanos,
     api::{
@@ -532,7 +531,7 @@ pub fn Headline(
     let caller = (subject.kind == SubjectKind::Peer).then(|| {
         let href = links.service_since_change(&subject.service);
         let name = truncate_name(format::service(&subject.service));
-        view! { ", called by " <A href=href>{name}</A> "," }
+        view! { ", called by " <a href=href>{name}</a> "," }
     });
     let class = if change.is_worse { "is-worse" } else { "is-better" };
     let words = change_text(&change);
@@ -554,7 +553,7 @@ pub fn Headline(
         .map(|share| format!(" It explains {} of what changed.", rates::percent(share)));
     view! {
         <p class="say">
-            <A href=address>{name}</A>
+            <a href=address>{name}</a>
             {caller}
             " "
             <span class=class>{words}</span>

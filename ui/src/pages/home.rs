@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use leptos_router::components::A;
 use tidings_proto::api::{ChangeReport, ChangedGroup};
 
 use super::connect::WelcomeUntilData;
@@ -187,9 +186,9 @@ fn no_traffic(report: &Arc<ChangeReport>) -> impl IntoView + use<> {
                 <button class="button" type="button" on:click=longer>
                     "Look at the last 24 h"
                 </button>
-                <A href="/connect" attr:class="button">
+                <a href="/connect" class="button">
                     "Connect a sender"
-                </A>
+                </a>
             </div>
         </EmptyState>
     }

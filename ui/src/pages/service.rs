@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use leptos_router::{components::A, hooks::use_params_map};
+use leptos_router::hooks::use_params_map;
 use tidings_proto::{
     DurationNanos,
     api::{
@@ -267,7 +267,7 @@ fn service_head(view: ServiceView) -> impl IntoView {
     let links = view.links;
     let link = move |words: &'static str, href: fn(Links, &str) -> String| {
         let href = move || view.name.with_value(|name| href(links.get(), name));
-        view! { <A href=href attr:class="button">{words}</A> }
+        view! { <a href=href class="button">{words}</a> }
     };
     let badge = move || {
         let (group, report) = (view.group()?, view.report.value()?);
@@ -372,9 +372,9 @@ fn silence(view: ServiceView) -> impl IntoView {
                     </p>
                     <div class="state-actions">
                         <AllTimeButton />
-                        <A href=move || view.links.get().page("/services") attr:class="button">
+                        <a href=move || view.links.get().page("/services") class="button">
                             "All services"
-                        </A>
+                        </a>
                     </div>
                 </EmptyState>
             }

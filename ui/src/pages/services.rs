@@ -8,7 +8,6 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use leptos::prelude::*;
-use leptos_router::components::A;
 use tidings_proto::api::{ChangeReport, ChangedGroup, RedResult};
 
 mod plain_rates;
@@ -249,9 +248,9 @@ fn ServicesHead(
                         on:input=typed
                     />
                     <Segments label="Which services" segments chosen on_choose=choose />
-                    <A href=move || links.get().map(None) attr:class="button">
+                    <a href=move || links.get().map(None) class="button">
                         "On the map"
-                    </A>
+                    </a>
                 </span>
             </div>
             <div class="say-room">{sentence}</div>

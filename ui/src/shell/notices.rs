@@ -1,7 +1,6 @@
 //! Notes above every page: the server does not answer, or it requires no keys.
 
 use leptos::prelude::*;
-use leptos_router::components::A;
 
 use super::server_watch::ServerWatch;
 use crate::{
@@ -41,7 +40,7 @@ pub(super) fn notices(server: ServerWatch) -> impl IntoView {
                         "Other machines can send to this server and read from it, and nothing \
                          checks who they are."
                     </span>
-                    <A href="/system">"Why, and what to do"</A>
+                    <a href="/system">"Why, and what to do"</a>
                 </div>
             }
         })

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use leptos::{ev, prelude::*, task::spawn_local};
-use leptos_router::components::A;
 use tidings_proto::api::{LogView, ResolveResult, Resolved};
 use wasm_bindgen::JsCast;
 
@@ -374,10 +373,10 @@ fn line_rows<F: Fn() + Copy + Send + Sync + 'static>(
         let address = api::log_trace_address(line).unwrap_or_else(|| "/logs?range=all".to_owned());
         view! {
             <li>
-                <A href=address attr:class="omni-match" on:click=move |_| done()>
+                <a href=address class="omni-match" on:click=move |_| done()>
                     <span class="mono">{text}</span>
                     <span class="mute">{at}</span>
-                </A>
+                </a>
             </li>
         }
     };
@@ -455,14 +454,14 @@ fn found_trace<F: Fn() + 'static>(found: &Resolved, chosen: F) -> impl IntoView 
     });
     view! {
         <li>
-            <A href=address attr:class="omni-match" on:click=move |_| chosen()>
+            <a href=address class="omni-match" on:click=move |_| chosen()>
                 {facts}
                 {only_logs}
                 <span class="omni-id">
                     <span class="mono faint">{id}</span>
                     <span class="mute">{reason}</span>
                 </span>
-            </A>
+            </a>
         </li>
     }
 }

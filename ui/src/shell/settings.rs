@@ -3,7 +3,7 @@
 //! It is beside the page, as is the list of shortcuts, so that the view to save stays visible.
 
 use leptos::{html, prelude::*};
-use leptos_router::{components::A, hooks::use_location};
+use leptos_router::hooks::use_location;
 use tidings_proto::api::ServerStatus;
 
 use super::use_server;
@@ -127,13 +127,13 @@ fn SavedViews() -> impl IntoView {
         let (label, gone, address) = (format!("Delete {name}"), name.clone(), text.clone());
         view! {
             <li class="saved-view">
-                <A
+                <a
                     href=text.clone()
-                    attr:title=text
-                    attr:aria-current=move || (here.get() == address).then_some("page")
+                    title=text
+                    aria-current=move || (here.get() == address).then_some("page")
                 >
                     {name}
-                </A>
+                </a>
                 <button
                     class="button button-ghost button-icon"
                     type="button"

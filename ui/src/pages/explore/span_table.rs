@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use leptos_router::components::A;
 use tidings_proto::{DurationNanos, SpanId, TraceId, api::MatchedSpan};
 
 use super::{
@@ -111,7 +110,7 @@ fn TraceBody(
         view! {
             <tr class="spans-more">
                 <td colspan=width>
-                    <A href=find_address(page_state, id)>{format!("{words} of this trace")}</A>
+                    <a href=find_address(page_state, id)>{format!("{words} of this trace")}</a>
                 </td>
             </tr>
         }
@@ -121,7 +120,7 @@ fn TraceBody(
         view! {
             <tr class="spans-more">
                 <td colspan=width title="Its spans are still looked for, or the search ended before them">
-                    <A href=api::trace_address(id, None)>{name}</A> " …"
+                    <a href=api::trace_address(id, None)>{name}</a> " …"
                 </td>
             </tr>
         }
@@ -164,7 +163,7 @@ fn view_of_span(
         let trace = &found.trace;
         let name = format::operation(&trace.root_operation).to_owned();
         let href = api::trace_address(trace.trace_id, None);
-        view! { <StateBadge state=trace.state /> " " <A href=href>{name}</A> }
+        view! { <StateBadge state=trace.state /> " " <a href=href>{name}</a> }
     });
     view! {
         <tr
@@ -174,7 +173,7 @@ fn view_of_span(
         >
             {time_cell(span.start_unix_nano)}
             <td class="traces-name" title=title>
-                {failed} <ServiceName service=span.service.clone() /> " " <A href=href>{name}</A>
+                {failed} <ServiceName service=span.service.clone() /> " " <a href=href>{name}</a>
             </td>
             <td class="traces-duration num">{format::duration(duration)}</td>
             <td class="spans-bar" aria-hidden="true">

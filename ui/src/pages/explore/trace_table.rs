@@ -4,7 +4,6 @@
 use std::{ops::Range, sync::Arc};
 
 use leptos::prelude::*;
-use leptos_router::components::A;
 use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
     api::{ServiceTime, TraceSummary, TransactionState},
@@ -236,7 +235,7 @@ fn TraceRow(
         >
             {time_cell(trace.start_unix_nano)}
             <td class="traces-name">
-                <A href=api::trace_address(id, None)>{name}</A>
+                <a href=api::trace_address(id, None)>{name}</a>
                 " "
                 <span class="traces-service mute">{format::service(&trace.root_service).to_owned()}</span>
                 {no_root}

@@ -1,7 +1,6 @@
 //! Current arrivals: spans and log records per second, refusals and their remedies.
 
 use leptos::prelude::*;
-use leptos_router::components::A;
 use tidings_proto::DurationNanos;
 
 use crate::{
@@ -62,7 +61,7 @@ pub(super) fn arrivals_card() -> impl IntoView {
         <section class="card side-card" aria-label="Arriving now">
             <div class="side-head">
                 <h2>"Arriving now"</h2>
-                <A href="/system">"System"</A>
+                <a href="/system">"System"</a>
             </div>
             {WatchedRequest::new("What arrives is not known", server.request_state()).note()}
             {counting}
@@ -113,7 +112,7 @@ pub(super) fn doctor_card() -> impl IntoView {
         let more = all.len().saturating_sub(SHOWN_MAX);
         let more = (more > 0).then(|| {
             let words = format!("{} on System", format::counted(more as u64, "more kind"));
-            view! { <A href="/system">{words}</A> }
+            view! { <a href="/system">{words}</a> }
         });
         let cards = all.into_iter().take(SHOWN_MAX);
         let cards: Vec<_> = cards.map(|refusals| view! { <RefusalCard refusals /> }).collect();

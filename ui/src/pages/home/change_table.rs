@@ -2,7 +2,6 @@
 //! the change or in the window, and its calls: of a service since the change, too.
 
 use leptos::prelude::*;
-use leptos_router::components::A;
 use tidings_proto::api::{ChangeReport, ChangedGroup, FailureShare};
 
 use crate::{
@@ -130,7 +129,7 @@ fn name_cell(group: &ChangedGroup, links: Links) -> impl IntoView + use<> {
         <td class="changes-name" title=title>
             <ServiceDot service=group.service.clone() />
             " "
-            <A href=address_of(group, links)>{name}</A>
+            <a href=address_of(group, links)>{name}</a>
             {beside}
         </td>
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use leptos_router::components::A;
 use tidings_proto::{
     UnixNanos,
     api::{Change, ChangeKind, ChangeReport, ChangedGroup, LogPattern, LogPatternList},
@@ -63,9 +62,9 @@ pub(super) fn new_exceptions(
                 (truncate_name(&name), format::service(&group.service).to_owned());
             view! {
                 <li class="fresh">
-                    <A href=href attr:title=name>
+                    <a href=href title=name>
                         <b class="fresh-name">{shown}</b>
-                    </A>
+                    </a>
                     <span>{service}</span>
                     <span class="num">{format::count(rates::whole(change.now))}</span>
                     <span class="mute">{since}</span>
@@ -85,7 +84,7 @@ pub(super) fn new_exceptions(
         <section class="card side-card" aria-label="New exceptions">
             <div class="side-head">
                 <h2>"New exceptions"</h2>
-                <A href=move || links.get().errors(&[])>"All"</A>
+                <a href=move || links.get().errors(&[])>"All"</a>
             </div>
             {WatchedRequest::new("New exceptions are not known", report).note()}
             <Show when=move || is_loading.get()>
@@ -119,9 +118,9 @@ pub(super) fn new_log_patterns(
             view! {
                 <li class="fresh">
                     <span class=class>{pattern.severity.to_uppercase()}</span>
-                    <A href=href attr:title=example>
+                    <a href=href title=example>
                         <span class="fresh-name mono">{template}</span>
-                    </A>
+                    </a>
                     <span>{service}</span>
                     <span class="num">{format::count(pattern.count)}</span>
                 </li>
@@ -132,7 +131,7 @@ pub(super) fn new_log_patterns(
     };
     let tools = move || {
         let href = move || links.get().logs(&[("severity", "warn")]);
-        view! { <A href=href>"All logs"</A> }
+        view! { <a href=href>"All logs"</a> }
     };
     view! {
         <Panel

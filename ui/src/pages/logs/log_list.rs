@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use leptos_router::components::A;
 use tidings_proto::{
     UnixNanos,
     api::{LogContext, LogSearchResult, LogView},
@@ -138,9 +137,9 @@ fn LogLine(
     let (words, class) = severity(&log);
     let trace = api::log_trace_address(&log).map(|href| {
         view! {
-            <A href=href attr:class="log-trace" attr:title="Go to the trace, at this span">
+            <a href=href class="log-trace" title="Go to the trace, at this span">
                 "trace ↗"
-            </A>
+            </a>
         }
     });
     let (toggled, at, row) = (log.id.clone(), log.time_unix_nano.0, row_id(&log.id));

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use leptos_router::components::A;
 use tidings_proto::{SpanId, TraceId, UnixNanos, api::TraceSkeleton};
 
 use crate::{
@@ -48,9 +47,9 @@ pub fn MiniTrace(
         >
             "In its trace"
         </button>
-        <A href=api::trace_address(trace, span) attr:class="button">
+        <a href=api::trace_address(trace, span) class="button">
             "Open the trace ↗"
-        </A>
+        </a>
         <Show when=move || open.get()>
             <div class="mini-trace">{body}</div>
         </Show>

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use leptos_router::components::A;
 use tidings_proto::{
     api::{LogPattern, LogPatternList, PatternChange},
     otlp::Severity,
@@ -314,9 +313,9 @@ pub(super) fn pattern_details(
     let first = format::when(first, browser::now(), browser::zone_minutes(first));
     let trace = pattern.trace_id.map(|trace| {
         view! {
-            <A href=api::trace_address(trace, None) attr:class="button">
+            <a href=api::trace_address(trace, None) class="button">
                 "Open its trace ↗"
-            </A>
+            </a>
         }
     });
     let example = pattern.example.clone();

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use leptos_router::components::A;
 use tidings_proto::{
     SpanId, TraceId,
     api::{
@@ -88,7 +87,7 @@ pub(super) fn neighbour_panels(view: ServiceView) -> impl IntoView {
                 has_caller_only.then(|| view! { <p class="panel-empty">{CALLER_ONLY}</p> });
             let more = (more > 0).then(|| {
                 let words = format!("{} more on the map", format::count(more as u64));
-                view! { <p class="panel-empty"><A href=links.map(Some(&service))>{words}</A></p> }
+                view! { <p class="panel-empty"><a href=links.map(Some(&service))>{words}</a></p> }
             });
             view! { {edge_table(title, rows.into_any())} {caller_only} {more} }.into_any()
         };
@@ -173,7 +172,7 @@ fn edge_row(
     let slowest =
         edge.slowest.map(|of| (trace(of.trace_id, of.span_id), titled("the slowest call")));
     let linked = |text: String, link: Option<(String, String)>| match link {
-        Some((href, title)) => view! { <A href=href attr:title=title>{text}</A> }.into_any(),
+        Some((href, title)) => view! { <a href=href title=title>{text}</a> }.into_any(),
         None => text.into_any(),
     };
     let failed = linked(rates::percent(edge.error_share), example.filter(|_| edge.error_count > 0));
@@ -212,10 +211,10 @@ fn node_name(node: &GraphNode, links: Links) -> impl IntoView + use<> {
     if node.kind == NodeKind::Service {
         let name = node.name.clone();
         let (href, title) = (links.service(&name), name.clone());
-        return view! { <A href=href attr:title=title><ServiceName service=name /></A> }.into_any();
+        return view! { <a href=href title=title><ServiceName service=name /></a> }.into_any();
     }
     let peer = node.name.clone();
-    view! { <A href=links.map(Some(&node.name))><PeerName peer /></A> }.into_any()
+    view! { <a href=links.map(Some(&node.name))><PeerName peer /></a> }.into_any()
 }
 
 /// Returns the words after a name: the system of a database, a note that calls are messages, and

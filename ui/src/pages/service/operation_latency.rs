@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use leptos_router::components::A;
 use tidings_proto::{
     DurationNanos, UnixNanos,
     api::{ChangeSentence, Heatmap, SpanKindName},
@@ -163,9 +162,9 @@ fn box_bar(
     view! {
         <div class="box-bar" role="status">
             <span class="mono">{box_text(chosen, browser::now())}</span>
-            <A href=address attr:class="button button-primary">
+            <a href=address class="button button-primary">
                 "Explore these spans"
-            </A>
+            </a>
             <button class="button" type="button" on:click=move |_| choose.run(None)>
                 "Remove the box"
             </button>

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use leptos_router::components::A;
 use tidings_proto::{
     DurationNanos, UnixNanos,
     api::{RedGroup, RedResult, SpanKindName},
@@ -133,7 +132,7 @@ pub(super) fn split_panel(view: ServiceView) -> impl IntoView {
             let href = explore(view, &key, version, SplitScope::Operation);
             let version = truncate_name(version);
             return view! {
-                <p class="panel-empty">"All calls ran on " <A href=href>{version}</A></p>
+                <p class="panel-empty">"All calls ran on " <a href=href>{version}</a></p>
             }
             .into_any();
         }
@@ -280,7 +279,7 @@ fn part_row(
     let named = match &part.value {
         Some(value) => {
             let href = explore(view, key, value, scope);
-            view! { <A href=href attr:title=title>{shown}</A> }.into_any()
+            view! { <a href=href title=title>{shown}</a> }.into_any()
         }
         None => view! { <span class="mute">{shown}</span> }.into_any(),
     };

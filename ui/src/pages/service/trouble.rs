@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use leptos_router::components::A;
 use tidings_proto::api::{ExceptionGroup, ExceptionList, LogPattern, LogPatternList};
 
 use super::ServiceView;
@@ -68,7 +67,7 @@ pub(super) fn exception_panel(view: ServiceView) -> impl IntoView {
     let tools = move || {
         let href =
             move || view.name.with_value(|name| view.links.get().errors(&[("service", name)]));
-        view! { <A href=href>"All of them"</A> }
+        view! { <a href=href>"All of them"</a> }
     };
     view! {
         <Panel
@@ -126,9 +125,9 @@ fn exception_row(
     view! {
         <tr class:is-beneath=is_beneath>
             <td>
-                <A href=href attr:title=group.exception_type.clone()>
+                <a href=href title=group.exception_type.clone()>
                     <b>{name}</b>
-                </A>
+                </a>
                 {fresh}
                 {followers}
             </td>
@@ -182,7 +181,7 @@ pub(super) fn pattern_panel(view: ServiceView) -> impl IntoView {
     };
     let tools = move || {
         let href = move || view.name.with_value(|name| view.links.get().logs(&[("service", name)]));
-        view! { <A href=href>"All logs"</A> }
+        view! { <a href=href>"All logs"</a> }
     };
     view! {
         <Panel
@@ -224,7 +223,7 @@ fn pattern_row(
         <tr>
             <td class=class>{severity.to_uppercase()}</td>
             <td class="grow mono" title=truncate_name(&pattern.example)>
-                <A href=href>{words}</A>
+                <a href=href>{words}</a>
                 {fresh}
             </td>
             <td class="num">{format::count(pattern.count)}</td>

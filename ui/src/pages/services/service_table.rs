@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use leptos_router::components::A;
 use tidings_proto::api::{ChangeKind, ChangeSentence, ChangedGroup, Deployment};
 
 use crate::{
@@ -180,7 +179,7 @@ fn service_row(
             aria-selected=move || (marked.get() == Some(index)).to_string()
         >
             <td class="services-name" title=name>
-                <A href=address>{name_mark}</A>
+                <a href=address>{name_mark}</a>
             </td>
             <td class="grow">{change}</td>
             {rate_cells(group, times, "wide services-spark")}
@@ -325,14 +324,14 @@ fn row_links(group: &ChangedGroup, links: Links) -> impl IntoView + use<> {
     let link = |href: String, icon, words: &'static str| {
         let label = format!("{words} of {}", format::service(service));
         view! {
-            <A
+            <a
                 href=href
-                attr:class="button button-ghost button-icon"
-                attr:title=words
-                attr:aria-label=label
+                class="button button-ghost button-icon"
+                title=words
+                aria-label=label
             >
                 <Icon name=icon />
-            </A>
+            </a>
         }
     };
     let own = (!group.uninstrumented && !service.is_empty()).then(|| {

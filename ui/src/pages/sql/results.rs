@@ -3,7 +3,6 @@
 use std::{cmp::Ordering, sync::Arc};
 
 use leptos::{html, prelude::*};
-use leptos_router::components::A;
 use serde_json::Value;
 use tidings_proto::{
     TraceId,
@@ -196,7 +195,7 @@ fn cell(name: &str, kind: &str, value: &Value) -> AnyView {
     match trace {
         Some(trace) => {
             let href = api::trace_address(trace, None);
-            view! { <td class="mono"><A href=href>{shown}</A></td> }.into_any()
+            view! { <td class="mono"><a href=href>{shown}</a></td> }.into_any()
         }
         None => view! { <td class="mono" title=title(&text)>{shown}</td> }.into_any(),
     }
