@@ -2,6 +2,7 @@
 //! progress of commands with several steps.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -89,18 +90,41 @@ pub(crate) fn target_dir() -> PathBuf {
 /// In CI nothing is compiled a second time, so incremental builds are switched off: they would take
 /// time and fill the disk.
 pub(crate) fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    in_checkout(Command::new(cargo_program()))
+}
+
+/// Returns [`cargo`] with the priority of background work, where `nice` exists: what runs beside it
+/// is slowed down less.
+pub(crate) fn background_cargo() -> Command {
+    if !works("nice", &["--version"]) {
+        return cargo();
+    }
+    let mut command = Command::new("nice");
+    command.args(["-n", "10"]).arg(cargo_program());
+    in_checkout(command)
+}
+
+fn cargo_program() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+fn in_checkout(mut command: Command) -> Command {
     command.current_dir(root());
     if is_ci() {
         command.env("CARGO_INCREMENTAL", "0");
     }
+    remove_package_variables(&mut command);
+    command
+}
+
+/// Removes cargo's variables about this package from the environment of a command.
+pub(crate) fn remove_package_variables(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let said = name.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| said.starts_with(prefix)) {
             command.env_remove(&name);
         }
     }
-    command
 }
 
 /// Reports whether this is the project's CI, where every part is required.

@@ -9,6 +9,7 @@ use std::{
     io::Write,
     path::Path,
     process::{Command, ExitCode},
+    thread,
     time::Duration,
 };
 
@@ -17,8 +18,8 @@ use anyhow::{Context, Result, bail};
 use crate::{
     coverage, decoders,
     lints::{self, LintingCompiler},
-    steps::{LIBRARIES, StepReport, apt_install, cargo, is_ci, root, works},
-    test_programs::{self, EFFORT},
+    steps::{StepReport, apt_install, background_cargo, cargo, is_ci, root, works},
+    test_programs::{self, EFFORT, TestCounts},
     ui,
 };
 
@@ -29,7 +30,7 @@ const STEPS: usize = 9;
 const FUZZ_SECONDS: [u64; 2] = [20, 5];
 /// Time after which a CI begins its tests with little effort. It ends a run after 90 minutes, and one
 /// of its machines takes twice as long as another.
-const LATE_TESTS: Duration = Duration::from_secs(22 * 60);
+const LATE_TESTS: Duration = Duration::from_secs(15 * 60);
 /// Time after which a CI does not fuzz.
 const LATE_FUZZING: Duration = Duration::from_secs(70 * 60);
 
@@ -47,8 +48,25 @@ struct CheckReport {
     not_checked: Vec<(&'static str, String)>,
 }
 
-/// Arguments that build everything tests need. Libraries that no program uses are built with their
-/// tests.
+/// Arguments that build the tests of libraries that need no engine of SQL: a third of what there is
+/// to compile. The root package needs the two that are left out, so that dependencies have the
+/// features of the whole workspace.
+const LIBRARY_TESTS: [&str; 13] = [
+    "test",
+    "--no-run",
+    "--workspace",
+    "--exclude",
+    "tidings-sql-engine",
+    "--exclude",
+    "tidings-fuzz",
+    "--lib",
+    "--test",
+    "all",
+    "--test",
+    "api",
+    "--test=collector",
+];
+/// Arguments that build everything tests need.
 const TARGETS: [&str; 5] = ["build", "--workspace", "--bins", "--tests", "--examples"];
 /// Arguments that build what no test needs.
 const BENCHMARKS: [&str; 3] = ["build", "--workspace", "--benches"];
@@ -62,12 +80,28 @@ pub(crate) fn run() -> Result<ExitCode> {
     let mut report = CheckReport::new();
     prepare(&mut report);
     report.step("format", || command(cargo().args(["fmt", "--all", "--", "--check"])));
-    report.step("UI to WebAssembly, and libraries with lints beside it", || {
-        let build = |args| command(compiler.lint(cargo().args(args)));
-        ui::build_beside(ui::Module::Shipped, ui::DEV, || build(ui::PACKAGER), || build(LIBRARIES))
+    let mut libraries = Vec::new();
+    report.step("UI to WebAssembly, and tests of libraries with lints beside it", || {
+        let packager = || command(compiler.lint(cargo().args(ui::PACKAGER)));
+        ui::build_beside(ui::Module::Shipped, ui::DEV, packager, || {
+            libraries = test_programs::build(compiler.lint(cargo().args(LIBRARY_TESTS)))?;
+            Ok(())
+        })
     });
-    report.step("compile all, with lints", || command(compiler.lint(cargo().args(TARGETS))));
-    report.tests(&compiler)?;
+    let effort = report.test_effort();
+    let mut all = Ok(Vec::new());
+    report.tests("tests of libraries, and all else compiled with lints beside them", || {
+        thread::scope(|scope| {
+            let tests = scope.spawn(|| test_programs::run(&libraries, &effort));
+            all = test_programs::build(compiler.lint(background_cargo().args(TARGETS)));
+            tests.join().unwrap_or_else(|_| bail!("the tests panicked"))
+        })
+    });
+    let mut others = report.check("compile all, with lints", all);
+    others.retain(|program| !libraries.contains(program));
+    if !others.is_empty() {
+        report.tests("tests of programs", || test_programs::run(&others, &effort));
+    }
     report.step("benchmarks, and the server without SQL, with lints", || {
         command(compiler.lint(cargo().args(BENCHMARKS)))?;
         command(compiler.lint(cargo().args(ui::PACKAGER).args(SERVER_ALONE)))
@@ -155,26 +189,42 @@ impl CheckReport {
 
     /// Runs one check that passes or fails as a whole.
     fn step(&mut self, name: &str, check: impl FnOnce() -> Result<()>) {
-        match self.progress.step(name, check) {
-            Ok(()) => self.passed += 1,
+        let result = self.progress.step(name, check);
+        self.check(name, result);
+    }
+
+    /// Counts a check that passes or fails as a whole, and returns its value, if it has one.
+    fn check<T: Default>(&mut self, name: &str, result: Result<T>) -> T {
+        match result {
+            Ok(value) => {
+                self.passed += 1;
+                value
+            }
             Err(error) => {
-                eprintln!("{name}: {error:#}");
-                self.failed += 1;
-                self.failures.push(name.to_owned());
+                self.fail(name, &error);
+                T::default()
             }
         }
     }
 
-    /// Runs every test of the workspace, counted from the output of the test programs.
-    fn tests(&mut self, compiler: &LintingCompiler) -> Result<()> {
-        let effort = self.test_effort();
-        let counted = self.progress.step("tests", || test_programs::run(compiler, &effort))?;
-        self.passed += counted.passed;
-        self.failed += counted.failed;
-        self.failures.extend(counted.failures);
-        self.messages.extend(counted.messages);
-        self.left_out.extend(counted.left_out);
-        Ok(())
+    fn fail(&mut self, name: &str, error: &anyhow::Error) {
+        eprintln!("{name}: {error:#}");
+        self.failed += 1;
+        self.failures.push(name.to_owned());
+    }
+
+    /// Runs tests, and adds up what they count.
+    fn tests(&mut self, name: &str, run: impl FnOnce() -> Result<TestCounts>) {
+        match self.progress.step(name, run) {
+            Ok(counted) => {
+                self.passed += counted.passed;
+                self.failed += counted.failed;
+                self.failures.extend(counted.failures);
+                self.messages.extend(counted.messages);
+                self.left_out.extend(counted.left_out);
+            }
+            Err(error) => self.fail(name, &error),
+        }
     }
 
     /// Returns the effort of the tests: what the environment says, or full, or quick in a CI that is

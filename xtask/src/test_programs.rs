@@ -1,33 +1,30 @@
-//! The programs of all tests: runs them, counts their results, and ends one that hangs. `test.rs`
-//! owns the report.
+//! Test programs: has cargo build them, runs them, counts their results, and ends one that hangs.
+//! `test.rs` owns the report.
+//!
+//! Cargo names the programs it has built, so that some run while it builds others, each in the folder
+//! of its package, as `cargo test` does.
 
 use std::{
     collections::BTreeSet,
     ffi::OsStr,
     fs,
     io::{BufRead, BufReader, Write},
-    path::Path,
-    process::{ChildStdout, Command, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
     thread,
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use serde_json::Value as Json;
 
-use crate::{
-    lints::LintingCompiler,
-    steps::{cargo, target_dir},
-};
+use crate::steps::{remove_package_variables, target_dir};
 
 /// Lines of the output of each failed test that are repeated at the end.
 const MESSAGE_LINES_MAX: usize = 12;
 /// Longest time without a line of output. Tests of clients first build the clients.
 const SILENCE_MAX: Duration = Duration::from_secs(1_200);
-/// Number of hung programs after which the rest is given up.
-const HUNG_MAX: u32 = 3;
-/// Longest time until the first line, if cargo has to compile.
-const FIRST_LINE_MAX: Duration = Duration::from_secs(3_600);
 /// Lines that wait to be counted.
 const LINES_WAITING: usize = 1_000;
 /// Variable of the effort of all tests (`storage/disk/src/test_effort.rs`). Without it they try
@@ -35,6 +32,24 @@ const LINES_WAITING: usize = 1_000;
 pub(crate) const EFFORT: &str = "TEST_EFFORT";
 /// End of the line about a test that takes long.
 const IS_SLOW: &str = " has been running for over 60 seconds";
+
+/// A test program that cargo has built.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TestProgram {
+    path: PathBuf,
+    /// Folder of its package, in which it runs.
+    folder: PathBuf,
+}
+
+impl TestProgram {
+    /// Reads a message of cargo. Returns `None` if it is not about a test program.
+    fn from_message(message: &Json) -> Option<Self> {
+        let is_test = message["profile"]["test"].as_bool()?;
+        let path = PathBuf::from(message["executable"].as_str()?);
+        let folder = Path::new(message["manifest_path"].as_str()?).parent()?.to_owned();
+        is_test.then_some(Self { path, folder })
+    }
+}
 
 /// Results of the test programs.
 #[derive(Debug, Default)]
@@ -49,6 +64,8 @@ pub(crate) struct TestCounts {
     message_lines: usize,
     /// Tests that have been running for a minute.
     slow: BTreeSet<String>,
+    /// True if a program was ended because it hung.
+    is_hung: bool,
 }
 
 impl TestCounts {
@@ -82,8 +99,42 @@ impl TestCounts {
         }
     }
 
+    /// Runs a program. One that fails without a failed test is counted as one.
+    fn run(&mut self, command: &mut Command) {
+        let (name, failed) = (command.get_program().to_string_lossy().into_owned(), self.failed);
+        let _ = writeln!(std::io::stdout(), "     Running {name}");
+        let program = command.stdout(Stdio::piped()).spawn().context("it does not start");
+        let end = match program.and_then(|mut program| self.watch(&mut program)) {
+            Ok(status) if status.success() || self.failed > failed => return,
+            Ok(status) => format!("{name} ended with {status}"),
+            Err(error) => format!("{name}: {error:#}"),
+        };
+        self.failed += 1;
+        self.failures.push(end);
+    }
+
+    /// Counts and prints the output of a program until it ends. Ends one that hangs.
+    fn watch(&mut self, program: &mut Child) -> Result<ExitStatus> {
+        let lines = lines_of(program.stdout.take().context("a test program has no output")?);
+        loop {
+            match lines.recv_timeout(SILENCE_MAX) {
+                Ok(line) => {
+                    writeln!(std::io::stdout(), "{line}")?;
+                    self.count(&line);
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.count_hung();
+                    kill_with_descendants(program.id());
+                    return Ok(program.wait()?);
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(program.wait()?),
+            }
+        }
+    }
+
     /// Counts the tests of a program that hangs as failed.
     fn count_hung(&mut self) {
+        self.is_hung = true;
         let mut names: Vec<String> = std::mem::take(&mut self.slow).into_iter().collect();
         if names.is_empty() {
             names.push("a test program".to_owned());
@@ -95,45 +146,52 @@ impl TestCounts {
     }
 }
 
-/// Builds and runs every test with this effort, and adds up the counts that the test programs print.
+/// Builds what a command of cargo names, and returns the test programs of it.
 ///
 /// # Errors
-/// Fails if cargo cannot be started, and if the file of parts that were left out cannot be used.
-pub(crate) fn run(compiler: &LintingCompiler, effort: &OsStr) -> Result<TestCounts> {
-    let skipped = target_dir().join("left-out.txt");
-    write(&skipped, "")?;
-    let mut tests = compiler
-        .lint(cargo().args(["test", "--workspace", "--no-fail-fast"]))
-        .env("TEST_LEFT_OUT", fs::canonicalize(&skipped)?)
-        .env(EFFORT, effort)
+/// Fails if something cannot be compiled. Cargo prints what.
+pub(crate) fn build(cargo: &mut Command) -> Result<Vec<TestProgram>> {
+    let mut build = cargo
+        .arg("--message-format=json-render-diagnostics")
         .stdout(Stdio::piped())
         .spawn()
-        .context("cargo test")?;
-    let lines = lines_of(tests.stdout.take().context("cargo test has no output")?);
-    let mut counted = TestCounts::default();
-    let (mut patience, mut hung) = (FIRST_LINE_MAX, 0);
-    loop {
-        match lines.recv_timeout(patience) {
-            Ok(line) => {
-                patience = SILENCE_MAX;
-                writeln!(std::io::stdout(), "{line}")?;
-                counted.count(&line);
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                counted.count_hung();
-                kill_descendants(tests.id());
-                hung += 1;
-                if hung == HUNG_MAX {
-                    tests.kill()?;
-                    break;
-                }
-            }
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
+        .context("cargo")?;
+    let messages = BufReader::new(build.stdout.take().context("cargo has no output")?).lines();
+    let mut programs = Vec::new();
+    for message in messages {
+        let message = serde_json::from_str(&message?).context("not a message of cargo")?;
+        programs.extend(TestProgram::from_message(&message));
     }
-    if !tests.wait()?.success() && counted.failed == 0 {
-        counted.failed = 1;
-        counted.failures.push("cargo test".to_owned());
+    let status = build.wait()?;
+    if !status.success() {
+        bail!("cargo ended with {status}");
+    }
+    programs.sort();
+    Ok(programs)
+}
+
+/// Runs test programs one after the other with this effort, and adds up the counts that they print.
+/// The rest is given up after one that hangs.
+///
+/// # Errors
+/// Fails if the file of parts that were left out cannot be used.
+pub(crate) fn run(programs: &[TestProgram], effort: &OsStr) -> Result<TestCounts> {
+    let skipped = target_dir().join("left-out.txt");
+    write(&skipped, "")?;
+    let left_out = fs::canonicalize(&skipped)?;
+    let mut counted = TestCounts::default();
+    for program in programs {
+        let mut command = Command::new(&program.path);
+        remove_package_variables(&mut command);
+        command
+            .current_dir(&program.folder)
+            .env("CARGO_MANIFEST_DIR", &program.folder)
+            .env("TEST_LEFT_OUT", &left_out)
+            .env(EFFORT, effort);
+        counted.run(&mut command);
+        if counted.is_hung {
+            break;
+        }
     }
     counted.left_out.extend(fs::read_to_string(&skipped)?.lines().map(str::to_owned));
     Ok(counted)
@@ -151,10 +209,9 @@ fn lines_of(output: ChildStdout) -> Receiver<String> {
     lines
 }
 
-/// Kills the processes that a process has started, and those that they have started. Cargo itself
-/// goes on with the next test program.
-fn kill_descendants(pid: u32) {
-    let mut descendants = Vec::new();
+/// Kills a process, those that it has started, and those that they have started.
+fn kill_with_descendants(pid: u32) {
+    let mut found = Vec::new();
     let mut parents = vec![pid.to_string()];
     while let Some(parent) = parents.pop() {
         let threads = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
@@ -162,12 +219,10 @@ fn kill_descendants(pid: u32) {
             let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
             parents.extend(children.split_whitespace().map(str::to_owned));
         }
-        descendants.push(parent);
+        found.push(parent);
     }
-    // The first one is cargo.
-    descendants.remove(0);
     // Some may have ended meanwhile.
-    let _ = Command::new("kill").arg("-KILL").args(descendants).status();
+    let _ = Command::new("kill").arg("-KILL").args(found).status();
 }
 
 /// Returns the numbers of passed and failed tests in a line such as `test result: ok. 12 passed; 0
@@ -190,9 +245,27 @@ fn write(path: &Path, text: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::{os::unix::process::ExitStatusExt, path::Path, process::Command};
 
-    use super::{TestCounts, counts, kill_descendants};
+    use serde_json::json;
+
+    use super::{TestCounts, TestProgram, counts, kill_with_descendants};
+
+    #[test]
+    fn test_programs_are_distinguished_from_other_artifacts() {
+        let message = |is_test: bool, executable: Option<&str>| {
+            TestProgram::from_message(&json!({
+                "reason": "compiler-artifact", "manifest_path": "/tidings/query/Cargo.toml",
+                "profile": { "test": is_test }, "executable": executable,
+            }))
+        };
+        let program = message(true, Some("/target/debug/deps/query-1")).unwrap();
+        assert_eq!(program.folder, Path::new("/tidings/query"));
+        assert_eq!(message(false, Some("/target/debug/tidings")), None);
+        assert_eq!(message(true, None), None, "a library");
+        let end = json!({ "reason": "build-finished", "success": true });
+        assert_eq!(TestProgram::from_message(&end), None);
+    }
 
     #[test]
     fn result_lines_are_counted() {
@@ -220,19 +293,35 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_fails_without_a_failed_test_is_counted() {
+        let mut counted = TestCounts::default();
+        counted.run(Command::new("sh").args(["-c", "exit 0"]));
+        assert_eq!(counted.failed, 0);
+        counted.run(Command::new("sh").args(["-c", "kill -SEGV $$"]));
+        counted.run(&mut Command::new("/no/such/program"));
+        assert_eq!(counted.failed, 2);
+        assert!(counted.failures[0].starts_with("sh ended with signal: 11"), "{counted:?}");
+        assert!(counted.failures[1].starts_with("/no/such/program: it does not start"));
+    }
+
+    #[test]
     fn a_hung_program_ends_with_all_that_it_started() {
         let mut shell = Command::new("sh");
         // The shell waits for a shell that waits.
         let mut parent = shell.args(["-c", "sh -c 'sleep 600; true'; exit 3"]).spawn().unwrap();
-        let has_grandchild = || {
-            let children = format!("/proc/{0}/task/{0}/children", parent.id());
-            let child = std::fs::read_to_string(children).unwrap_or_default();
-            let of_child = format!("/proc/{0}/task/{0}/children", child.trim());
-            std::fs::read_to_string(of_child).is_ok_and(|pids| !pids.is_empty())
+        let child_of = |pid: &str| {
+            let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+            children.ok()?.split_whitespace().next().map(str::to_owned)
         };
-        let looks = std::iter::repeat_with(has_grandchild).take(1_000_000);
-        assert!(looks.into_iter().any(|has| has), "the shell starts no shell");
-        kill_descendants(parent.id());
-        assert_eq!(parent.wait().unwrap().code(), Some(3), "it goes on itself");
+        let grandchild = || child_of(&child_of(&parent.id().to_string())?);
+        let found = std::iter::repeat_with(grandchild).take(1_000_000).flatten().next();
+        let found = found.expect("the shell starts no shell");
+        kill_with_descendants(parent.id());
+        assert_eq!(parent.wait().unwrap().signal(), Some(9));
+        let runs = || {
+            let status = std::fs::read_to_string(format!("/proc/{found}/status"));
+            status.is_ok_and(|status| !status.contains("State:\tZ"))
+        };
+        assert!(std::iter::repeat_with(runs).take(1_000_000).any(|runs| !runs), "{found} runs");
     }
 }
