@@ -163,26 +163,39 @@ fn a_slow_search_draws_what_it_has_found_and_can_be_stopped() {
 
 #[test]
 fn a_fast_answer_draws_nothing_before_it_is_there() {
+    const ATTEMPTS: u32 = 5;
+    const FAST_MILLIS: f64 = 250.0;
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
     let two = vec![span(1, 1, 0, "GET /a"), span(2, 2, 0, "GET /b")];
     let body = traces("shop", two).encode_to_vec();
     post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
-    browser.open(&format!("http://{}/explore?operation=GET%20%2Fb&live=off", server.http));
-    browser.wait_for(&format!("{ROWS} === 1"));
-    // The observer records every state that is drawn between two answers.
-    browser.evaluate(
-        "window.drawn = new Set(); \
-         const look = () => { for (const s of ['.search-stop', '.loading', '.state']) \
-           if (document.querySelector(s)) window.drawn.add(s); \
-           window.drawn.add(document.querySelectorAll('.traces-row').length); \
-           const card = document.querySelector('.traces-card'); \
-           if (card) window.drawn.add('opacity ' + (+getComputedStyle(card).opacity > .9)); }; \
-         new MutationObserver(look).observe(document.body, \
-           { subtree: true, childList: true, attributes: true }); look()",
-    );
-    browser.evaluate("document.querySelector('.chip-remove').click()");
-    browser.wait_for(&format!("{ROWS} === 2"));
-    let drawn = browser.evaluate("[...window.drawn].map(String).sort()");
-    assert_eq!(drawn, serde_json::json!(["1", "2", "opacity true"]), "{drawn}");
+    let expected = serde_json::json!(["1", "2", "opacity true"]);
+    for attempt in 1..=ATTEMPTS {
+        browser.open(&format!("http://{}/explore?operation=GET%20%2Fb&live=off", server.http));
+        browser.wait_for(&format!("{ROWS} === 1"));
+        // The observer records every state that is drawn between two answers.
+        browser.evaluate(
+            "window.drawn = new Set(); window.millis = 0; \
+             const begin = performance.now(); \
+             const look = () => { for (const s of ['.search-stop', '.loading', '.state']) \
+               if (document.querySelector(s)) window.drawn.add(s); \
+               const rows = document.querySelectorAll('.traces-row').length; \
+               window.drawn.add(rows); \
+               if (rows === 2) window.millis ||= performance.now() - begin; \
+               const card = document.querySelector('.traces-card'); \
+               if (card) window.drawn.add('opacity ' + (+getComputedStyle(card).opacity > .9)); }; \
+             new MutationObserver(look).observe(document.body, \
+               { subtree: true, childList: true, attributes: true }); look(); \
+             document.querySelector('.chip-remove').click()",
+        );
+        browser.wait_for(&format!("{ROWS} === 2"));
+        let drawn = browser.evaluate("[...window.drawn].map(String).sort()");
+        if drawn == expected {
+            return;
+        }
+        // A busy machine may answer slowly, and a slow answer is announced.
+        let millis = browser.evaluate("window.millis").as_f64().unwrap();
+        assert!(millis > FAST_MILLIS && attempt < ATTEMPTS, "{drawn} in {millis} ms");
+    }
 }

@@ -44,8 +44,7 @@ pub(super) struct Session {
 impl Session {
     /// Connects to an address of Chromium's sockets, without its scheme.
     pub(super) fn connect(address: &str) -> Self {
-        let host = address.split('/').next().unwrap_or_default();
-        let stream = TcpStream::connect(host).expect("Chromium accepts connections");
+        let stream = TcpStream::connect(host_of(address)).expect("Chromium accepts connections");
         // The time limit also holds for the handshake.
         stream.set_read_timeout(Some(ANSWER_PATIENCE)).expect("a time limit");
         stream.set_nodelay(true).expect("an option of the socket");
@@ -157,8 +156,12 @@ impl Chromium {
 
     /// Returns the host and port of its sockets.
     pub(super) fn host(&self) -> &str {
-        self.address.split('/').next().unwrap_or_default()
+        host_of(&self.address)
     }
+}
+
+fn host_of(address: &str) -> &str {
+    address.split('/').next().unwrap_or_default()
 }
 
 /// The process of a browser. It ends when it is dropped, even if the check of the errors fails.
