@@ -51,19 +51,15 @@ struct CheckReport {
 /// Arguments that build the tests of libraries that need no engine of SQL: a third of what there is
 /// to compile. The root package needs the two that are left out, so that dependencies have the
 /// features of the whole workspace.
-const LIBRARY_TESTS: [&str; 13] = [
+const LIBRARY_TESTS: [&str; 9] = [
     "test",
     "--no-run",
     "--workspace",
-    "--exclude",
-    "tidings-sql-engine",
-    "--exclude",
-    "tidings-fuzz",
+    "--exclude=tidings-sql-engine",
+    "--exclude=tidings-fuzz",
     "--lib",
-    "--test",
-    "all",
-    "--test",
-    "api",
+    "--test=all",
+    "--test=api",
     "--test=collector",
 ];
 /// Arguments that build everything tests need.

@@ -125,11 +125,12 @@ impl TestCounts {
                 Err(RecvTimeoutError::Timeout) => {
                     self.count_hung();
                     kill_with_descendants(program.id());
-                    return Ok(program.wait()?);
+                    break;
                 }
-                Err(RecvTimeoutError::Disconnected) => return Ok(program.wait()?),
+                Err(RecvTimeoutError::Disconnected) => break,
             }
         }
+        Ok(program.wait()?)
     }
 
     /// Counts the tests of a program that hangs as failed.
