@@ -71,17 +71,21 @@ fn retry_seconds(answer: &Answer) -> Option<u64> {
 #[derive(Debug, Default)]
 struct Answers {
     statuses: BTreeMap<u16, u64>,
-    /// Connections that ended without an answer. The server did not handle their load.
-    broken: u64,
+    /// Numbers of connections that ended without an answer, by reason. The server did not handle
+    /// their load.
+    broken: BTreeMap<String, u64>,
     wrong: Vec<String>,
 }
 
 impl Answers {
     /// Counts an answer and returns true when the request was accepted.
     fn add(&mut self, answer: Result<&Answer, &String>) -> bool {
-        let Ok(answer) = answer else {
-            self.broken += 1;
-            return false;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.add_broken(error, 1);
+                return false;
+            }
         };
         *self.statuses.entry(answer.status).or_default() += 1;
         let is_refusal = matches!(answer.status, 429 | 503)
@@ -95,9 +99,9 @@ impl Answers {
 
     /// Counts an answer over gRPC like [`Self::add`], as the equivalent HTTP status.
     fn add_grpc(&mut self, answer: Result<&GrpcAnswer, &String>) {
-        let Ok(answer) = answer else {
-            self.broken += 1;
-            return;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return self.add_broken(error, 1),
         };
         let delay = answer.retry_delay();
         let says_when = delay.is_some_and(|delay| delay.as_secs() <= RETRY_SECONDS_MAX);
@@ -112,11 +116,17 @@ impl Answers {
         *self.statuses.entry(status).or_default() += 1;
     }
 
+    fn add_broken(&mut self, reason: &str, count: u64) {
+        *self.broken.entry(reason.to_owned()).or_default() += count;
+    }
+
     fn merge(&mut self, other: Self) {
         for (status, count) in other.statuses {
             *self.statuses.entry(status).or_default() += count;
         }
-        self.broken += other.broken;
+        for (reason, count) in &other.broken {
+            self.add_broken(reason, *count);
+        }
         self.wrong.extend(other.wrong);
     }
 
@@ -204,7 +214,7 @@ fn what_is_refused_under_overload_gets_in_when_it_comes_back() {
     let goodput = taken / length.as_secs_f64();
     println!(
         "it takes {capacity:.1} requests of {SPANS} spans a second, and {goodput:.1} of {offered:.1} \
-         a second for {length:?}: {:?}, {} broken; at most {} MiB",
+         a second for {length:?}: {:?}, broken: {:?}; at most {} MiB",
         hammered.statuses,
         hammered.broken,
         peak >> 20
@@ -215,7 +225,8 @@ fn what_is_refused_under_overload_gets_in_when_it_comes_back() {
         assert!(!traces.is_empty());
     }
     assert!(hammered.wrong.is_empty(), "{}", hammered.wrong.join("\n"));
-    let (answered, broken) = (hammered.answered(), hammered.broken);
+    let answered = hammered.answered();
+    let broken: u64 = hammered.broken.values().sum();
     assert!(
         broken < answered / 100,
         "{broken} connections ended without an answer, {answered} had one"

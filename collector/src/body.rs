@@ -1,7 +1,12 @@
 //! Reads a request's body within its limits of size, memory and time, unless the body is evicted in
 //! favour of other requests.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{Version, header, request::Parts};
@@ -18,6 +23,7 @@ use crate::{
     pace::{PACE_WINDOW, Pace},
     phase::{Phase, Phases},
     refusal::{Reason, Refusal},
+    shares::RequestHolder,
 };
 
 /// Maximum memory that is allocated for a body before it has arrived, because the announced length
@@ -30,6 +36,8 @@ pub(crate) type AnnouncedLength = fn(&[u8]) -> usize;
 /// Bytes of a refused body that are still read, as a multiple of the limit of a body. So a client
 /// that sends first and reads later sees the refusal instead of a reset connection.
 const DRAIN_FACTOR: usize = 4;
+/// Frames that [`discard_arrived`] takes at most. A small body arrives in one.
+const DISCARDED_FRAMES_MAX: usize = 16;
 
 /// Reads the bodies of requests.
 #[derive(Debug, Clone, Copy)]
@@ -129,9 +137,15 @@ impl BodyReader<'_> {
         Err(Refusal::new(Reason::SlowBody, message))
     }
 
-    /// Reads the rest of a body after a refusal on HTTP/1. Closing early would reset the
-    /// connection, and the client might not see the response.
-    pub(crate) async fn drain(&self, head: &Parts, body: &mut Incoming, refusal: &Refusal) {
+    /// Reads the rest of a body after a refusal on HTTP/1, and reports its end to the holder. Closing
+    /// early would reset the connection, and the client might not see the response.
+    pub(crate) async fn drain(
+        &self,
+        head: &Parts,
+        body: &mut Incoming,
+        refusal: &Refusal,
+        holder: &RequestHolder,
+    ) {
         let hopeless = matches!(
             refusal.reason,
             Reason::Disconnected | Reason::SlowBody | Reason::ShuttingDown | Reason::Panic
@@ -145,7 +159,8 @@ impl BodyReader<'_> {
             return;
         }
         let read_on = async {
-            while let Some(Ok(frame)) = body.frame().await {
+            while let Some(frame) = body.frame().await {
+                let Ok(frame) = frame else { return };
                 let count = frame.data_ref().map_or(0, Bytes::len);
                 self.count(count);
                 if count > left {
@@ -153,12 +168,29 @@ impl BodyReader<'_> {
                 }
                 left -= count;
             }
+            holder.received();
         };
         let mut phases = self.phases.clone();
         tokio::select! {
             () = read_on => {}
             () = self.clock.sleep(self.window()) => {}
             () = phases.reached(Phase::Closing) => {}
+        }
+    }
+}
+
+/// Discards what has arrived of a body. If that is all of it, the holder is told, and a connection of
+/// HTTP/1 goes on after the response.
+pub fn discard_arrived<B: http_body::Body + Unpin>(body: &mut B, holder: &RequestHolder) {
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..DISCARDED_FRAMES_MAX {
+        if body.is_end_stream() {
+            return holder.received();
+        }
+        match Pin::new(&mut *body).poll_frame(&mut context) {
+            Poll::Ready(Some(Ok(_))) => {}
+            Poll::Ready(None) => return holder.received(),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => return,
         }
     }
 }

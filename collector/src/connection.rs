@@ -26,6 +26,7 @@ use tokio::{
 
 use crate::{
     activity::{Activity, ConnectionEnd, RequestGuard, Verdict},
+    body::discard_arrived,
     endpoint::{ConnectionLimits, Endpoint, UnreadableHead},
     head_errors::{Explain, Explained},
     listener::{self, Listening, Slot},
@@ -171,39 +172,65 @@ fn explain<E: Endpoint>(listening: &Listening<E>, activity: &Arc<Activity>) -> E
     })
 }
 
-/// Answers one request, or refuses it when the connection is on the reserve or there are too many
-/// requests.
+/// Answers one request. Hyper closes a connection of HTTP/1 after a body that was not read to its
+/// end, so the response announces that. A client that did not know might lose its next request.
 async fn answer<E: Endpoint>(
     listening: &Listening<E>,
     slot: &Slot,
     busy: &mut RequestGuard,
     request: Request<Incoming>,
 ) -> Response<ReplyBody> {
+    let version = request.version();
+    let peer = PeerAddress::from(listening.proxies.client(slot.address(), request.headers()));
+    let has_body = !request.body().is_end_stream();
+    let holder = RequestHolder::new(peer, has_body, Arc::clone(&listening.clock));
+    let mut response = answer_or_refuse(listening, slot, busy, request, &holder).await;
+    if holder.is_receiving() || holder.is_broken_off() {
+        announce_close(version, &mut response);
+    }
+    response
+}
+
+/// Adds the header that announces the end of a connection of HTTP/1.
+fn announce_close(version: Version, response: &mut Response<ReplyBody>) {
+    if version != Version::HTTP_2 {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+}
+
+/// Answers one request, or refuses it when the connection is on the reserve or there are too many
+/// requests.
+async fn answer_or_refuse<E: Endpoint>(
+    listening: &Listening<E>,
+    slot: &Slot,
+    busy: &mut RequestGuard,
+    request: Request<Incoming>,
+    holder: &Arc<RequestHolder>,
+) -> Response<ReplyBody> {
     let (endpoint, counters) = (&listening.endpoint, &listening.counters);
-    let (head, body) = request.into_parts();
-    let peer = PeerAddress::from(listening.proxies.client(slot.address(), &head.headers));
+    let (head, mut body) = request.into_parts();
+    let peer = holder.peer();
     if head.headers.len() > HEAD_FIELDS_MAX {
+        discard_arrived(&mut body, holder);
         return endpoint.refuse_fields(&head, HEAD_FIELDS_MAX, peer);
     }
     let is_health = endpoint.is_health(&head);
     if !is_health && !slot.is_regular() {
         counters.overloaded.fetch_add(1, Relaxed);
         let mut response = endpoint.refuse_overloaded(&head, peer);
-        if head.version != Version::HTTP_2 {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(header::CONNECTION, close);
-        }
+        announce_close(head.version, &mut response);
         return response;
     }
-    let holder = RequestHolder::new(peer, !body.is_end_stream(), Arc::clone(&listening.clock));
-    let share = (!is_health).then(|| listening.requests.take(Arc::clone(&holder) as _, 1));
+    let share = (!is_health).then(|| listening.requests.take(Arc::clone(holder) as _, 1));
     let Ok(_share) = share.transpose() else {
         counters.requests_refused.fetch_add(1, Relaxed);
+        discard_arrived(&mut body, holder);
         return endpoint.refuse_overloaded(&head, peer);
     };
-    busy.let_in(&holder);
+    busy.let_in(holder);
     let request = Request::from_parts(head, body);
-    Arc::clone(endpoint).answer(request, holder).await
+    Arc::clone(endpoint).answer(request, Arc::clone(holder)).await
 }
 
 fn builder(limits: &ConnectionLimits, clock: &Arc<dyn Clock>) -> Builder<StreamTasks> {

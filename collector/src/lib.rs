@@ -45,6 +45,7 @@ mod trusted_proxies;
 mod weight_cache;
 mod weight_estimate;
 
+pub use body::discard_arrived;
 pub use collector::{Collector, RefusalCount};
 pub use connection::listen;
 pub use destination::{Destination, DestinationError, Destinations};

@@ -150,7 +150,8 @@ impl Server {
                 // An evicted body is drained only if it was still arriving; a stalled one would not
                 // arrive now either.
                 if !holder.is_evicted() || holder.is_arriving() {
-                    self.reader(&counted_for).drain(&head, &mut body, &refusal).await;
+                    let reader = self.reader(&counted_for);
+                    reader.drain(&head, &mut body, &refusal, &holder).await;
                 }
                 self.receiver.refuse(&head, &refusal)
             }

@@ -579,6 +579,11 @@ impl RequestHolder {
         self.lock().0 = HolderState::Working;
     }
 
+    /// Returns whether the body is not complete.
+    pub fn is_receiving(&self) -> bool {
+        self.lock().0 == HolderState::Receiving
+    }
+
     /// Records that the client disconnected before the end of the body.
     pub fn broke_off(&self) {
         self.is_broken_off.store(true, Relaxed);

@@ -28,7 +28,8 @@ use axum::{
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tidings_apis::ProblemResponse;
 use tidings_collector::{
-    BudgetExhausted, BudgetKind, BudgetShare, PACE_WINDOW, Pace, PeerAddress, RequestHolder, Shares,
+    BudgetExhausted, BudgetKind, BudgetShare, PACE_WINDOW, Pace, PeerAddress, RequestHolder,
+    Shares, discard_arrived,
 };
 use tidings_storage::Clock;
 
@@ -210,6 +211,15 @@ impl BoundedBody {
             self.window = self.clock.sleep(PACE_WINDOW);
         }
         true
+    }
+}
+
+impl Drop for BoundedBody {
+    /// Reads what has arrived of a body that its route did not read.
+    fn drop(&mut self) {
+        if self.holder.is_receiving() {
+            discard_arrived(&mut self.body, &self.holder);
+        }
     }
 }
 

@@ -336,8 +336,8 @@ mod tests {
         (requests, streams)
     }
 
-    /// Routes of health, one that reads a body, and one whose work never ends. Counts the requests
-    /// that wait for that one.
+    /// Routes of health, one that reads a body, one that reads none, and one whose work never ends.
+    /// Counts the requests that wait for that one.
     fn working() -> (Router, watch::Receiver<usize>) {
         let (working, worked) = watch::channel(0);
         let work = move || async move {
@@ -351,6 +351,7 @@ mod tests {
             .route("/ready", get(|| async { "ready" }))
             .route("/api/v1/services", get(|| async { "[]" }))
             .route("/work", get(work).merge(post(read)))
+            .route("/ignored", post(|| async { "ignored" }))
             .layer(middleware::from_fn_with_state(bodies, bound));
         (app, worked)
     }
@@ -443,6 +444,30 @@ mod tests {
         check_health(address).await;
         check_refused(&ask_newly(address, "/api/v1/services", SOON).await);
         assert_eq!(*worked.borrow(), OF_ONE_ADDRESS, "no more are let in");
+    }
+
+    /// A client that is not told may send its next request on the connection as it ends, and gets
+    /// no response.
+    #[tokio::test]
+    async fn a_response_before_the_end_of_a_body_announces_the_end_of_its_connection() {
+        let (app, _worked) = working();
+        let (address, _app, _phase) = start(app, Arc::new(SystemClock), patient(9)).await;
+        let post = |path: &str, length: usize| {
+            format!(
+                "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n1234"
+            )
+        };
+        for (path, length, ends) in
+            [("/work", 4, false), ("/ignored", 4, false), ("/ignored", 400_000, true)]
+        {
+            let mut connection = TcpStream::connect(address).await.unwrap();
+            connection.write_all(post(path, length).as_bytes()).await.unwrap();
+            let mut answer = vec![0; 4096];
+            let count = timeout(SOON, connection.read(&mut answer)).await.unwrap().unwrap();
+            let answer = String::from_utf8_lossy(&answer[..count]);
+            assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+            assert_eq!(answer.contains("connection: close"), ends, "{path}: {answer}");
+        }
     }
 
     #[tokio::test]

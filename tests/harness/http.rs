@@ -62,6 +62,11 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 /// Longest time until an answer is complete: a request that takes longer gets none.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(180);
 
+/// Writes an error with its causes.
+fn with_causes(error: impl Into<anyhow::Error>) -> String {
+    format!("{:#}", error.into())
+}
+
 /// Waits for an answer, at most [`REQUEST_PATIENCE`].
 async fn within_patience<T>(answer: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let patience = tokio::time::timeout(REQUEST_PATIENCE, answer).await;
@@ -118,9 +123,9 @@ pub(crate) fn try_send(
             Err(_) if method == "GET" => HTTP1.request(request).await,
             asked => asked,
         };
-        let response = response.map_err(|error| error.to_string())?;
+        let response = response.map_err(with_causes)?;
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
+        let body = body.collect().await.map_err(with_causes)?.to_bytes();
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
     }))
 }
@@ -184,9 +189,9 @@ pub(crate) fn try_call_by(
     }
     let request = request.body(Full::new(body.into())).unwrap();
     RUNTIME.block_on(within_patience(async {
-        let response = client.0.request(request).await.map_err(|error| error.to_string())?;
+        let response = client.0.request(request).await.map_err(with_causes)?;
         let (parts, body) = response.into_parts();
-        let collected = body.collect().await.map_err(|error| error.to_string())?;
+        let collected = body.collect().await.map_err(with_causes)?;
         let trailers = collected.trailers().cloned().unwrap_or_default();
         let status = Status::from_header_map(&trailers);
         let status = status.or_else(|| Status::from_header_map(&parts.headers));

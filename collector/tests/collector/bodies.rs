@@ -130,6 +130,19 @@ async fn a_large_body_is_drained_so_that_its_sender_sees_the_refusal() {
 }
 
 #[tokio::test]
+async fn a_refused_request_of_a_small_body_keeps_its_connection() {
+    let running = start().await;
+    let mut stream = TcpStream::connect(running.http).await.unwrap();
+    let head = head(&running, "content-length: 2\r\n").replace("application/json", "text/plain");
+    for _ in 0..3 {
+        stream.write_all(format!("{head}{{}}").as_bytes()).await.unwrap();
+        let answer = rest_of_one(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 415"), "{answer}");
+        assert!(!answer.contains("connection: close"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_sender_that_expects_100_continue_is_refused_before_it_sends() {
     let running = start().await;
     let length = 30 << 20;
