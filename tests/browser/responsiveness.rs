@@ -259,6 +259,10 @@ fn a_tail_of_many_records_leaves_the_page_responsive() {
         }
         // The server sends more than are drawn.
         browser.wait_for("document.querySelector('.tail-skipped')");
+        // The list keeps 1,000 of what was drawn.
+        browser.wait_for(
+            "parseInt(document.querySelector('.tail-note').innerText.replaceAll(',', '')) > 1000",
+        );
         // A key works while records arrive.
         browser.press("j");
         browser.wait_for("document.querySelector('.log.is-open')");

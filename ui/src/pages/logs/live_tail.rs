@@ -93,6 +93,8 @@ pub struct Tail {
     state: RwSignal<State>,
     /// The shown records, newest first.
     records: RwSignal<Vec<LogView>>,
+    /// Number of records shown since the tail began. Older ones may be gone from the list.
+    shown: RwSignal<usize>,
     /// Received records that are not shown yet, oldest first.
     arrived: StoredValue<Vec<LogView>, LocalStorage>,
     /// Number of received records held back for the reader.
@@ -130,6 +132,7 @@ impl Tail {
             held,
             state: RwSignal::new(State::Off),
             records: RwSignal::new(Vec::new()),
+            shown: RwSignal::new(0),
             arrived: StoredValue::new_local(Vec::new()),
             waiting: RwSignal::new(0),
             is_scheduled: StoredValue::new_local(false),
@@ -204,6 +207,7 @@ impl Tail {
 
     fn clear(self) {
         self.records.set(Vec::new());
+        self.shown.set(0);
         self.arrived.set_value(Vec::new());
         self.waiting.set(0);
         self.skipped.set(0);
@@ -300,12 +304,15 @@ impl Tail {
         if skipped > 0 {
             self.skip(skipped as u64);
         }
-        self.records.try_update(|records| {
+        let added = self.records.try_update(|records| {
             let known: HashSet<&String> = records.iter().map(|log| &log.id).collect();
             let new = arrived.iter().rev().filter(|log| !known.contains(&log.id)).cloned();
             let new: Vec<LogView> = new.collect();
+            let added = new.len();
             drop(records.splice(..0, new));
+            added
         });
+        self.shown.try_update(|shown| *shown += added.unwrap_or(0));
         if self.records.with_untracked(Vec::len) > KEPT_MAX {
             self.records.update(|records| records.truncate(KEPT_MAX));
             self.truncate();
@@ -375,9 +382,9 @@ pub fn TailNote(
         State::Broken => "The connection to the server is lost: trying again".to_owned(),
         State::Refused => "The server refuses the tail: too many may be open".to_owned(),
         State::Failed(reason) => format!("The tail ended: {reason}"),
-        State::Open => match (tail.waiting.get(), tail.records.with(Vec::len)) {
+        State::Open => match (tail.waiting.get(), tail.shown.get()) {
             (0, 0) => "Waiting for the next record".to_owned(),
-            (0, came) => format!("{} since the tail began", counted(came)),
+            (0, shown) => format!("{} since the tail began", counted(shown)),
             (waiting, _) => format!("{} more while you read", counted(waiting)),
         },
     };
