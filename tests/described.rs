@@ -11,6 +11,7 @@ use std::{
 };
 
 use prost::Message;
+use tidings_disk::test_effort::by_effort;
 use tidings_proto::otlp::{Event, KeyValue, Link, Span, Status};
 
 use crate::{
@@ -52,6 +53,7 @@ fn schemathesis_finds_nothing() {
             .arg("--config-file")
             .arg(Path::new(&here).join("schemathesis.toml"))
             .args(["run", "--no-color", "--exclude-checks", NOT_HERE])
+            .args(["--max-examples", by_effort("2", "5")])
             .arg(format!("http://{}/api/v1/openapi.json", server.http)),
     );
     assert!(server.is_alive());

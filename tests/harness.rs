@@ -408,11 +408,15 @@ pub(crate) fn corpora() -> Option<PathBuf> {
     path.is_dir().then_some(path).or_else(|| leave_out("corpora: ../shared/corpora is not here"))
 }
 
+fn is_installed(program: &str) -> bool {
+    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .any(|folder| folder.join(program).is_file())
+}
+
 /// Returns true if a program is installed; otherwise it prints that the test is left out.
 pub(crate) fn has(program: &str, test: &str) -> bool {
-    let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-        .any(|folder| folder.join(program).is_file());
-    found || leave_out::<()>(&format!("{test}: {program} is not installed")).is_some()
+    is_installed(program)
+        || leave_out::<()>(&format!("{test}: {program} is not installed")).is_some()
 }
 
 /// Records a part that was not run, for `cargo xtask test`. In CI every part must run.

@@ -13,6 +13,7 @@ use std::{
 
 use prost::Message;
 use serde_json::{Value as Json, json};
+use tidings_disk::test_effort::by_effort;
 use tidings_proto::otlp::encode_json;
 
 use crate::{
@@ -26,8 +27,9 @@ use crate::{
     sql_generated::number,
 };
 
-/// Number of times that the process is killed, unless the environment sets `KILL_ROUNDS`.
-const ROUNDS: u64 = 50;
+/// Numbers of times that the process is killed, of a quick and of a full run, unless the environment
+/// sets `KILL_ROUNDS`.
+const ROUNDS: [u64; 2] = [15, 50];
 /// Maximum processor time until a restarted server is ready, in hundredths of a second. Processor
 /// time does not depend on the machine's other load.
 const READY_TICKS_MAX: u64 = 500;
@@ -73,7 +75,8 @@ fn acknowledged_records_survive_kill() {
     let mut server = Server::start_in(folder.path(), &flags);
     let mut ledger: Vec<Sent> = Vec::new();
     let mut slowest = Duration::ZERO;
-    let rounds = number("KILL_ROUNDS", ROUNDS);
+    let [quick, full] = ROUNDS;
+    let rounds = number("KILL_ROUNDS", by_effort(quick, full));
     for round in 1..=rounds {
         let stop = Arc::new(AtomicBool::new(false));
         let clients: Vec<_> = WIRES

@@ -243,8 +243,6 @@ fn every_page_is_drawn_in_both_themes_and_at_every_width_with_texts_in_place() {
     let (server, empty) = (Server::start(), Server::start());
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     server.send_incident("slow-dependency");
-    // A drawing that still moves would be measured in the middle of its way.
-    browser.still();
     let pages = with_tabs(&server, cases(&server)).into_iter().chain([welcome(&empty)]);
     let faults: Vec<String> = pages.flat_map(|case| faults_of(&mut browser, &case)).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));

@@ -60,7 +60,6 @@ fn pictures_of_every_page_are_made_where_a_folder_is_given() {
     let (server, empty) = (Server::start(), Server::start());
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     server.send_incident("slow-dependency");
-    browser.still();
     for case in cases(&server).into_iter().chain([welcome(&empty)]) {
         browser.prefer("dark");
         browser.resize(1_440, 900);

@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 use super::{
     PATIENCE, Server,
     chromium::{ANSWER_PATIENCE, Chromium, Session, result_of},
-    has, leave_out, pause,
+    leave_out, pause,
 };
 
 /// A window with one page, and its own cookies, storage and cache. Dropping it closes it and fails
@@ -31,7 +31,6 @@ pub(crate) struct Browser {
     /// An error that contains all words of one of these is expected.
     expected: Vec<Vec<String>>,
     address: String,
-    is_still: bool,
 }
 
 impl Browser {
@@ -43,11 +42,11 @@ impl Browser {
     }
 
     /// Opens a window as [`Self::start`] does, of a process and a profile of its own, so that its
-    /// memory and its caches can be measured.
+    /// memory and its caches can be measured. Pages move as those of a user do.
     pub(crate) fn measured(server: &Server, width: u32, height: u32) -> Option<Self> {
         check_ui(server)?;
-        has("chromium", "browser tests").then(|| {
-            let chromium = Chromium::start();
+        has_chromium("browser tests").then(|| {
+            let chromium = Chromium::start(&[]);
             let control = Session::connect(&chromium.address);
             Self::open_window(Arc::new(chromium), control, None, [width, height])
         })
@@ -55,13 +54,16 @@ impl Browser {
 
     /// Opens a window for pages of other servers; `None` where Chromium is not installed.
     pub(crate) fn alone(part: &str, width: u32, height: u32) -> Option<Self> {
-        has("chromium", part).then(|| {
+        has_chromium(part).then(|| {
             let chromium = Chromium::shared();
             let mut control = Session::connect(&chromium.address);
             let until_detached = json!({ "disposeOnDetach": true });
             let context =
                 control.create("Target.createBrowserContext", "browserContextId", until_detached);
-            Self::open_window(chromium, control, Some(context), [width, height])
+            let mut browser = Self::open_window(chromium, control, Some(context), [width, height]);
+            let is_still = "matchMedia('(prefers-reduced-motion: reduce)').matches";
+            assert_eq!(browser.evaluate(is_still), true, "pages of this window move");
+            browser
         })
     }
 
@@ -86,7 +88,6 @@ impl Browser {
             errors: Vec::new(),
             expected: Vec::new(),
             address: String::new(),
-            is_still: false,
         };
         for domain in ["Page.enable", "Runtime.enable", "Log.enable", "Network.enable"] {
             browser.command(domain, json!({}));
@@ -281,18 +282,10 @@ impl Browser {
         }
     }
 
-    /// Makes the later calls of [`Self::prefer`] ask for reduced motion, too.
-    pub(crate) fn still(&mut self) {
-        self.is_still = true;
-    }
-
     /// Makes the page prefer the `dark` or the `light` colour scheme.
     pub(crate) fn prefer(&mut self, scheme: &str) {
-        let mut features = vec![json!({ "name": "prefers-color-scheme", "value": scheme })];
-        if self.is_still {
-            features.push(json!({ "name": "prefers-reduced-motion", "value": "reduce" }));
-        }
-        self.command("Emulation.setEmulatedMedia", json!({ "features": features }));
+        let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
+        self.command("Emulation.setEmulatedMedia", json!({ "features": [feature] }));
     }
 
     /// Presses and releases the left mouse button at a point of the window.
@@ -402,6 +395,12 @@ impl Browser {
         errors.retain(|error| !is_expected(error));
         errors
     }
+}
+
+/// Returns true if Chromium is installed; otherwise it records that these tests are left out.
+fn has_chromium(tests: &str) -> bool {
+    Chromium::program().is_some()
+        || leave_out::<()>(&format!("{tests}: Chromium is not installed")).is_some()
 }
 
 /// Returns `None` for a server without a UI.

@@ -2,6 +2,7 @@
 //! <https://chromedevtools.github.io/devtools-protocol/>
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     net::TcpStream,
     process::{Child, Command, Stdio},
@@ -10,9 +11,16 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tungstenite::{Message, WebSocket, stream::MaybeTlsStream};
+
+use super::is_installed;
+
+/// Debian's programs that draw pages, the better one first. The shell has no windows of a user to
+/// draw beside the pages.
+const PROGRAMS: [&str; 2] = ["chromium-headless-shell", "chromium"];
 
 const FLAGS: [&str; 13] = [
     "--headless",
@@ -31,6 +39,10 @@ const FLAGS: [&str; 13] = [
     "--remote-debugging-port=0",
     "about:blank",
 ];
+
+/// Flag of windows in which nothing moves by itself. Placeholders that pulse while a page waits for
+/// a busy server would take a third of the processors.
+const STILL: &str = "--force-prefers-reduced-motion";
 
 /// Longest time that a script may take: one that takes longer never ends, or its page has crashed.
 pub(super) const ANSWER_PATIENCE: Duration = Duration::from_secs(120);
@@ -112,17 +124,23 @@ impl Chromium {
         static SHARED: Mutex<Weak<Chromium>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().filter(|chromium| chromium.runs()).unwrap_or_else(|| {
-            let chromium = Arc::new(Self::start());
+            let chromium = Arc::new(Self::start(&[STILL]));
             *shared = Arc::downgrade(&chromium);
             chromium
         })
     }
 
-    /// Starts a process with a new profile.
-    pub(super) fn start() -> Self {
+    /// Returns the name of the program, or `None` where no such program is installed.
+    pub(super) fn program() -> Option<&'static str> {
+        PROGRAMS.into_iter().find(|program| is_installed(program))
+    }
+
+    /// Starts a process with a new profile and these flags beside the usual ones.
+    pub(super) fn start(flags: &[&str]) -> Self {
         let profile = tempfile::tempdir().expect("a folder for the profile");
-        let mut process = Command::new("chromium")
+        let mut process = Command::new(Self::program().expect("Chromium is installed"))
             .args(FLAGS)
+            .args(flags)
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -167,8 +185,23 @@ fn host_of(address: &str) -> &str {
 /// The process of a browser. It ends when it is dropped, even if the check of the errors fails.
 struct Process(Child);
 
+impl Process {
+    /// Kills the processes that this one has started. Debian's shell of Chromium is a script that
+    /// waits for the program, which would go on without it.
+    fn kill_children(&self) {
+        let pid = self.0.id();
+        let pids = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let pids = pids.unwrap_or_default();
+        let children = pids.split_whitespace().filter_map(|pid| pid.parse().ok());
+        for child in children.filter_map(Pid::from_raw) {
+            let _ = kill_process(child, Signal::KILL);
+        }
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
+        self.kill_children();
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

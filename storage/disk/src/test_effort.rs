@@ -1,4 +1,5 @@
-//! Effort of the tests: the number of seeds, random cases and places of a fault that they try.
+//! Effort of the tests: the number of seeds, random cases, places of a fault, kills and pages that
+//! they try.
 //!
 //! `cargo test` tries a few of each, so that a change is tested within a minute. `cargo xtask
 //! test`, which CI calls, sets `TEST_EFFORT=full` unless CI is slow. `TEST_EFFORT=exhaustive` also
