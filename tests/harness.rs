@@ -218,16 +218,8 @@ impl Server {
 
     /// Returns the memory of all SQL worker processes, measured as in [`Self::allocated_bytes`].
     pub(crate) fn worker_bytes(&self) -> u64 {
-        let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", self.pid())) else { return 0 };
-        let children = threads
-            .flatten()
-            .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-        let bytes = |children: String| -> u64 {
-            let pids = children.split_whitespace();
-            // Workers that have ended meanwhile do not count.
-            pids.filter_map(|pid| memory_of(pid.parse().unwrap(), "RssAnon:")).sum()
-        };
-        children.map(bytes).sum()
+        // Workers that have ended meanwhile do not count.
+        children_of(self.pid()).into_iter().filter_map(|pid| memory_of(pid, "RssAnon:")).sum()
     }
 
     /// Returns the peaks of [`Self::allocated_bytes`] and of [`Self::worker_bytes`], which are
@@ -386,6 +378,17 @@ impl Folder {
             Self::Given(path) => path,
         }
     }
+}
+
+/// Returns the ids of the processes that a process has started.
+pub(crate) fn children_of(pid: u32) -> Vec<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut children = Vec::new();
+    for thread in threads {
+        let pids = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        children.extend(pids.split_whitespace().map(|pid| pid.parse::<u32>().unwrap()));
+    }
+    children
 }
 
 /// Reads a line of `/proc/PID/status` about memory, in bytes; `None` when the process has ended.

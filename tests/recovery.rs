@@ -10,7 +10,7 @@ use std::{
 use prost::Message;
 
 use crate::harness::{
-    FREE_PORT, Server, has,
+    FREE_PORT, Server, children_of, has,
     http::{get, post},
     listeners_at, output_of,
     spans::{span, traces},
@@ -43,9 +43,8 @@ fn segments(data: &Path) -> Vec<PathBuf> {
 
 /// Sends SIGTERM to the child of the started program.
 fn terminate(server: &mut Server) {
-    let runner = server.pid();
-    let children = fs::read_to_string(format!("/proc/{runner}/task/{runner}/children")).unwrap();
-    let killed = Command::new("kill").args(children.split_whitespace()).status().unwrap();
+    let children = children_of(server.pid()).into_iter().map(|pid| pid.to_string());
+    let killed = Command::new("kill").args(children).status().unwrap();
     assert!(killed.success());
     assert!(server.ended().success());
 }

@@ -22,7 +22,7 @@ use self::{
     model::Model,
 };
 use crate::harness::{
-    Server, has,
+    Server, children_of, has,
     http::{self, call, frame, post},
     output_of,
     spans::{LOGS_EXPORT, TRACE_EXPORT, log, logs, now, span, traces},
@@ -116,9 +116,7 @@ fn send(server: &Server, begin: u64, round: u64) -> usize {
 
 /// Sends SIGTERM to the traced program.
 fn terminate(server: &mut Server) {
-    let tracer = server.pid();
-    let children = fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children")).unwrap();
-    let traced = children.split_whitespace().next().unwrap();
+    let traced = children_of(server.pid())[0].to_string();
     assert!(Command::new("kill").arg(traced).status().unwrap().success());
     assert_eq!(server.ended().code(), Some(0));
 }

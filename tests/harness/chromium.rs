@@ -2,7 +2,6 @@
 //! <https://chromedevtools.github.io/devtools-protocol/>
 
 use std::{
-    fs,
     io::{BufRead, BufReader},
     net::TcpStream,
     process::{Child, Command, Stdio},
@@ -16,7 +15,7 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tungstenite::{Message, WebSocket, stream::MaybeTlsStream};
 
-use super::is_installed;
+use super::{children_of, is_installed};
 
 /// Debian's programs that draw pages, the better one first. The shell has no windows of a user to
 /// draw beside the pages.
@@ -189,12 +188,10 @@ impl Process {
     /// Kills the processes that this one has started. Debian's shell of Chromium is a script that
     /// waits for the program, which would go on without it.
     fn kill_children(&self) {
-        let pid = self.0.id();
-        let pids = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        let pids = pids.unwrap_or_default();
-        let children = pids.split_whitespace().filter_map(|pid| pid.parse().ok());
-        for child in children.filter_map(Pid::from_raw) {
-            let _ = kill_process(child, Signal::KILL);
+        for child in children_of(self.0.id()) {
+            if let Some(pid) = i32::try_from(child).ok().and_then(Pid::from_raw) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
         }
     }
 }
