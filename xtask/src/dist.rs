@@ -9,7 +9,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::{
     UI,
@@ -39,8 +39,13 @@ const PACK_RELOCATIONS: &str = "-Clink-arg=-Wl,-z,pack-relative-relocs";
 /// First version of glibc whose loader reads packed addresses. A packed program does not start with
 /// an older one, so the version of the machine that builds it decides.
 const PACKED_SINCE: [u32; 2] = [2, 36];
+/// Maximum bytes of the program. A dependency that makes it larger shows up here.
+const PROGRAM_BYTES_MAX: u64 = 70_000_000;
 
 /// Builds the UI and the server, and prints the path and the size of the program.
+///
+/// # Errors
+/// Fails if a build does, or if the program has more than [`PROGRAM_BYTES_MAX`] bytes.
 pub(crate) fn run() -> Result<ExitCode> {
     let host = host()?;
     let mut progress = StepReport::new(2);
@@ -51,7 +56,19 @@ pub(crate) fn run() -> Result<ExitCode> {
     let server = target_dir().join("dist/tidings");
     let bytes = fs::metadata(&server).with_context(|| server.display().to_string())?.len();
     eprintln!("{} has {:.1} MB", server.display(), bytes as f64 / 1e6);
+    check_program_size(bytes)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a program that is larger than its maximum.
+fn check_program_size(bytes: u64) -> Result<()> {
+    if bytes > PROGRAM_BYTES_MAX {
+        bail!(
+            "the program has {bytes} bytes, over its maximum of {PROGRAM_BYTES_MAX}: look for a \
+             new dependency, or for a crate that the profile `dist` should compile for size"
+        );
+    }
+    Ok(())
 }
 
 /// Returns the version of this machine's glibc. `None` where there is another C library.
@@ -80,7 +97,13 @@ fn build_args(host: &str, glibc: Option<[u32; 2]>) -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{build_args, version};
+    use super::{PROGRAM_BYTES_MAX, build_args, check_program_size, version};
+
+    #[test]
+    fn program_over_its_maximum_size_is_refused() {
+        assert!(check_program_size(PROGRAM_BYTES_MAX).is_ok());
+        assert!(check_program_size(PROGRAM_BYTES_MAX + 1).is_err());
+    }
 
     #[test]
     fn equal_functions_are_merged_and_addresses_packed_where_lld_links_and_glibc_reads_them() {

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use crate::steps::cargo;
 
 /// The test that runs the seeds.
-const TEST: &str = "whatever_happens_what_must_be_there_is_there_exactly_once";
+const TEST: &str = "acknowledged_rows_are_stored_exactly_once_after_any_fault";
 
 /// Seeds to try.
 #[derive(Debug, PartialEq, Eq)]

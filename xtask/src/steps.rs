@@ -2,7 +2,6 @@
 //! progress of commands with several steps.
 
 use std::{
-    ffi::OsString,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -90,31 +89,36 @@ pub(crate) fn target_dir() -> PathBuf {
 /// In CI nothing is compiled a second time, so incremental builds are switched off: they would take
 /// time and fill the disk.
 pub(crate) fn cargo() -> Command {
-    in_checkout(Command::new(cargo_program()))
-}
-
-/// Returns [`cargo`] with the priority of background work, where `nice` exists: what runs beside it
-/// is slowed down less.
-pub(crate) fn background_cargo() -> Command {
-    if !works("nice", &["--version"]) {
-        return cargo();
-    }
-    let mut command = Command::new("nice");
-    command.args(["-n", "10"]).arg(cargo_program());
-    in_checkout(command)
-}
-
-fn cargo_program() -> OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
-}
-
-fn in_checkout(mut command: Command) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     if is_ci() {
         command.env("CARGO_INCREMENTAL", "0");
     }
     remove_package_variables(&mut command);
     command
+}
+
+/// Returns a command with this niceness, where `nice` exists: what runs beside it is slowed down less.
+pub(crate) fn with_niceness(command: &Command, niceness: u8) -> Command {
+    let program = command.get_program();
+    let mut nice = if works("nice", &["--version"]) {
+        let mut nice = Command::new("nice");
+        nice.args(["-n", &niceness.to_string()]).arg(program);
+        nice
+    } else {
+        Command::new(program)
+    };
+    nice.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => nice.env(name, value),
+            None => nice.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        nice.current_dir(folder);
+    }
+    nice
 }
 
 /// Removes cargo's variables about this package from the environment of a command.

@@ -7,9 +7,9 @@ use std::{
     env,
     ffi::OsString,
     io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -18,7 +18,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     coverage, decoders,
     lints::{self, LintingCompiler},
-    steps::{StepReport, apt_install, background_cargo, cargo, is_ci, root, works},
+    steps::{StepReport, apt_install, cargo, is_ci, root, with_niceness, works},
     test_programs::{self, EFFORT, TestCounts},
     ui,
 };
@@ -33,6 +33,9 @@ const FUZZ_SECONDS: [u64; 2] = [20, 5];
 const LATE_TESTS: Duration = Duration::from_secs(15 * 60);
 /// Time after which a CI does not fuzz.
 const LATE_FUZZING: Duration = Duration::from_secs(70 * 60);
+
+/// Niceness of what tests do not wait for.
+const BACKGROUND: u8 = 10;
 
 /// Results of the checks.
 #[derive(Debug)]
@@ -76,23 +79,26 @@ pub(crate) fn run() -> Result<ExitCode> {
     let mut report = CheckReport::new();
     prepare(&mut report);
     report.step("format", || command(cargo().args(["fmt", "--all", "--", "--check"])));
+    // Tests of libraries need no UI, whose module is optimised on one core.
+    let ui_module = thread::spawn(|| ui::compile(ui::Module::Shipped, BACKGROUND));
     let mut libraries = Vec::new();
-    report.step("UI to WebAssembly, and tests of libraries with lints beside it", || {
-        let packager = || command(compiler.lint(cargo().args(ui::PACKAGER)));
-        ui::build_beside(ui::Module::Shipped, ui::DEV, packager, || {
-            libraries = test_programs::build(compiler.lint(cargo().args(LIBRARY_TESTS)))?;
-            Ok(())
-        })
+    report.step("tests of libraries with lints, and the UI in the background", || {
+        libraries = test_programs::build(compiler.lint(cargo().args(LIBRARY_TESTS)))?;
+        Ok(())
     });
     let effort = report.test_effort();
-    let mut all = Ok(Vec::new());
-    report.tests("tests of libraries, and all else compiled with lints beside them", || {
+    let (mut ui, mut all) = (Ok(()), Ok(Vec::new()));
+    report.tests("tests of libraries; the UI, and all else with lints, beside them", || {
         thread::scope(|scope| {
             let tests = scope.spawn(|| test_programs::run(&libraries, &effort));
-            all = test_programs::build(compiler.lint(background_cargo().args(TARGETS)));
+            ui = pack_ui(&compiler, ui_module);
+            all = test_programs::build(
+                compiler.lint(&mut with_niceness(cargo().args(TARGETS), BACKGROUND)),
+            );
             tests.join().unwrap_or_else(|_| bail!("the tests panicked"))
         })
     });
+    report.check("UI to WebAssembly", ui);
     let mut others = report.check("compile all, with lints", all);
     others.retain(|program| !libraries.contains(program));
     if !others.is_empty() {
@@ -109,6 +115,13 @@ pub(crate) fn run() -> Result<ExitCode> {
         Err(error) => report.left_out.push(format!("cargo-deny: {error:#}")),
     }
     Ok(report.close())
+}
+
+/// Waits for the UI's module, and packs it.
+fn pack_ui(compiler: &LintingCompiler, module: JoinHandle<Result<PathBuf>>) -> Result<()> {
+    command(compiler.lint(&mut with_niceness(cargo().args(ui::PACKAGER), BACKGROUND)))?;
+    let module = module.join().unwrap_or_else(|_| bail!("the build of the UI panicked"))?;
+    ui::pack(ui::DEV, ui::Module::Shipped, &module)
 }
 
 /// Fuzzes each target for a while. A slow CI does not: a test runs the kept inputs of all targets.

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     notices::write_notices,
-    steps::{apt_install, cargo, check, host, output, root, target_dir, works},
+    steps::{apt_install, cargo, check, host, output, root, target_dir, with_niceness, works},
 };
 
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -66,7 +66,7 @@ pub(crate) fn build_beside(
     work: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     thread::scope(|scope| {
-        let compiled = scope.spawn(move || compile(module));
+        let compiled = scope.spawn(move || compile(module, 0));
         packager()?;
         let packed = scope.spawn(move || {
             pack(programs, module, &compiled.join().unwrap_or_else(|_| panicked())?)
@@ -81,8 +81,8 @@ fn panicked<T>() -> Result<T> {
     bail!("the build of the UI panicked")
 }
 
-/// Writes the files that the browser loads.
-fn pack(programs: &str, module: Module, path: &Path) -> Result<()> {
+/// Writes the files that the browser loads, with the packager in this folder of programs.
+pub(crate) fn pack(programs: &str, module: Module, path: &Path) -> Result<()> {
     let mut packager = Command::new(target_dir().join(programs).join("ui-package"));
     if module == Module::Development {
         packager.arg("--quick");
@@ -96,8 +96,8 @@ fn pack(programs: &str, module: Module, path: &Path) -> Result<()> {
     check(&mut packager)
 }
 
-/// Compiles the crate `tidings-ui` and returns the path of the WebAssembly module.
-fn compile(module: Module) -> Result<PathBuf> {
+/// Compiles the crate `tidings-ui` with this niceness, and returns the path of the WebAssembly module.
+pub(crate) fn compile(module: Module, niceness: u8) -> Result<PathBuf> {
     let target_dir = target_dir().join("ui");
     let mut command = if has_rustup_target() { cargo() } else { debian_cargo()? };
     command
@@ -106,7 +106,7 @@ fn compile(module: Module) -> Result<PathBuf> {
         .env("CARGO_TARGET_DIR", &target_dir)
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", ERASED_VIEWS)
         .current_dir(root());
-    check(&mut command)?;
+    check(&mut with_niceness(&command, niceness))?;
     Ok(target_dir.join(TARGET).join(module.profile()).join("tidings-ui.wasm"))
 }
 
