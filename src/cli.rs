@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, Id, builder::PossibleValuesParser, value_parser};
 use clap_complete::Shell;
-use clap_mangen::Man;
+use clap_mangen::{
+    Man,
+    roff::{Roff, roman},
+};
 
 use tidings_access::{KeyFileError, TenantName};
 use tidings_collector::TlsError;
@@ -315,10 +318,52 @@ fn print_completions(matches: &ArgMatches) -> Result<()> {
     print(&String::from_utf8(text)?)
 }
 
-/// Prints the manual page of this command line.
+/// Prints the manual page of this command line, with a section for each subcommand. The settings
+/// are described once, among the options of the program.
 fn print_manual() -> Result<()> {
-    let mut text = Vec::new();
-    Man::new(command()).render(&mut text)?;
+    // As --help, the page describes every option.
+    let mut top =
+        command().disable_help_subcommand(true).mut_args(|arg| arg.hide_short_help(false));
+    top.build();
+    let mut text: Vec<u8> = Vec::new();
+    let page = Man::new(top.clone());
+    page.render_title(&mut text)?;
+    page.render_name_section(&mut text)?;
+    page.render_synopsis_section(&mut text)?;
+    page.render_description_section(&mut text)?;
+    page.render_options_section(&mut text)?;
+    let settings = setting_args();
+    let is_setting = |id: &Id| settings.iter().any(|setting| setting.get_id() == id);
+    let subcommands = top
+        .get_subcommands()
+        .flat_map(|command| std::iter::once(command).chain(command.get_subcommands()));
+    for subcommand in subcommands.filter(|command| !command.is_hide_set()) {
+        let given = subcommand.get_arguments().filter(|arg| is_setting(arg.get_id()));
+        let takes_settings = given.count() == settings.len();
+        let mut head = Roff::new();
+        let name = subcommand.get_bin_name().unwrap_or_else(|| subcommand.get_name());
+        head.control("SH", [name.to_uppercase().as_str()]);
+        for about in [subcommand.get_about(), subcommand.get_after_help()].into_iter().flatten() {
+            head.control("PP", []);
+            head.text([roman(about.to_string())]);
+        }
+        if takes_settings {
+            head.control("PP", []);
+            head.text([roman("Takes every setting under OPTIONS, too.")]);
+        }
+        head.to_writer(&mut text)?;
+        let own = Man::new(subcommand.clone().mut_args(|arg| {
+            let is_known = arg.get_id() == "help" || (takes_settings && is_setting(arg.get_id()));
+            if is_known { arg.hide(true) } else { arg }
+        }));
+        let mut sections = Vec::new();
+        own.render_synopsis_section(&mut sections)?;
+        own.render_options_section(&mut sections)?;
+        // They are parts of the subcommand's section.
+        let sections = String::from_utf8(sections)?.replace("\n.SH ", "\n.SS ");
+        text.extend_from_slice(sections.as_bytes());
+    }
+    page.render_version_section(&mut text)?;
     print(&String::from_utf8(text)?)
 }
 

@@ -45,21 +45,21 @@ pub(crate) fn start(filter: &str) -> Result<()> {
 ///
 /// # Errors
 /// Fails if the text is no filter.
-pub(crate) fn start_sparingly(
+pub(crate) fn start_limited(
     filter: &str,
     own: Option<&Arc<OwnTelemetry>>,
     clock: Arc<dyn Clock>,
-) -> Result<Sparing> {
+) -> Result<RepeatLimit> {
     let own = own.map(|own| {
         let layer = SpanLayer::new(Arc::clone(own));
         // Own telemetry counts separately: a line that is not written is stored all the same.
-        let filter = OwnFilter(layer.clone()).and(Sparing::new(Arc::clone(&clock)));
+        let filter = OwnFilter(layer.clone()).and(RepeatLimit::new(Arc::clone(&clock)));
         layer.with_filter(filter)
     });
-    let sparing = Sparing::new(clock);
-    let filter = env_filter(filter)?.and(sparing.clone());
+    let limit = RepeatLimit::new(clock);
+    let filter = env_filter(filter)?.and(limit.clone());
     Registry::default().with(lines().with_filter(filter)).with(own).init();
-    Ok(sparing)
+    Ok(limit)
 }
 
 fn env_filter(filter: &str) -> Result<EnvFilter> {
@@ -71,9 +71,9 @@ fn lines() -> Box<dyn Layer<Registry> + Send + Sync> {
     if std::io::stderr().is_terminal() { lines.boxed() } else { lines.json().boxed() }
 }
 
-/// Lets through events of places that have not written too many lines.
+/// Filter that lets through events of places that have not written too many lines.
 #[derive(Debug, Clone)]
-pub(crate) struct Sparing {
+pub(crate) struct RepeatLimit {
     clock: Arc<dyn Clock>,
     places: Arc<Mutex<HashMap<Identifier, LogSite>>>,
 }
@@ -83,54 +83,61 @@ pub(crate) struct Sparing {
 struct LogSite {
     since: Instant,
     lines: u32,
-    left_out: LeftOut,
+    dropped: DroppedLines,
 }
 
-/// Lines that were not written.
+/// Lines of one place that were not written.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct LeftOut {
+struct DroppedLines {
+    /// Module of the place, or the target that it names.
+    module: &'static str,
     lines: u64,
     /// Message that all of them share.
     message: String,
 }
 
-impl Sparing {
+impl RepeatLimit {
     fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, places: Arc::default() }
     }
 
-    /// Reports the lines that were left out, until the future is dropped.
+    /// Reports the lines that were dropped, every [`WINDOW`], and never ends.
     pub(crate) async fn report(&self) -> Infallible {
         loop {
             self.clock.sleep(WINDOW).await;
-            self.tell();
+            self.report_now();
         }
     }
 
-    /// Reports the lines that were left out since the last report.
-    pub(crate) fn tell(&self) {
-        for LeftOut { lines, message } in self.take_left_out() {
-            tracing::warn!(lines, like = message, "left out of the log, they came too often");
+    /// Reports the lines that were dropped since the last report.
+    pub(crate) fn report_now(&self) {
+        for DroppedLines { module, lines, message } in self.take_dropped() {
+            tracing::warn!(
+                module,
+                lines,
+                like = message,
+                "dropped repeated log lines: over {LINES_MAX} in {WINDOW:?} from one place"
+            );
         }
     }
 
-    fn take_left_out(&self) -> Vec<LeftOut> {
+    fn take_dropped(&self) -> Vec<DroppedLines> {
         let now = self.clock.instant();
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut left_out: Vec<_> = places
+        let mut dropped: Vec<_> = places
             .values_mut()
-            .map(|place| std::mem::take(&mut place.left_out))
-            .filter(|left_out| left_out.lines > 0)
+            .map(|place| std::mem::take(&mut place.dropped))
+            .filter(|dropped| dropped.lines > 0)
             .collect();
-        left_out.sort_by(|left, right| left.message.cmp(&right.message));
+        dropped.sort_by(|left, right| left.message.cmp(&right.message));
         places.retain(|_, place| now.saturating_duration_since(place.since) < WINDOW);
-        left_out
+        dropped
     }
 
     fn lets_through(&self, event: &Event<'_>) -> bool {
         let now = self.clock.instant();
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || LogSite { since: now, lines: 0, left_out: LeftOut::default() };
+        let new = || LogSite { since: now, lines: 0, dropped: DroppedLines::default() };
         let place = places.entry(event.metadata().callsite()).or_insert_with(new);
         if now.saturating_duration_since(place.since) >= WINDOW {
             (place.since, place.lines) = (now, 0);
@@ -139,15 +146,16 @@ impl Sparing {
             place.lines += 1;
             return true;
         }
-        place.left_out.lines += 1;
-        if place.left_out.message.is_empty() {
-            event.record(&mut Message(&mut place.left_out.message));
+        place.dropped.lines += 1;
+        place.dropped.module = event.metadata().target();
+        if place.dropped.message.is_empty() {
+            event.record(&mut Message(&mut place.dropped.message));
         }
         false
     }
 }
 
-impl<S> Filter<S> for Sparing {
+impl<S> Filter<S> for RepeatLimit {
     fn enabled(&self, _: &Metadata<'_>, _: &layer::Context<'_, S>) -> bool {
         true
     }
@@ -184,7 +192,7 @@ mod tests {
     use tidings_storage::{Clock, SystemClock};
     use tracing_subscriber::{Layer, Registry, layer::SubscriberExt};
 
-    use super::{LINES_MAX, LeftOut, Sparing, WINDOW};
+    use super::{DroppedLines, LINES_MAX, RepeatLimit, WINDOW};
 
     /// A clock that stands still until it is set.
     #[derive(Debug)]
@@ -220,13 +228,13 @@ mod tests {
     #[test]
     fn lines_that_repeat_are_counted_and_the_rest_is_written() {
         let clock = Arc::new(Still(Mutex::new(SystemClock.instant())));
-        let sparing = Sparing::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let limit = RepeatLimit::new(Arc::clone(&clock) as Arc<dyn Clock>);
         let written = CapturedLog::default();
         let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer({
             let written = written.clone();
             move || written.clone()
         });
-        let subscriber = Registry::default().with(lines.with_filter(sparing.clone()));
+        let subscriber = Registry::default().with(lines.with_filter(limit.clone()));
         let count = |text: &str| {
             let bytes = written.0.lock().unwrap().clone();
             String::from_utf8(bytes).unwrap().matches(text).count()
@@ -243,16 +251,17 @@ mod tests {
             flood();
             assert_eq!(count("the disk is full"), most);
             assert_eq!((count("told every time"), count("something else")), (1000, 1));
-            let left_out = LeftOut { lines: 990, message: "the disk is full".to_owned() };
-            assert_eq!(sparing.take_left_out(), [left_out]);
-            assert_eq!(sparing.take_left_out(), []);
+            let (module, message) = (module_path!(), "the disk is full".to_owned());
+            let dropped = DroppedLines { module, lines: 990, message };
+            assert_eq!(limit.take_dropped(), [dropped]);
+            assert_eq!(limit.take_dropped(), []);
 
             *clock.0.lock().unwrap() += WINDOW;
             flood();
             assert_eq!((count("the disk is full"), count("something else")), (2 * most, 2));
             *clock.0.lock().unwrap() += WINDOW;
-            assert_eq!(sparing.take_left_out().len(), 1);
-            assert!(sparing.places.lock().unwrap().is_empty());
+            assert_eq!(limit.take_dropped().len(), 1);
+            assert!(limit.places.lock().unwrap().is_empty());
         });
     }
 }

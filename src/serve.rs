@@ -56,7 +56,7 @@ pub(crate) fn run(mut settings: Settings, warnings: &[String]) -> Result<()> {
         return Err(SettingsError::Clock.into());
     }
     let own = OwnTelemetry::new(settings.own_telemetry, Arc::clone(&clock));
-    let log = log::start_sparingly(&settings.log, own.as_ref(), Arc::clone(&clock))?;
+    let log = log::start_limited(&settings.log, own.as_ref(), Arc::clone(&clock))?;
     let wanted = settings.collector.limits.connections_max;
     let connections_max = file_limit::connections_max(wanted as u64);
     if connections_max != wanted as u64 {
@@ -77,7 +77,7 @@ pub(crate) fn run(mut settings: Settings, warnings: &[String]) -> Result<()> {
             never = log.report() => match never {},
         }
     });
-    log.tell();
+    log.report_now();
     // Threads that still read the log of a start that was broken off.
     runtime.shutdown_timeout(SHUTDOWN);
     ended

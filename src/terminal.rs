@@ -58,7 +58,7 @@ mod tests {
     use super::error_with_causes;
 
     #[test]
-    fn every_cause_of_an_error_is_told_once() {
+    fn every_cause_of_an_error_is_printed_once() {
         let error = anyhow::anyhow!("the disk is full");
         let error = error.context("pins cannot be written: the disk is full").context("no pin");
         let told = error_with_causes(&error);

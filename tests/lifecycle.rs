@@ -474,7 +474,7 @@ fn metrics_count_what_was_received_asked_and_written() {
 }
 
 #[test]
-fn bytes_of_bodies_are_counted_for_their_receiver_as_they_came() {
+fn body_bytes_are_counted_for_their_receiver_before_decompression() {
     let server = Server::start();
     let request = traces("shop", vec![span(78, 1, 0, &"GET /cart ".repeat(500))]);
     let request = request.encode_to_vec();
@@ -570,5 +570,15 @@ fn completions_and_the_manual_have_every_setting() {
     let manual = manual.replace("\\-", "-");
     let missing: Vec<&String> = flags.iter().filter(|flag| !manual.contains(*flag)).collect();
     assert!(missing.is_empty(), "the manual lacks {missing:?}");
+    for part in [
+        ".SH \"TIDINGS DEMO\"",
+        "\\fB--backfill\\fR",
+        ".SH \"TIDINGS BACKUP\"",
+        "\\fB--keep\\fR",
+        ".SH \"TIDINGS BACKUP LIST\"",
+    ] {
+        assert!(manual.contains(part), "the manual lacks {part}");
+    }
+    assert!(!manual.contains("tidings-serve(1)"), "a page that does not exist");
     assert_eq!(Server::command(&["completions", "basic"]).0, Some(2));
 }

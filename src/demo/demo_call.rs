@@ -18,16 +18,16 @@ pub(crate) struct DemoCall {
     pub(crate) lines: Vec<DemoLogLine>,
 }
 
-/// A child call and the time when it runs.
+/// A child call and its start.
 #[derive(Debug, Clone)]
 pub(crate) struct Child {
     pub(crate) call: DemoCall,
-    pub(crate) when: When,
+    pub(crate) start: ChildStart,
 }
 
-/// When a child runs.
+/// Start of a child call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum When {
+pub(crate) enum ChildStart {
     /// After the child before it.
     Next,
     /// Together with the child before it.
@@ -74,19 +74,19 @@ impl DemoCall {
 
     /// Adds a child that runs after the ones before.
     pub(crate) fn then(mut self, call: Self) -> Self {
-        self.children.push(Child { call, when: When::Next });
+        self.children.push(Child { call, start: ChildStart::Next });
         self
     }
 
     /// Adds a child that runs together with the one before.
     pub(crate) fn alongside(mut self, call: Self) -> Self {
-        self.children.push(Child { call, when: When::Alongside });
+        self.children.push(Child { call, start: ChildStart::Alongside });
         self
     }
 
     /// Adds a child that nobody waits for.
     pub(crate) fn later(mut self, delay_us: u64, call: Self) -> Self {
-        self.children.push(Child { call, when: When::Later(delay_us) });
+        self.children.push(Child { call, start: ChildStart::Later(delay_us) });
         self
     }
 

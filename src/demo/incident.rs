@@ -7,7 +7,7 @@ use fastrand::Rng;
 use tidings_proto::otlp::SpanKind;
 
 use super::{
-    demo_call::{Child, DemoCall, Failure, When},
+    demo_call::{Child, ChildStart, DemoCall, Failure},
     fleet::Crew,
     shop,
 };
@@ -83,7 +83,7 @@ impl Incident {
                 if call.name == "Catalog.Get" {
                     for _ in 0..rng.u32(25..60) {
                         let review = shop::review(rng);
-                        call.children.push(Child { call: review, when: When::Next });
+                        call.children.push(Child { call: review, start: ChildStart::Next });
                     }
                 }
             }),
@@ -162,7 +162,7 @@ fn storm(call: &mut DemoCall, rng: &mut Rng) -> Option<Failure> {
     let mut failed = None;
     for child in &mut call.children {
         let failure = storm(&mut child.call, rng);
-        if !matches!(child.when, When::Later(_)) {
+        if !matches!(child.start, ChildStart::Later(_)) {
             failed = failed.or(failure);
         }
     }
@@ -200,7 +200,7 @@ fn storm(call: &mut DemoCall, rng: &mut Rng) -> Option<Failure> {
             text: format!("fraud is unavailable, attempt {attempt} of 4"),
         });
         let at = place.min(call.children.len());
-        call.children.insert(at, Child { call: tried, when: When::Next });
+        call.children.insert(at, Child { call: tried, start: ChildStart::Next });
     }
     // It gave up: nothing is charged.
     call.children.retain(|child| child.call.name != "POST /charge");
@@ -213,7 +213,7 @@ fn fail_new_version(call: &mut DemoCall, crew: &Crew, rng: &mut Rng) -> Option<F
     let mut failed = None;
     for child in &mut call.children {
         let failure = fail_new_version(&mut child.call, crew, rng);
-        if !matches!(child.when, When::Later(_)) {
+        if !matches!(child.start, ChildStart::Later(_)) {
             failed = failed.or(failure);
         }
     }
@@ -246,7 +246,7 @@ fn fail_new_version(call: &mut DemoCall, crew: &Crew, rng: &mut Rng) -> Option<F
 /// The mailer takes its messages half a minute late and works slowly.
 fn delay_mail(publish: &mut DemoCall, rng: &mut Rng) {
     for child in publish.children.iter_mut().filter(|child| child.call.service == "mailer") {
-        if let When::Later(delay) = &mut child.when {
+        if let ChildStart::Later(delay) = &mut child.start {
             *delay += rng.u64(15_000_000..35_000_000);
         }
         slow_down(&mut child.call, 60);
@@ -263,7 +263,7 @@ fn enlarge(call: &mut DemoCall, rng: &mut Rng) {
     if call.name == "Orders.Create" && call.kind == SpanKind::Server {
         for _ in 0..rng.u32(180..260) {
             let line = shop::order_line(rng);
-            call.children.insert(1, Child { call: line, when: When::Next });
+            call.children.insert(1, Child { call: line, start: ChildStart::Next });
         }
     }
 }

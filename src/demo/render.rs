@@ -15,7 +15,7 @@ use tidings_proto::{
 };
 
 use super::{
-    demo_call::{Child, DemoCall, When},
+    demo_call::{Child, ChildStart, DemoCall},
     fleet::Crew,
 };
 
@@ -136,13 +136,13 @@ fn waited_us(children: &[Child]) -> u64 {
     let (mut total, mut group) = (0, 0);
     for child in children {
         let us = duration_us(&child.call);
-        match child.when {
-            When::Next => {
+        match child.start {
+            ChildStart::Next => {
                 total += group;
                 group = us;
             }
-            When::Alongside => group = group.max(us),
-            When::Later(_) => {}
+            ChildStart::Alongside => group = group.max(us),
+            ChildStart::Later(_) => {}
         }
     }
     total + group
@@ -168,16 +168,16 @@ fn place<'a>(
     let this = TimedSpan { call, id, parent: parent_id, shared, start, end };
     let (mut next, mut group) = (start + call.before_us * 1_000, start + call.before_us * 1_000);
     for child in &call.children {
-        let child_start = match child.when {
-            When::Next => {
+        let child_start = match child.start {
+            ChildStart::Next => {
                 group = next;
                 group
             }
-            When::Alongside => group,
-            When::Later(us) => start + us * 1_000,
+            ChildStart::Alongside => group,
+            ChildStart::Later(us) => start + us * 1_000,
         };
         place(&child.call, Some(&this), child_start, rng, placed);
-        if !matches!(child.when, When::Later(_)) {
+        if !matches!(child.start, ChildStart::Later(_)) {
             next = next.max(child_start + duration_us(&child.call) * 1_000);
         }
     }

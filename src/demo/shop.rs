@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use tidings_proto::otlp::{KeyValue, SpanKind, Value};
 
-use super::demo_call::{Child, DemoCall, When};
+use super::demo_call::{Child, ChildStart, DemoCall};
 
 const INFO: i32 = 9;
 const WARN: i32 = 13;
@@ -128,7 +128,7 @@ pub(super) fn miss_cache(catalog: &mut DemoCall, rng: &mut Rng) {
     if catalog.children.iter().any(|child| child.call.name == "SELECT products") {
         return;
     }
-    let missed = after_miss(rng).map(|call| Child { call, when: When::Next });
+    let missed = after_miss(rng).map(|call| Child { call, start: ChildStart::Next });
     catalog.children.splice(1..1, missed);
 }
 

@@ -12,6 +12,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tidings_sql::SqlLimits;
+
 use super::{Origin, SETTINGS, Setting, Sources, setting_value};
 
 /// The smallest budget with which everything works: an eighth of it holds the largest request of
@@ -27,7 +29,7 @@ const UNLIMITED: u64 = 1 << 60;
 /// Settings that are shares of the budget, in 32nds of it. SQL's share is that of each process that
 /// runs a query.
 const SHARES: [(&str, u64); 6] = [
-    ("memory-flush-bytes", 3), // Of the memory table, of a flush beside it, and of a merge.
+    ("memory-flush-bytes", 3), // Of the memtable, of a flush beside it, and of a merge.
     ("memory-bytes-max", 6),
     ("in-flight-bytes-max", 4),
     ("index-memory-bytes-max", 4),
@@ -35,9 +37,6 @@ const SHARES: [(&str, u64); 6] = [
     ("sql-memory-bytes-max", 2),
 ];
 
-/// Default number of queries in SQL that run at once, with a budget of at least four times the next
-/// constant.
-const SQL_WORKERS: u64 = 4;
 /// Budget for each worker of a query in SQL, a process with memory of its own. It takes up to 180
 /// MiB with the smallest budget; the machine has four times the budget.
 const SQL_WORKER_BUDGET: u64 = 256 << 20;
@@ -176,7 +175,8 @@ impl Sources {
             sources.values.get(name).is_some_and(|(_, at)| *at == Origin::Default)
         };
         let workers = budget / SQL_WORKER_BUDGET;
-        if workers < SQL_WORKERS && is_default(self, "sql-running-max") {
+        let workers_max = SqlLimits::default().running_max as u64;
+        if workers < workers_max && is_default(self, "sql-running-max") {
             let why = format!("one for each {} of memory", in_units(SQL_WORKER_BUDGET));
             let workers = workers.max(1).to_string();
             self.set(setting("sql-running-max"), workers, Origin::Measured(why));

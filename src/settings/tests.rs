@@ -225,7 +225,7 @@ fn unknown_keys_of_the_file_are_errors_with_a_suggestion() {
 }
 
 #[test]
-fn a_right_name_in_a_wrong_form_is_told_from_a_wrong_name() {
+fn setting_in_a_wrong_form_is_distinguished_from_an_unknown_one() {
     for key in ["data-dir", "DATA_DIR", "TIDINGS_DATA_DIR"] {
         let text = error(Some(&format!("{key} = \"x\"")), &[], &[]);
         assert!(text.contains(&format!("`{key}`; it is written `data_dir` here")), "{text}");
@@ -494,7 +494,7 @@ const ODD_VALUES: [&str; 24] = [
 ];
 
 #[test]
-fn odd_values_are_read_or_refused_with_the_name_of_their_setting() {
+fn refused_values_name_their_setting() {
     for setting in SETTINGS {
         for value in ODD_VALUES {
             let file = format!("{} = {value}\n", setting.key());

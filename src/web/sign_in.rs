@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn an_issuer_is_told_the_address_that_browsers_use() {
+    fn callback_has_the_address_that_browsers_use() {
         let mut headers = HeaderMap::new();
         headers.insert("host", "tidings.example:8434".parse().unwrap());
         let uri: Uri = "/sign-in".parse().unwrap();

@@ -72,14 +72,14 @@ pub(super) const METRICS: &[MetricDescription] = &[
         name: "tidings_start_time_seconds",
         kind: MetricKind::Gauge,
         labels: &[],
-        help: "When the process started, in seconds since 1970",
+        help: "Start time of the process, in seconds since 1970",
         read: |measured| vec![Sample::new([], SampleValue::Number(measured.started_seconds))],
     },
     MetricDescription {
         name: "tidings_ready",
         kind: MetricKind::Gauge,
         labels: &[],
-        help: "1 while the store takes what is sent, 0 while senders are told to try again",
+        help: "1 while the store accepts spans and log records, 0 while it tells senders to try again",
         read: |measured| {
             let is_ready = measured.health.failure().is_none() && measured.store.ready().is_ok();
             gauge(u64::from(is_ready))
@@ -96,14 +96,14 @@ pub(super) const METRICS: &[MetricDescription] = &[
         name: "tidings_memory_budget_bytes",
         kind: MetricKind::Gauge,
         labels: &[],
-        help: "Memory that is divided among what takes much of it (`memory`), in bytes",
+        help: "Memory budget that buffers, indexes and queries share (`memory`), in bytes",
         read: |measured| measured.memory_budget.map(gauge).unwrap_or_default(),
     },
     MetricDescription {
         name: "tidings_disk_free_bytes",
         kind: MetricKind::Gauge,
         labels: &[],
-        help: "Free bytes of the disk that has the write-ahead log",
+        help: "Free space of the disk with the write-ahead log, in bytes",
         read: |measured| {
             measured.store.disk_space().map(|(free, _)| gauge(free)).unwrap_or_default()
         },
@@ -112,7 +112,7 @@ pub(super) const METRICS: &[MetricDescription] = &[
         name: "tidings_disk_reserve_bytes",
         kind: MetricKind::Gauge,
         labels: &[],
-        help: "Free bytes below which senders are told to try again (`disk-reserve-bytes`)",
+        help: "Free space of the disk below which senders are told to try again (`disk-reserve-bytes`), in bytes",
         read: |measured| {
             let space = measured.store.disk_space();
             space.map(|(_, reserve)| gauge(reserve)).unwrap_or_default()
@@ -139,21 +139,21 @@ pub(super) const METRICS: &[MetricDescription] = &[
         name: "tidings_receiver_requests",
         kind: MetricKind::Counter,
         labels: &["receiver", "outcome"],
-        help: "Requests to store something, `accepted` or `refused`",
+        help: "Requests to store spans or log records, `accepted` or `refused`",
         read: receiver_requests,
     },
     MetricDescription {
         name: "tidings_receiver_refusals",
         kind: MetricKind::Counter,
         labels: &["receiver", "reason"],
-        help: "Refused requests by reason, as in the list of reasons for receivers",
+        help: "Requests that a receiver refused, by reason",
         read: receiver_refusals,
     },
     MetricDescription {
         name: "tidings_receiver_bytes",
         kind: MetricKind::Counter,
         labels: &["receiver"],
-        help: "Bytes of bodies as they came, before decompression, those of refused requests among them",
+        help: "Bytes of request bodies before decompression, refused requests included",
         read: |measured| {
             let receivers = measured.collector.body_bytes().into_iter();
             receivers.map(|(receiver, bytes)| Sample::count([receiver], bytes)).collect()
@@ -163,7 +163,7 @@ pub(super) const METRICS: &[MetricDescription] = &[
         name: "tidings_received_records",
         kind: MetricKind::Counter,
         labels: &["signal", "outcome"],
-        help: "Spans and log records, `accepted` or `rejected` by partial success",
+        help: "Received spans and log records, `accepted` or `rejected` by partial success",
         read: received_records,
     },
     MetricDescription {
@@ -184,7 +184,7 @@ pub(super) const METRICS: &[MetricDescription] = &[
         name: "tidings_metrics_pushes",
         kind: MetricKind::Counter,
         labels: &["outcome"],
-        help: "Requests with metrics to `metrics-endpoint`, `sent` or `failed`",
+        help: "Requests that push metrics to `metrics-endpoint`, `sent` or `failed`",
         read: |measured| {
             let counts = measured.pushes.counts();
             counts.map(|(outcome, count)| Sample::count([outcome], count)).into()
@@ -211,21 +211,21 @@ pub(super) const METRICS: &[MetricDescription] = &[
         name: "tidings_in_flight_limit_bytes",
         kind: MetricKind::Gauge,
         labels: &[],
-        help: "The bound of it (`in-flight-bytes-max`), in bytes",
+        help: "Maximum memory of requests that are being received (`in-flight-bytes-max`), in bytes",
         read: |measured| gauge(measured.collector.in_flight_bytes().1),
     },
     MetricDescription {
         name: "tidings_connections",
         kind: MetricKind::Gauge,
         labels: &["listener"],
-        help: "Open connections",
+        help: "Open connections of a listener",
         read: |measured| connections(measured, |counts| counts.open),
     },
     MetricDescription {
         name: "tidings_connections_accepted",
         kind: MetricKind::Counter,
         labels: &["listener"],
-        help: "Accepted connections",
+        help: "Connections that a listener accepted",
         read: |measured| connections(measured, |counts| counts.accepted),
     },
     MetricDescription {
@@ -246,14 +246,14 @@ pub(super) const METRICS: &[MetricDescription] = &[
         name: "tidings_log_limit_bytes",
         kind: MetricKind::Gauge,
         labels: &[],
-        help: "The bound of it (`wal-bytes-max`), in bytes",
+        help: "Maximum size of the write-ahead log (`wal-bytes-max`), in bytes",
         read: |measured| gauge(measured.store.usage().wal_bytes_max),
     },
     MetricDescription {
         name: "tidings_log_lag_seconds",
         kind: MetricKind::Gauge,
         labels: &[],
-        help: "How long the oldest row has been in memory and the log only",
+        help: "Age of the oldest row that is not flushed to data files, in seconds",
         read: |measured| {
             let age = measured.store.measurements().unflushed_age;
             vec![Sample::new([], SampleValue::Number(age.as_secs_f64()))]
@@ -263,49 +263,49 @@ pub(super) const METRICS: &[MetricDescription] = &[
         name: "tidings_log_records",
         kind: MetricKind::Counter,
         labels: &[],
-        help: "Records written to the log: requests with something in them",
+        help: "Records written to the write-ahead log, one for each request that is not empty",
         read: of_store!(log_records),
     },
     MetricDescription {
         name: "tidings_log_written_bytes",
         kind: MetricKind::Counter,
         labels: &[],
-        help: "Bytes of these records",
+        help: "Bytes of records written to the write-ahead log",
         read: of_store!(log_bytes),
     },
     MetricDescription {
         name: "tidings_log_sync_seconds",
         kind: MetricKind::Histogram,
         labels: &[],
-        help: "Time of the log's syncs (fsync) that requests wait for",
+        help: "Time of syncs (fsync) of the write-ahead log that requests wait for, in seconds",
         read: |measured| times(measured, |done| done.log_syncs),
     },
     MetricDescription {
         name: "tidings_log_torn_bytes",
         kind: MetricKind::Counter,
         labels: &[],
-        help: "Bytes of a torn tail that the start cut off the write-ahead log",
+        help: "Bytes of a torn tail that the server cut off the write-ahead log when it started",
         read: of_store!(torn_bytes),
     },
     MetricDescription {
         name: "tidings_memory_table_bytes",
         kind: MetricKind::Gauge,
         labels: &[],
-        help: "Size of the memory table, in bytes",
+        help: "Size of the memtable, in bytes",
         read: held!(memory_bytes),
     },
     MetricDescription {
         name: "tidings_memory_table_limit_bytes",
         kind: MetricKind::Gauge,
         labels: &[],
-        help: "The size at which senders are told to try again (`memory-bytes-max`), in bytes",
+        help: "Size of the memtable at which senders are told to try again (`memory-bytes-max`), in bytes",
         read: |measured| gauge(measured.store.usage().memory_bytes_max),
     },
     MetricDescription {
         name: "tidings_stored_records",
         kind: MetricKind::Gauge,
         labels: &["signal"],
-        help: "Spans and log records, in memory and in files",
+        help: "Stored spans and log records, in the memtable and in data files",
         read: |measured| {
             let counts = measured.store.counts();
             vec![
@@ -325,63 +325,63 @@ pub(super) const METRICS: &[MetricDescription] = &[
         name: "tidings_removed_files",
         kind: MetricKind::Gauge,
         labels: &[],
-        help: "Files that were replaced and are still on the disk",
+        help: "Files that no table refers to any more and that are not yet deleted",
         read: of_store!(removed_files),
     },
     MetricDescription {
         name: "tidings_index_memory_bytes",
         kind: MetricKind::Gauge,
         labels: &[],
-        help: "Indexes of data files in memory, in bytes",
+        help: "Memory of cached indexes of data files, in bytes",
         read: of_store!(index_bytes),
     },
     MetricDescription {
         name: "tidings_index_reads",
         kind: MetricKind::Counter,
         labels: &["source"],
-        help: "Heads of indexes that were wanted and found in `memory`, or read from their `file`",
+        help: "Lookups of index headers, found in `memory` or read from the `file`",
         read: |measured| reads(measured.store.measurements().index_reads),
     },
     MetricDescription {
         name: "tidings_metadata_memory_bytes",
         kind: MetricKind::Gauge,
         labels: &[],
-        help: "Decoded metadata of data files in memory, in bytes",
+        help: "Memory of cached metadata of data files, decoded, in bytes",
         read: |_| gauge(tidings_storage::metadata_bytes()),
     },
     MetricDescription {
         name: "tidings_metadata_reads",
         kind: MetricKind::Counter,
         labels: &["source"],
-        help: "Metadata of data files that was wanted and found in `memory`, or read from its `file`",
+        help: "Lookups of metadata of data files, found in `memory` or read from the `file`",
         read: |_| reads(tidings_storage::metadata_reads()),
     },
     MetricDescription {
         name: "tidings_flush_seconds",
         kind: MetricKind::Histogram,
         labels: &[],
-        help: "Time of flushes that went well",
+        help: "Time of successful flushes, in seconds",
         read: |measured| times(measured, |done| done.flushes),
     },
     MetricDescription {
         name: "tidings_flush_failures",
         kind: MetricKind::Counter,
         labels: &[],
-        help: "Flushes that failed and are tried again",
+        help: "Flushes that failed; each is tried again",
         read: of_store!(flush_failures),
     },
     MetricDescription {
         name: "tidings_table_commits",
         kind: MetricKind::Counter,
         labels: &[],
-        help: "Commits to the tables, of flushes and of maintenance",
+        help: "Commits to the tables by flushes and maintenance",
         read: of_store!(commits),
     },
     MetricDescription {
         name: "tidings_compaction_backlog_files",
         kind: MetricKind::Gauge,
         labels: &[],
-        help: "Files that wait to be merged, when maintenance looked last",
+        help: "Data files that should be merged, as of the last round of maintenance",
         read: of_store!(backlog_files),
     },
     MetricDescription {
@@ -395,7 +395,7 @@ pub(super) const METRICS: &[MetricDescription] = &[
         name: "tidings_verified_files",
         kind: MetricKind::Counter,
         labels: &[],
-        help: "Files that scrubbing read to their end",
+        help: "Data files that scrubbing verified",
         read: of_store!(verified_files),
     },
     MetricDescription {
@@ -409,14 +409,14 @@ pub(super) const METRICS: &[MetricDescription] = &[
         name: "tidings_quarantined_files",
         kind: MetricKind::Gauge,
         labels: &[],
-        help: "Files in the quarantine, when maintenance looked last",
+        help: "Files in the quarantine, as of the last round of maintenance",
         read: of_store!(quarantined_files),
     },
     MetricDescription {
         name: "tidings_alarms",
         kind: MetricKind::Gauge,
         labels: &[],
-        help: "Things that a person should look at, as `/ready` says them",
+        help: "Active alarms that need an operator; `/ready` describes each",
         read: |measured| {
             let store = &measured.store;
             let of_store = store.alarms().len() + usize::from(store.flush_failure().is_some());
@@ -429,7 +429,7 @@ pub(super) const METRICS: &[MetricDescription] = &[
         name: "tidings_query_seconds",
         kind: MetricKind::Histogram,
         labels: &["api"],
-        help: "Time from a question to the beginning of its answer",
+        help: "Time from the arrival of a query to the beginning of its answer, in seconds",
         read: |measured| {
             let times = measured.queries.times().into_iter();
             times.map(|(api, times)| Sample::new([api], SampleValue::Times(times))).collect()
@@ -439,7 +439,7 @@ pub(super) const METRICS: &[MetricDescription] = &[
         name: "tidings_queries",
         kind: MetricKind::Counter,
         labels: &["api", "outcome"],
-        help: "Questions by outcome: `answered`, `refused` (4xx), `failed` (5xx), `abandoned`",
+        help: "Queries by outcome: `answered`, `refused` (4xx), `failed` (5xx), `abandoned`",
         read: |measured| {
             let outcomes = measured.queries.outcomes().into_iter();
             outcomes.map(|(api, outcome, count)| Sample::count([api, outcome], count)).collect()
@@ -449,7 +449,7 @@ pub(super) const METRICS: &[MetricDescription] = &[
         name: "tidings_queries_running",
         kind: MetricKind::Gauge,
         labels: &["api"],
-        help: "Questions whose answer has not begun",
+        help: "Queries whose answer has not begun",
         read: |measured| {
             let running = measured.queries.running().into_iter();
             running.map(|(api, count)| Sample::count([api], count)).collect()
@@ -459,14 +459,14 @@ pub(super) const METRICS: &[MetricDescription] = &[
         name: "tidings_sql_running",
         kind: MetricKind::Gauge,
         labels: &[],
-        help: "Queries in SQL that run, of `sql-running-max` at most",
+        help: "Queries in SQL that are running, at most `sql-running-max`",
         read: |measured| gauge(measured.sql.as_ref().map_or(0, |sql| sql.running() as u64)),
     },
     MetricDescription {
         name: "tidings_sql_queries",
         kind: MetricKind::Counter,
         labels: &["outcome"],
-        help: "Queries in SQL by outcome",
+        help: "Queries in SQL, by outcome",
         read: |measured| {
             let outcomes = measured.sql.iter().flat_map(|sql| sql.outcomes());
             outcomes.map(|(outcome, count)| Sample::count([outcome], count)).collect()

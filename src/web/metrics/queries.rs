@@ -200,7 +200,7 @@ mod tests {
     use super::{APIS, FAILED, OUTCOMES, QueryTimes, RunningQuestion, api_of};
 
     #[test]
-    fn times_of_answers_are_told_of_the_apis_that_were_asked_the_most_asked_first() {
+    fn answer_times_list_queried_apis_by_descending_count() {
         let queries = QueryTimes::new(Arc::new(SystemClock));
         assert!(queries.answer_times().is_empty());
         let logs = queries.api("/api/v1/logs").unwrap();
