@@ -360,7 +360,7 @@ fn a_tenant_sees_its_own_events_and_the_default_tenant_all() {
 }
 
 #[test]
-fn what_strangers_cause_is_folded_and_an_end_of_no_session_is_no_event() {
+fn denied_requests_of_strangers_are_folded_and_ending_no_session_is_no_event() {
     let mut server = Server::start_with(&REQUIRED);
     let admin = key(&server, "ops", "admin");
     for _ in 0..300 {

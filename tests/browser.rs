@@ -201,7 +201,7 @@ fn hostile_telemetry_stays_text() {
 }
 
 #[test]
-fn empty_and_missing_are_said_in_words() {
+fn empty_and_missing_states_are_described_in_words() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
     browser.expect_refusals(400, "/api/v1/");

@@ -117,7 +117,7 @@ fn asking_who_one_is_needs_a_key_that_reads_and_counts_as_a_request() {
 }
 
 #[test]
-fn what_a_key_did_is_counted_with_the_time_of_its_last_request() {
+fn requests_of_a_key_are_counted_with_the_time_of_the_last() {
     let server = Server::start_with(&REQUIRED);
     let admin = key(&server, "admin", "admin", &[]);
     let bearer = format!("Bearer {admin}");

@@ -103,7 +103,7 @@ fn incidents_of_the_demo_are_traced_to_their_culprit() {
 }
 
 #[test]
-fn a_clock_that_is_ahead_is_said_to_be_and_not_taken_for_slowness() {
+fn clock_skew_is_reported_and_not_taken_for_slowness() {
     let server = struck_by("clock-skew");
     let report = report(&server, "");
     let clock = &report.clocks[0];
@@ -149,7 +149,7 @@ fn the_headline_says_what_changed_since_when_and_by_how_much() {
 }
 
 #[test]
-fn a_baseline_without_traffic_is_said_to_be_empty() {
+fn baseline_without_traffic_is_reported_as_empty() {
     let server = struck_by("failing-version");
     let all = report(&server, "");
     let [start, end] = [all.window.start_unix_nano.0, all.window.end_unix_nano.0];

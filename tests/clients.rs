@@ -229,7 +229,7 @@ const COLLECTOR_EXPORTERS: [(&str, &str); 6] = [
 ];
 
 #[test]
-fn what_the_collector_forwards_is_drawn() {
+fn traces_from_the_collector_are_drawn() {
     if !GO.is_installed("OpenTelemetry Collector") {
         return;
     }

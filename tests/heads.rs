@@ -142,7 +142,7 @@ fn a_head_over_our_bound_is_refused_in_the_encoding_of_the_request() {
 }
 
 #[test]
-fn a_refusal_is_a_line_of_the_log_that_says_what_the_sender_was_told() {
+fn refusal_is_logged_with_the_problem_of_its_answer() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     let mut shell = Command::new("sh");
@@ -188,7 +188,7 @@ fn supervisors_of_any_age_get_an_answer_and_other_methods_a_reason() {
 }
 
 #[test]
-fn what_is_not_there_is_said_in_the_form_of_the_request() {
+fn missing_path_is_answered_in_the_form_of_the_request() {
     let server = Server::start();
     let answer = http::call(&server.http, "/shop.v1.Carts/Get", &[], http::frame(false, b""));
     assert_eq!((answer.http, answer.code), (200, Some(12)), "{}", answer.message);

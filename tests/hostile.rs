@@ -214,7 +214,7 @@ fn zipkin_cases() -> Vec<Case> {
 }
 
 #[test]
-fn every_wrong_request_is_told_why_and_changes_nothing() {
+fn every_wrong_request_gets_a_reason_and_changes_nothing() {
     // The allocator returns freed memory to the system at once. Otherwise its caches would count as
     // resident, and they differ between runs by as much as the bound.
     let folder = tempfile::tempdir().unwrap();

@@ -355,7 +355,7 @@ fn retry_delay(refused: &GrpcAnswer) -> Duration {
 }
 
 #[test]
-fn a_key_over_its_rate_is_told_how_long_to_wait() {
+fn key_over_its_rate_gets_a_retry_delay() {
     let server = Server::start_with(&REQUIRED);
     let slow = key(&server, "slow", "ingest", &["--bytes-per-second", "10"]);
     let bearer = format!("Bearer {slow}");

@@ -63,7 +63,7 @@ fn pages_of_allowed_origins_read_and_all_others_do_not() {
 }
 
 #[test]
-fn a_browser_that_asks_first_is_told_that_pages_may_read_and_nothing_else() {
+fn preflight_request_allows_reads_only() {
     let server = Server::start_with(&["--allow-origins", ALLOWED]);
     let asks = |origin: &str, method: &str| {
         let headers = [

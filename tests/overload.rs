@@ -175,7 +175,7 @@ fn send_patiently(server: &Server, sender: u128, done: &AtomicBool) -> (Answers,
 }
 
 #[test]
-fn what_is_refused_under_overload_gets_in_when_it_comes_back() {
+fn refused_requests_are_accepted_when_retried_after_overload() {
     let length = Duration::from_secs(number("OVERLOAD_SECONDS", SECONDS));
     let mut server = Server::start_with(&["--memory", &BUDGET.to_string()]);
     let (pid, body) = (server.pid(), large_request());

@@ -322,7 +322,7 @@ fn every_api_finds_what_every_protocol_brought() {
 }
 
 #[test]
-fn what_was_asked_for_is_still_there_after_a_crash() {
+fn traces_read_by_jaeger_and_zipkin_clients_survive_a_crash() {
     let server = Server::start();
     let traces = send(&server);
     let server = server.restart();

@@ -147,7 +147,7 @@ fn a_damaged_commit_keeps_no_server_shut_and_lost_commits_end_the_start_with_74(
 }
 
 #[test]
-fn last_commits_that_are_gone_are_missed_by_the_check_and_the_server() {
+fn missing_last_commits_are_detected_by_the_check_and_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     for trace in 1..=2 {

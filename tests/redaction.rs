@@ -268,7 +268,7 @@ fn secrets_are_in_no_line_of_the_servers_own_log() {
 }
 
 #[test]
-fn without_redaction_telemetry_is_stored_as_it_came() {
+fn telemetry_is_stored_unchanged_without_redaction() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start_in(folder.path(), &["--redact", "false"]);
     send(&server);

@@ -41,7 +41,7 @@ struct Seen {
 }
 
 #[test]
-fn what_is_said_to_be_durable_was_synced_before() {
+fn acknowledged_data_was_synced_before() {
     if !has("strace", "order of system calls") {
         return;
     }

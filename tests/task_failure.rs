@@ -159,7 +159,7 @@ fn failure(log: &Path) -> Option<Instant> {
 }
 
 #[test]
-fn a_task_that_dies_for_good_is_told_within_a_second_and_loses_nothing() {
+fn permanent_task_failure_is_reported_within_a_second_and_loses_nothing() {
     if !has("strace", "a task that fails") {
         return;
     }

@@ -714,7 +714,7 @@ fn both_tenants_keep_what_was_acknowledged_through_a_kill() {
 }
 
 #[test]
-fn who_may_choose_a_tenant_reaches_it_by_the_header_of_grafana() {
+fn key_of_several_tenants_reaches_each_by_the_header_of_grafana() {
     let both = TwoTenants::start(&[]);
     let server = &both.server;
     let choosing = key(server, "grafana", "read", &["--tenant", "alfa", "--tenants", "beta"]);

@@ -276,7 +276,7 @@ fn plain_answer(address: &str, sent: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn whoever_speaks_http_without_tls_is_told_to_use_it() {
+fn client_without_tls_is_asked_to_use_it() {
     let files = Files::new();
     let server = files.start(&[]);
     let body = vec![b' '; 1 << 20];
@@ -471,7 +471,7 @@ fn commands_trust_the_certificate_in_the_servers_settings_and_show_their_own() {
 }
 
 #[test]
-fn what_keeps_other_pages_out_holds_over_tls() {
+fn protection_from_other_pages_holds_over_tls() {
     let files = Files::new();
     let server = files.start(&[]);
     let own = server.http.clone();

@@ -206,7 +206,7 @@ fn a_token_that_is_not_good_is_refused_everywhere() {
 }
 
 #[test]
-fn keys_that_are_new_are_read_once_and_those_that_are_gone_count_no_more() {
+fn new_issuer_keys_are_read_once_and_withdrawn_ones_are_refused() {
     let issuer = Issuer::start();
     let server = start(&issuer);
     let before = issuer.token(json!({"groups": ["ops"]}));
@@ -273,7 +273,7 @@ fn ready_as(server: &Server, headers: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn while_the_issuer_is_down_senders_are_told_to_come_again() {
+fn senders_must_retry_while_the_issuer_is_down() {
     let issuer = Issuer::start();
     let server = start(&issuer);
     let known = issuer.token(json!({"sub": "another"}));

@@ -15,7 +15,7 @@ use ring::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
-use tidings_proto::UnixNanos;
+use tidings_proto::{UnixNanos, hex};
 
 use crate::{
     error::KeyFileError,
@@ -410,15 +410,6 @@ pub(crate) fn random_bytes<const N: usize>(random: &SystemRandom) -> Result<[u8;
     let mut bytes = [0; N];
     random.fill(&mut bytes).map_err(|_| KeyFileError::NoRandomness)?;
     Ok(bytes)
-}
-
-/// Writes lower-case hex digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(digit).collect()
-}
-
-fn digit(value: u8) -> char {
-    char::from_digit(u32::from(value), 16).unwrap_or('0')
 }
 
 /// Parses exactly `N` bytes from lower-case hex digits.

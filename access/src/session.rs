@@ -21,13 +21,13 @@ use std::{
 };
 
 use ring::rand::SystemRandom;
-use tidings_proto::UnixNanos;
+use tidings_proto::{UnixNanos, hex};
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::{
     caller::{Caller, EndSignal},
     error::KeyFileError,
-    key::{KeyId, hex, random_bytes, sha256},
+    key::{KeyId, random_bytes, sha256},
     oidc::{RENEWAL_AHEAD, Renewal},
     tenant::TenantName,
 };

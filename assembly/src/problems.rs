@@ -52,7 +52,7 @@ pub(crate) fn list(
     for (number, node) in (0..).zip(nodes) {
         let said = |node: &Node| facts[node.fact as usize];
         let parent = node.parent.map(|parent| plausible::one(said(&nodes[parent as usize])));
-        for kind in odd_times(said(node), parent).into_iter().flatten() {
+        for kind in time_problems(said(node), parent).into_iter().flatten() {
             about(kind, number);
         }
     }
@@ -60,7 +60,7 @@ pub(crate) fn list(
     problems
 }
 
-fn odd_times(said: SpanFacts, parent: Option<SpanFacts>) -> [Option<ProblemKind>; 5] {
+fn time_problems(said: SpanFacts, parent: Option<SpanFacts>) -> [Option<ProblemKind>; 5] {
     let started = said.start.0 != 0;
     let ended = said.end.0 != 0;
     let own = plausible::one(said);

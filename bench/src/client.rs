@@ -75,7 +75,7 @@ pub(crate) struct Acknowledged {
 
 /// An answer.
 #[derive(Debug, Clone)]
-pub(crate) struct Got {
+pub(crate) struct TimedAnswer {
     pub(crate) status: u16,
     pub(crate) body: Bytes,
     pub(crate) took: Duration,
@@ -180,12 +180,12 @@ impl Client {
     }
 
     /// Gets this path and returns the answer with any status.
-    pub(crate) async fn get(&self, address: &str, path: &str) -> Result<Got> {
+    pub(crate) async fn get(&self, address: &str, path: &str) -> Result<TimedAnswer> {
         let begin = machine::now();
         let request = Request::get(format!("http://{address}{path}")).body(Full::default())?;
         let (head, body) = self.http1.request(request).await.context("ask")?.into_parts();
         let body = body.collect().await?.to_bytes();
-        Ok(Got { status: head.status.as_u16(), body, took: begin.elapsed() })
+        Ok(TimedAnswer { status: head.status.as_u16(), body, took: begin.elapsed() })
     }
 }
 
@@ -227,7 +227,7 @@ mod tests {
     use super::encoded;
 
     #[test]
-    fn what_has_a_meaning_in_addresses_is_encoded() {
+    fn reserved_characters_of_addresses_are_encoded() {
         assert_eq!(encoded("GET /a?b=é"), "GET%20%2Fa%3Fb%3D%C3%A9");
     }
 }

@@ -73,7 +73,7 @@ mod tests {
     use super::{Costs, Cpu};
 
     #[test]
-    fn the_round_in_the_middle_is_told_with_the_ends() {
+    fn the_median_round_is_shown_with_the_extremes() {
         let mut costs = Costs::default();
         assert_eq!(costs.to_string(), "unknown");
         costs.add(Cpu { user: 1.0, system: 0.5 }, 500_000);

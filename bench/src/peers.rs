@@ -305,7 +305,7 @@ fn median(values: &[f64]) -> f64 {
 }
 
 /// Figures of Tidings that others are compared with.
-struct Ours {
+struct TidingsFigures {
     seconds: f64,
     per_second: f64,
     resident_bytes: f64,
@@ -314,9 +314,9 @@ struct Ours {
 }
 
 impl Measured {
-    fn of_ratios(&self) -> Ours {
+    fn of_ratios(&self) -> TidingsFigures {
         let median = |latencies: &Latencies| latencies.at(0.5);
-        Ours {
+        TidingsFigures {
             seconds: self::median(&self.seconds),
             per_second: self::median(&self.per_second),
             resident_bytes: self.resident_bytes as f64,
@@ -325,9 +325,9 @@ impl Measured {
         }
     }
 
-    fn tell(&self, system: &System, report: &mut Report, ours: Option<&Ours>) {
+    fn tell(&self, system: &System, report: &mut Report, ours: Option<&TidingsFigures>) {
         let own = self.of_ratios();
-        let ratio = |of: fn(&Ours) -> f64| {
+        let ratio = |of: fn(&TidingsFigures) -> f64| {
             ours.map_or_else(String::new, |ours| format!(" ({:.2}×)", of(&own) / of(ours)))
         };
         report.cell("acknowledges when", "", system.acknowledges.to_owned());

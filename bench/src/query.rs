@@ -22,7 +22,7 @@ use tokio::runtime::Runtime;
 use crate::{
     Corpus, Plan, Report, TelemetryKind,
     bench_report::count,
-    client::{Client, Got},
+    client::{Client, TimedAnswer},
     latency_samples::{Latencies, millis},
     load::{self, LoadRate},
     machine,
@@ -211,7 +211,7 @@ struct Asker<'a> {
 }
 
 impl Asker<'_> {
-    fn get(&self, path: &str) -> Result<Got> {
+    fn get(&self, path: &str) -> Result<TimedAnswer> {
         self.bench.runtime.block_on(self.client.get(&self.server.http, path))
     }
 

@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn an_incomplete_head_and_a_long_idle_time_are_told_apart() {
+    fn an_incomplete_head_and_a_long_idle_time_have_different_verdicts() {
         let activity = activity();
         let limits = CollectorLimits {
             header_timeout: Duration::ZERO,

@@ -71,7 +71,7 @@ pub use shares::{
 };
 pub use sink::{ReadApi, ReplyBody, Sink};
 pub use stall::{LiveAnswer, STALL, Stall};
-pub use stalled_streams::{StreamTasks, Unread};
+pub use stalled_streams::{StreamTasks, WatchedBody};
 pub use tls::{Tls, TlsError, TlsFiles};
 pub use transport::{TLS_NEEDED, TLS_UNKNOWN};
 pub use trusted_proxies::TrustedProxies;

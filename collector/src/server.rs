@@ -26,7 +26,7 @@ use crate::{
     refusal::{Reason, Refusal, printable},
     shares::{PeerAddress, RequestHolder},
     sink::{ReadApi, ReplyBody},
-    stalled_streams::Unread,
+    stalled_streams::WatchedBody,
     transport::{TLS_NEEDED, TLS_UNKNOWN},
 };
 
@@ -224,7 +224,7 @@ impl Server {
                 biased;
                 () = end => Err(AccessError::Unknown.into()),
                 answer = reads.answer(head, sender.caller) => {
-                    Ok(answer.map(|body| Unread::new(body).boxed_unsync()))
+                    Ok(answer.map(|body| WatchedBody::new(body).boxed_unsync()))
                 }
             };
         }

@@ -4,10 +4,10 @@
 //!
 //! In HTTP/2 a client controls the flow of each response. A client that accepts no data stalls no
 //! write to the socket, and can keep the connection alive by pings or other requests. So each
-//! stream is watched separately: [`StreamTasks`] runs the tasks of streams, and [`Unread`] reports
-//! which data is waiting. A response is passed to the connection in pieces that report when they
-//! were sent, and ends after its last piece was sent. A stream can be reset only before its end;
-//! afterwards its queued data cannot be removed.
+//! stream is watched separately: [`StreamTasks`] runs the tasks of streams, and [`WatchedBody`]
+//! reports which data is waiting. A response is passed to the connection in pieces that report when
+//! they were sent, and ends after its last piece was sent. A stream can be reset only before its
+//! end; afterwards its queued data cannot be removed.
 //!
 //! HTTP/1 does not need this, because an unread response stalls the socket, which
 //! [`Stall`](crate::Stall) watches.
@@ -197,7 +197,7 @@ impl Drop for Piece {
 /// The body of a response, which reports its waiting pieces to its stream. The stream belongs to
 /// the task in which the body is made. A task outside of HTTP/2 has none, and passes the body on
 /// unchanged.
-pub struct Unread<B> {
+pub struct WatchedBody<B> {
     body: B,
     stream: Option<Arc<Stream>>,
     /// The next bytes for the connection.
@@ -211,7 +211,7 @@ enum BodyEnd {
     Trailers(HeaderMap),
 }
 
-impl<B> Unread<B> {
+impl<B> WatchedBody<B> {
     /// Makes the body of a response, in the task of its stream.
     pub fn new(body: B) -> Self {
         let stream = STREAM.try_with(Arc::clone).ok();
@@ -228,13 +228,13 @@ impl<B> Unread<B> {
     }
 }
 
-impl<B> fmt::Debug for Unread<B> {
+impl<B> fmt::Debug for WatchedBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unread").field("stream", &self.stream).finish_non_exhaustive()
+        f.debug_struct("WatchedBody").field("stream", &self.stream).finish_non_exhaustive()
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Unread<B> {
+impl<B: Body<Data = Bytes> + Unpin> Body for WatchedBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 

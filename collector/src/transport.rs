@@ -91,7 +91,7 @@ pub(crate) async fn open<E: Endpoint>(
             if error.kind() != io::ErrorKind::UnexpectedEof {
                 listening.counters.handshakes.fetch_add(1, Relaxed);
             }
-            tracing::debug!(listener = listening.endpoint.name(), %error, "no handshake");
+            tracing::debug!(listener = listening.endpoint.name(), %error, "TLS handshake failed");
             None
         }
     }

@@ -108,6 +108,18 @@ impl TraceId {
     }
 }
 
+/// Returns the bytes as lower-case hex digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 fn decode_hex(text: &str, bytes: &mut [u8]) -> Result<(), IdError> {
     let digits = text.as_bytes();
     if digits.len() != bytes.len() * 2 {
@@ -127,13 +139,19 @@ fn decode_hex(text: &str, bytes: &mut [u8]) -> Result<(), IdError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{IdError, SpanId, TraceId};
+    use super::{IdError, SpanId, TraceId, hex};
 
     #[test]
     fn hex_of_either_case_is_read_and_lower_case_is_written() {
         let id: TraceId = "5B8EFFF798038103D269B633813FC60C".parse().unwrap();
         assert_eq!(id.to_string(), "5b8efff798038103d269b633813fc60c");
         assert_eq!(id.low64(), 0xd269_b633_813f_c60c);
+    }
+
+    #[test]
+    fn bytes_are_written_as_two_lower_case_digits_each() {
+        assert_eq!(hex(&[0, 1, 0xab, 0xff]), "0001abff");
+        assert_eq!(hex(&[]), "");
     }
 
     #[test]

@@ -110,13 +110,13 @@ fn requests<T: Wire>(document: &[u8], listed: bool) -> Result<Vec<T>, DecodeErro
     if !listed {
         return Ok(vec![crate::otlp::decode_json(document)?]);
     }
-    let list: Vec<Listed<T>> = from_slice(T::NAME, document)?;
-    Ok(list.into_iter().map(|Listed(request)| request).collect())
+    let list: Vec<ListedRequest<T>> = from_slice(T::NAME, document)?;
+    Ok(list.into_iter().map(|ListedRequest(request)| request).collect())
 }
 
-struct Listed<T>(T);
+struct ListedRequest<T>(T);
 
-impl<'de, T: Wire> Deserialize<'de> for Listed<T> {
+impl<'de, T: Wire> Deserialize<'de> for ListedRequest<T> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Object::deserialize(deserializer).map(|Object(request)| Self(request))
     }

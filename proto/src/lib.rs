@@ -21,6 +21,6 @@ pub mod zipkin;
 
 pub use calendar::{CivilDate, rfc_3339};
 pub use error::{DecodeError, IdError};
-pub use id::{SpanId, TraceId};
+pub use id::{SpanId, TraceId, hex};
 pub use otlp::Signal;
 pub use time::{DurationNanos, OffsetNanos, UnixNanos};

@@ -40,7 +40,7 @@ use crate::{
 
 pub use from_otlp::{from_otlp, span_from_otlp};
 pub use protobuf::{Annotation, Endpoint, Kind, Span, Tag, decode_protobuf};
-pub use to_otlp::{DEBUG, Rejected, SHARED, to_otlp};
+pub use to_otlp::{DEBUG, RejectedSpan, SHARED, to_otlp};
 
 const TRACE_ID_DIGITS: usize = 32;
 const SPAN_ID_DIGITS: usize = 16;

@@ -156,8 +156,7 @@ fn is_prefix(word: &str) -> bool {
     let word = word.trim_matches(['[', ']', '(', ')', ':', '|', '-']);
     let is_time = word.starts_with(|sign: char| sign.is_ascii_digit())
         && (word.contains(':') || word.matches(['-', '/']).count() == 2);
-    let mut severities = Severity::ALL.map(Severity::word).into_iter().chain(["warning", "notice"]);
-    is_time || severities.any(|severity| word.eq_ignore_ascii_case(severity))
+    is_time || Severity::from_name(word).is_some() || word.eq_ignore_ascii_case("notice")
 }
 
 /// The newest traces in which transaction keys have the values that the text may mean.

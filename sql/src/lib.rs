@@ -44,5 +44,5 @@ pub use limits::{QUERY_BYTES_MAX, RUNNING_QUERIES_MAX, SqlLimits, WorkerLimits};
 pub use message::{AnswerFormat, Query};
 pub use parameters::Parameter;
 pub use pool::{Process, WorkerProgram};
-pub use scan::Since;
+pub use scan::RowsSince;
 pub use sql_service::{SqlService, SubmittedStatement};

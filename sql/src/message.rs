@@ -17,7 +17,7 @@ use tidings_proto::{
 
 use crate::{
     Parameter, SqlError, SqlLimits, limits, parameters,
-    scan::Since,
+    scan::RowsSince,
     views::{Condition, Relation},
 };
 
@@ -90,7 +90,7 @@ pub enum WorkerMessage {
         /// Number of the scan.
         scan: u32,
         /// The rows that are still needed.
-        since: Since,
+        since: RowsSince,
     },
     /// Stops a scan: no more of its rows are needed.
     Stop {

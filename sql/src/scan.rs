@@ -21,7 +21,7 @@ use crate::{
 pub(crate) use budget::Budget;
 use budget::BudgetReservation;
 pub(crate) use credits::Credits;
-pub use credits::Since;
+pub use credits::RowsSince;
 
 /// Maximum bytes of a batch, unless it has a single row.
 pub(crate) const BATCH_BYTES_MAX: usize = 4 << 20;
@@ -112,7 +112,7 @@ impl<'a> RowOutput<'a> {
     }
 
     /// Returns the rows that are needed now. Later calls never return more.
-    pub(crate) fn since(&self) -> Since {
+    pub(crate) fn since(&self) -> RowsSince {
         self.link.credits.since()
     }
 }

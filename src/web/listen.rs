@@ -17,8 +17,8 @@ use hyper::body::Incoming;
 use tidings_apis::{EndlessLogs, ProblemResponse};
 use tidings_collector::{
     BudgetKind, ConnectionLimits, Endpoint, Explanation, Listening, LiveAnswer, PeerAddress,
-    Phases, ReplyBody, RequestHolder, ShareHolder, Shares, TLS_NEEDED, TLS_UNKNOWN, Unread,
-    UnreadableHead,
+    Phases, ReplyBody, RequestHolder, ShareHolder, Shares, TLS_NEEDED, TLS_UNKNOWN, UnreadableHead,
+    WatchedBody,
 };
 use tidings_query::ClientId;
 use tidings_storage::Clock;
@@ -103,7 +103,7 @@ impl Endpoint for WebEndpoint {
         let is_live = response.extensions().get::<EndlessLogs>().is_some();
         let mut response = response.map(|body| {
             let body = body.map_err(io::Error::other);
-            if is_live { Unread::live(body) } else { Unread::new(body) }.boxed_unsync()
+            if is_live { WatchedBody::live(body) } else { WatchedBody::new(body) }.boxed_unsync()
         });
         if is_live {
             response.extensions_mut().insert(LiveAnswer);

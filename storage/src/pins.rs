@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_wrong_with_the_file_is_noticed() {
+    fn any_damage_of_the_file_is_detected() {
         let bytes = Pins::default().with(pin(7, 1, "why")).encode().into_bytes();
         for at in 0..bytes.len() {
             assert_eq!(Pins::decode(&bytes[..at]), None, "cut at {at}");

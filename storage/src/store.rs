@@ -183,12 +183,12 @@ struct StoreInner {
 
 /// The tables with a damaged commit. They are read and not written.
 #[derive(Debug, Clone, Copy, Default)]
-struct Damaged {
+struct TableDamage {
     spans: bool,
     logs: bool,
 }
 
-impl Damaged {
+impl TableDamage {
     fn contains(self, signal: Signal) -> bool {
         match signal {
             Signal::Spans => self.spans,
@@ -203,7 +203,7 @@ impl Damaged {
 
 /// State that the log's thread shares with the store.
 struct StoreShared {
-    damaged: Damaged,
+    damaged: TableDamage,
     state: VisibleState,
     indexes: Arc<Indexes>,
     disk: SharedDisk,
@@ -288,7 +288,7 @@ impl Store {
         };
         let bytes = chunk.bytes() + payload.len() as u64;
         inner.check_memory(bytes)?;
-        let _pending = Pending::new(&inner.pending_bytes, bytes);
+        let _pending = PendingAppend::new(&inner.pending_bytes, bytes);
         let (reply, answer) = oneshot::channel();
         let entry = WalEntry { signal, received, payload, value: chunk, reply };
         inner.wal.append(entry).await?;
@@ -323,7 +323,7 @@ impl Store {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let shared = &self.owner.0.shared;
-        let Damaged { spans, logs } = shared.damaged;
+        let TableDamage { spans, logs } = shared.damaged;
         let snapshot = shared.state.snapshot().indexed_by(Arc::clone(&shared.indexes));
         snapshot.with_missing_rows([spans, logs])
     }
@@ -590,16 +590,16 @@ impl StoreShared {
 }
 
 /// Counts bytes of an append in progress until it is dropped.
-struct Pending<'a>(&'a AtomicU64, u64);
+struct PendingAppend<'a>(&'a AtomicU64, u64);
 
-impl<'a> Pending<'a> {
+impl<'a> PendingAppend<'a> {
     fn new(total: &'a AtomicU64, bytes: u64) -> Self {
         total.fetch_add(bytes, Ordering::Relaxed);
         Self(total, bytes)
     }
 }
 
-impl Drop for Pending<'_> {
+impl Drop for PendingAppend<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(self.1, Ordering::Relaxed);
     }

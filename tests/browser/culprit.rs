@@ -192,7 +192,7 @@ fn a_types_charts_mark_the_version_that_its_sentence_names() {
 
 /// Pages report that the comparison of changes failed, and show no other result in its place.
 #[test]
-fn a_comparison_that_fails_is_said_where_it_is_missing() {
+fn failed_comparison_is_reported_in_its_place() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     browser.expect_errors("ERR_BLOCKED_BY_CLIENT");

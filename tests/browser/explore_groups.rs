@@ -132,7 +132,7 @@ fn a_query_in_traceql_is_completed_from_the_data() {
 }
 
 #[test]
-fn log_patterns_are_told_from_those_of_the_time_before() {
+fn log_patterns_are_compared_with_the_time_before() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let record = |ago: u64, number: u64, text: String| LogRecord {

@@ -289,7 +289,7 @@ fn the_file_of_a_trace_has_a_minimap_that_zooms() {
 }
 
 #[test]
-fn a_server_that_is_gone_is_said_beside_live() {
+fn stopped_server_is_shown_beside_live() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
     send_trace(&server);

@@ -159,7 +159,7 @@ fn log_bytes(folder: &Path) -> u64 {
 }
 
 #[test]
-fn a_backlog_of_an_outage_goes_faster_than_it_came_and_whole() {
+fn backlog_of_an_outage_drains_completely_and_faster_than_it_grew() {
     let Some(gateway) = Gateway::start("an outage of object storage") else { return };
     let network = Network::to(&gateway.address);
     let folder = tempfile::tempdir().unwrap();

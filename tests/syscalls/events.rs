@@ -100,7 +100,7 @@ fn unescaped(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn calls_that_overlap_are_told_apart() {
+fn overlapping_calls_are_distinguished() {
     let trace = "\
 7 openat(AT_FDCWD</x>, \"/d/a.wal\", O_WRONLY|O_CREAT, 0666) = 9</d/a.wal>
 7 write(9</d/a.wal>, \"\\x00\\x01A\"..., 70 <unfinished ...>

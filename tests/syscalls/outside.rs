@@ -260,7 +260,7 @@ fn reach(event: &Event<'_>, data: &Path) -> Reach {
 }
 
 #[test]
-fn what_a_call_reaches_is_told_by_its_paths() {
+fn paths_of_a_call_decide_whether_it_leaves_the_data_directory() {
     let data = Path::new("/d");
     for (line, expected) in [
         ("openat(AT_FDCWD</home>, \"/d/wal/1\", O_RDONLY) = 3</d/wal/1>", Reach::Data),

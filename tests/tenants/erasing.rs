@@ -97,7 +97,7 @@ fn files_with(root: &Path, needles: &[Vec<u8>]) -> Vec<PathBuf> {
 }
 
 #[test]
-fn what_is_erased_is_in_no_api_and_no_file_and_the_other_tenant_keeps_its_own() {
+fn erased_records_are_in_no_api_and_no_file_and_the_other_tenant_keeps_its_own() {
     let both = TwoTenants::start(&["--sql", "on"]);
     let folder = both.server.data_dir().join("tenants/alfa");
     let (alfa, admin) = (&both.alfa.story, both.alfa.admin());

@@ -95,7 +95,7 @@ fn compare(ask: impl Fn(&Story) -> String, stories: [&Story; 2]) -> (usize, [Dur
 }
 
 #[test]
-fn existence_in_another_tenant_is_told_by_no_answer_and_takes_no_time() {
+fn answers_and_their_times_hide_what_exists_in_another_tenant() {
     let both = TwoTenants::start(&[]);
     let (alfa, none) = (&both.alfa, Story::new("nada", 'c'));
     let attribute = json!({"attribute": {"key": "of.nothing", "value": "nothing"}});

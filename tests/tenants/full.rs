@@ -137,7 +137,7 @@ fn check_that_others_go_on(bounds: &[&str], reason: &str) {
 #[test]
 fn a_tenant_whose_memory_is_full_leaves_the_others_alone() {
     let bounds = ["--memory-bytes-max", "12MiB", "--memory-flush-bytes", "6MiB"];
-    check_that_others_go_on(&bounds, "the memory table is full");
+    check_that_others_go_on(&bounds, "the memtable is full");
 }
 
 #[test]

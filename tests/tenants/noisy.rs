@@ -94,7 +94,7 @@ impl Client {
 
 /// Ends the hammering clients when it is dropped, also by a panic.
 #[test]
-fn a_tenant_far_above_its_limits_is_told_to_wait_and_another_does_not_notice() {
+fn tenant_far_above_its_limits_is_throttled_without_effect_on_another() {
     let server = Server::start_with(&REQUIRED);
     let rate = RATE.to_string();
     let limit = ["--requests-per-second", rate.as_str()];

@@ -69,7 +69,7 @@ fn a_span_that_ends_before_it_starts_lasts_no_time() {
 }
 
 #[test]
-fn an_early_start_is_a_problem_unless_it_came_by_message() {
+fn an_early_start_is_a_problem_except_after_a_message() {
     check("a 10..20; b<a 9..15", "odd b:StartsBeforeParent");
     check("a producer 10..20; b<a consumer 9..15", "");
     check("a 10..20; b<a ?..15", "odd b:NoStart");

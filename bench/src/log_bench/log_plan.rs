@@ -349,7 +349,7 @@ mod tests {
     use super::{LISTED, LogPlan, RecordSubset, RequestSource, fits_pattern};
 
     #[test]
-    fn what_is_sent_is_what_is_counted() {
+    fn sent_records_match_the_counted_facts() {
         let plan = LogPlan::new(2_100, 7, 3_600_000_000_000, 3_600_000_000_000);
         let facts = plan.facts();
         let (mut records, mut needles, mut groups) = (0, 0, 0);

@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use super::log_questions::AnswerExtent;
 use crate::{
     bench_report::count,
-    client::Got,
+    client::TimedAnswer,
     latency_samples::{Latencies, millis},
 };
 
@@ -32,7 +32,7 @@ pub(super) struct AskBounds {
 /// When the server cannot be reached, refuses the question, or `check` refuses an answer.
 pub(super) fn sample_question(
     bounds: AskBounds,
-    mut get: impl FnMut() -> Result<Option<Got>>,
+    mut get: impl FnMut() -> Result<Option<TimedAnswer>>,
     check: impl Fn(&[u8]) -> Result<AnswerExtent>,
 ) -> Result<String> {
     let (mut first, mut latencies) = (None, Latencies::default());
@@ -67,7 +67,7 @@ mod tests {
 
     use anyhow::{Result, bail};
 
-    use super::{AnswerExtent, AskBounds, Got, sample_question};
+    use super::{AnswerExtent, AskBounds, TimedAnswer, sample_question};
 
     const BOUNDS: AskBounds = AskBounds { repeats: 3, longest: Duration::from_secs(60) };
 
@@ -80,7 +80,7 @@ mod tests {
             asks += 1;
             let took = Duration::from_millis(millis);
             let body = vec![u8::try_from(asks - 1).unwrap()].into();
-            Ok((status > 0).then_some(Got { status, body, took }))
+            Ok((status > 0).then_some(TimedAnswer { status, body, took }))
         };
         let check = |body: &[u8]| match extents.get(usize::from(body[0])) {
             Some(extent) => Ok(*extent),

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_said_last_is_told() {
+    fn the_last_lines_of_an_output_are_returned() {
         let text: String = (0..20).map(|line| format!("{line}\n")).collect();
         assert_eq!(last_lines(&text).lines().next(), Some("10"));
         assert_eq!(last_lines(""), "");

@@ -27,7 +27,7 @@ fn forms() -> [Form; 3] {
 }
 
 #[tokio::test]
-async fn above_the_memory_budget_senders_are_told_to_retry() {
+async fn requests_above_the_memory_budget_are_refused_as_retryable() {
     let limits = CollectorLimits { in_flight_bytes_max: 2 << 20, ..Default::default() };
     let running = start_with(limits).await;
     let permits = running.sink.permits.forget_permits(usize::MAX >> 4);
@@ -83,7 +83,7 @@ async fn a_request_that_never_fits_the_memory_budget_is_too_large() {
 }
 
 #[tokio::test]
-async fn above_the_number_of_requests_senders_are_told_to_retry() {
+async fn requests_above_the_maximum_number_are_refused_as_retryable() {
     let limits = CollectorLimits { in_flight_requests_max: 2, ..Default::default() };
     let running = start_with(limits).await;
     let permits = running.sink.permits.forget_permits(usize::MAX >> 4);

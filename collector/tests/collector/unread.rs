@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tidings_access::Caller;
-use tidings_collector::{ReadApi, ReplyBody, STALL, StreamTasks, Unread};
+use tidings_collector::{ReadApi, ReplyBody, STALL, StreamTasks, WatchedBody};
 use tidings_proto::UnixNanos;
 use tidings_storage::{Clock, SystemClock};
 use tokio::{
@@ -189,7 +189,7 @@ async fn serve_some(
         let (frames, frame_bytes, has_trailers) = answers[number];
         let held = Arc::clone(&kept);
         let answer = FramedResponse { frames, frame_bytes, has_trailers, held };
-        let unread = if is_live { Unread::live } else { Unread::new };
+        let unread = if is_live { WatchedBody::live } else { WatchedBody::new };
         async move { Ok::<_, Infallible>(Response::new(unread(answer))) }
     });
     let tasks = StreamTasks::new(Arc::<ManualClock>::clone(&clock));

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
 
 use super::model::{Log, Process, RefType, Seconds, Span, SpanRef, Tag, TagType, Trace};
-use crate::otlp::json::base64;
+use crate::{hex, otlp::json::base64};
 
 /// The largest integer up to which JavaScript's numbers are exact.
 const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
@@ -169,13 +169,4 @@ pub fn trace_id(bytes: &[u8]) -> String {
         Some(low) if low.len() == 8 => hex(low),
         _ => hex(bytes),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -26,10 +26,13 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-use super::{Annotation, DEBUG, Endpoint, Kind, SHARED, Span, Tag, write::hex};
-use crate::otlp::{
-    Event, ExportTraceServiceRequest, InstrumentationScope, KeyValue, KeyValueList, Link, Resource,
-    Span as OtlpSpan, SpanKind, StatusCode, Value,
+use super::{Annotation, DEBUG, Endpoint, Kind, SHARED, Span, Tag};
+use crate::{
+    hex,
+    otlp::{
+        Event, ExportTraceServiceRequest, InstrumentationScope, KeyValue, KeyValueList, Link,
+        Resource, Span as OtlpSpan, SpanKind, StatusCode, Value,
+    },
 };
 
 /// Attributes that name the remote side, best first. The last ones count only on the calling side.

@@ -1,7 +1,7 @@
 use prost::Message;
 
 use super::{
-    Endpoint, Kind, Rejected, Span, Tag, decode_json, decode_protobuf, protobuf::ListOfSpans,
+    Endpoint, Kind, RejectedSpan, Span, Tag, decode_json, decode_protobuf, protobuf::ListOfSpans,
     to_otlp,
 };
 use crate::{
@@ -317,7 +317,7 @@ fn spans_without_valid_ids_or_times_are_rejected_one_by_one() {
         Span { kind: 77, ..good },
     ];
     let (request, rejected) = to_otlp(spans);
-    let indexes: Vec<_> = rejected.iter().map(|Rejected { index, .. }| *index).collect();
+    let indexes: Vec<_> = rejected.iter().map(|RejectedSpan { index, .. }| *index).collect();
     assert_eq!(indexes, [0, 2, 3, 4, 5, 6, 7]);
     assert_eq!(rejected[1].reason, "traceId has 15 bytes: 8 or 16 are needed");
     let spans = &request.resource_spans[0].scope_spans[0].spans;

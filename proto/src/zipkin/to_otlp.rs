@@ -25,13 +25,12 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt::Write as _,
     net::{Ipv4Addr, Ipv6Addr},
 };
 
 use super::{Annotation, Endpoint, Kind, Span, Tag};
 use crate::{
-    SpanId, TraceId, UnixNanos,
+    SpanId, TraceId, UnixNanos, hex,
     otlp::{
         Event, ExportTraceServiceRequest, InstrumentationScope, KeyValue, Resource, ResourceSpans,
         ScopeSpans, Span as OtlpSpan, SpanKind, Status, StatusCode,
@@ -47,7 +46,7 @@ const DURATION_MICROS: &str = "zipkin.duration_micros";
 
 /// A span that cannot be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejected {
+pub struct RejectedSpan {
     /// Its position in the list, from 0.
     pub index: usize,
     /// Reason of the rejection.
@@ -57,19 +56,19 @@ pub struct Rejected {
 /// Translates the spans to an OTLP request, with one `ResourceSpans` for each service in order of
 /// first mention. Returns it with the spans that have no valid id or whose times do not fit.
 #[must_use]
-pub fn to_otlp(spans: Vec<Span>) -> (ExportTraceServiceRequest, Vec<Rejected>) {
-    let mut grouped = Grouped::default();
+pub fn to_otlp(spans: Vec<Span>) -> (ExportTraceServiceRequest, Vec<RejectedSpan>) {
+    let mut grouped = ResourceGroups::default();
     let mut rejected = Vec::new();
     for (index, span) in spans.into_iter().enumerate() {
         match translate(span) {
             Ok(translated) => grouped.add(translated),
-            Err(reason) => rejected.push(Rejected { index, reason }),
+            Err(reason) => rejected.push(RejectedSpan { index, reason }),
         }
     }
     (ExportTraceServiceRequest { resource_spans: grouped.resources }, rejected)
 }
 
-struct Translated {
+struct TranslatedSpan {
     service: String,
     scope: InstrumentationScope,
     span: OtlpSpan,
@@ -80,14 +79,14 @@ struct Translated {
 const FIRST: usize = 1;
 
 #[derive(Default)]
-struct Grouped {
+struct ResourceGroups {
     resources: Vec<ResourceSpans>,
     resource_of: HashMap<String, usize>,
     scope_of: HashMap<(usize, String, String), usize>,
 }
 
-impl Grouped {
-    fn add(&mut self, Translated { service, scope, span }: Translated) {
+impl ResourceGroups {
+    fn add(&mut self, TranslatedSpan { service, scope, span }: TranslatedSpan) {
         let resources = &mut self.resources;
         let resource = *self.resource_of.entry(service).or_insert_with_key(|service| {
             let attributes = match service.as_str() {
@@ -111,7 +110,7 @@ impl Grouped {
     }
 }
 
-fn translate(span: Span) -> Result<Translated, String> {
+fn translate(span: Span) -> Result<TranslatedSpan, String> {
     let trace_id = trace_id(&span.trace_id)?;
     let id = SpanId::from_wire(&span.id).ok_or_else(|| match span.id.len() {
         SpanId::LEN => "id is all zeros".to_owned(),
@@ -143,7 +142,7 @@ fn translate(span: Span) -> Result<Translated, String> {
         }
     }
     let events = span.annotations.into_iter().map(event).collect::<Result<_, _>>()?;
-    Ok(Translated {
+    Ok(TranslatedSpan {
         service: service.unwrap_or_default(),
         span: OtlpSpan {
             trace_id: trace_id.as_bytes().to_vec(),
@@ -314,13 +313,6 @@ const REMOTE: EndpointKeys = EndpointKeys {
     other_port: "zipkin.remote_endpoint.port",
 };
 
-fn hex_text(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// Attributes with unique keys.
 #[derive(Default)]
 struct UniqueAttributes {
@@ -357,7 +349,7 @@ impl UniqueAttributes {
         // Bytes of another length are no address, but they are kept.
         for (bytes, length) in [(&endpoint.ipv4, 4), (&endpoint.ipv6, 16)] {
             if !bytes.is_empty() && bytes.len() != length {
-                self.add(KeyValue::new(keys.other_address, hex_text(bytes)));
+                self.add(KeyValue::new(keys.other_address, hex(bytes)));
             }
         }
         let port = i64::from(endpoint.port);

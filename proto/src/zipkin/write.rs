@@ -9,6 +9,7 @@ use std::{
 use serde::{Serialize, Serializer};
 
 use super::{Annotation, Endpoint, Span};
+use crate::hex;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -110,13 +111,4 @@ fn some(text: &str) -> Option<&str> {
 
 fn is_false(truth: &bool) -> bool {
     !*truth
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

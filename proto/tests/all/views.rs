@@ -221,7 +221,7 @@ fn fields_in_any_order_and_unknown_ones_are_seen_through() {
 }
 
 #[test]
-fn what_the_decoder_would_merge_or_refuse_is_odd() {
+fn messages_that_the_decoder_would_merge_or_refuse_are_not_canonical() {
     let table: &[(&str, &[u8])] = &[
         ("two statuses", &[0x7a, 0, 0x7a, 0]),
         ("two values of an attribute", &[0x4a, 8, 0x12, 2, 0x10, 1, 0x12, 2, 0x10, 1]),

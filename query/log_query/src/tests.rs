@@ -239,7 +239,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_made_of_the_signs_of_the_language_is_too(
+    fn queries_of_random_tokens_are_parsed_or_refused_at_a_position(
         parts in prop::collection::vec(prop::sample::select(vec![
             "a", "b*", "\"c d\"", "(", ")", " ", "and", "or", "not", "-", "!", ":", "~1", "/", "[",
             "]", "{", "}", "TO", ">=", "=", "=~", "|", "|=", "*", "\\", "`", "severity", "é", ",",

@@ -54,7 +54,7 @@ use crate::{
 use attribution::{Attribution, attribute};
 use changed_groups::{ComparedGroup, ComparedPeriods, GroupCalls, RECENT, rank_changes};
 use deployments::{NewVersion, SampledServices, ServiceValue, VERSION};
-use endpoints::Party;
+use endpoints::Suspect;
 use reading::TraceSample;
 use reasons::Cases;
 use report::Findings;
@@ -542,7 +542,7 @@ impl ChangeQuery<'_> {
         let (mut parties, mut sets) = (Vec::new(), Vec::new());
         for (party, _) in findings.attribution.parties(None).into_iter().take(CULPRITS_MAX) {
             let is_reasoned = sets.len() < reasoned;
-            if !is_reasoned && !matches!(party, Party::Peer { .. }) {
+            if !is_reasoned && !matches!(party, Suspect::Peer { .. }) {
                 continue;
             }
             let Some(part) = findings.best_part(party, None).copied() else { continue };
@@ -557,7 +557,7 @@ impl ChangeQuery<'_> {
         let (sets, stats) = Cases::read(self.reader, sets)?;
         self.stats += stats;
         for ((party, _), cases) in parties.iter().zip(&sets) {
-            if let (Party::Peer { from, operation }, Some(name)) = (*party, cases.peer()) {
+            if let (Suspect::Peer { from, operation }, Some(name)) = (*party, cases.peer()) {
                 findings.peers.insert((from, operation), name);
             }
         }

@@ -155,7 +155,7 @@ fn ids_at(millis: impl Iterator<Item = u64>) -> Vec<TraceId> {
 }
 
 #[tokio::test]
-async fn old_traces_that_came_with_the_newest_do_not_have_everything_in_between_read() {
+async fn old_traces_in_the_newest_file_do_not_cause_reads_of_files_in_between() {
     let request = |millis: &mut dyn Iterator<Item = u64>| request_of(millis.map(trace_at));
     let late = request(&mut (0..10).chain([10_000]));
     let between = (0..100).map(|of| request(&mut (20 + 10 * of..30 + 10 * of)));

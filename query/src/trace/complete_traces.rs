@@ -20,19 +20,19 @@ pub struct CompleteTraces {
     /// Traces in the requested order; those without spans are left out.
     pub traces: Vec<(TraceId, ExportTraceServiceRequest)>,
     /// Stored traces that were not visited.
-    pub unvisited: Unvisited,
+    pub unvisited: UnvisitedTraces,
 }
 
 /// Stored traces that were not passed to a visitor.
 #[derive(Debug, Default)]
-pub struct Unvisited {
+pub struct UnvisitedTraces {
     /// Errors of the traces that alone are too large.
     pub too_large: Vec<QueryError>,
     /// Number of trailing traces that did not fit beside those before them.
     pub last: usize,
 }
 
-impl Unvisited {
+impl UnvisitedTraces {
     /// Returns the number of these traces.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -90,9 +90,9 @@ pub fn visit_complete(
     reader: &Reader,
     ids: &[TraceId],
     mut visit: impl FnMut(TraceId, ExportTraceServiceRequest) -> Result<ControlFlow<()>, QueryError>,
-) -> Result<Unvisited, QueryError> {
+) -> Result<UnvisitedTraces, QueryError> {
     if ids.is_empty() {
-        return Ok(Unvisited::default());
+        return Ok(UnvisitedTraces::default());
     }
     let (fitting, mut unvisited) = split_by_budget(reader, ids)?;
     // Their sizes in bytes are known only after they are read.
@@ -130,7 +130,7 @@ pub fn visit_complete(
 fn split_by_budget(
     reader: &Reader,
     ids: &[TraceId],
-) -> Result<(Vec<TraceId>, Unvisited), QueryError> {
+) -> Result<(Vec<TraceId>, UnvisitedTraces), QueryError> {
     let limit = reader.limits.view_spans_max;
     let counts = counts(reader, ids)?;
     let mut room = limit;
@@ -147,7 +147,7 @@ fn split_by_budget(
         fitting.push(*id);
     }
     let last = found.len() - fitting.len() - too_large.len();
-    Ok((fitting, Unvisited { too_large, last }))
+    Ok((fitting, UnvisitedTraces { too_large, last }))
 }
 
 fn filter_of_ids(ids: &[TraceId]) -> SpanFilter {

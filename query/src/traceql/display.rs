@@ -119,7 +119,7 @@ mod tests {
     };
 
     #[test]
-    fn what_log_records_say_is_cut() {
+    fn texts_of_log_records_are_cut() {
         let long = Value::text(&"é".repeat(RECORD_BYTES_SHOWN_MAX));
         let list = Value::Many([Value::text("a"), long.clone()].into());
         let cut = format!("{}…", "é".repeat(RECORD_BYTES_SHOWN_MAX / 2 - 1));

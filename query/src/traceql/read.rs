@@ -9,7 +9,7 @@ use std::{
 };
 
 use tidings_proto::{
-    SpanId, UnixNanos,
+    SpanId, UnixNanos, hex,
     otlp::{Event, KeyValue, Link},
 };
 use tidings_storage::{Projection, SpanRows};
@@ -285,15 +285,6 @@ pub(super) fn list_value(values: impl Iterator<Item = Value>) -> Value {
         1 => values.pop().unwrap_or(Value::Nil),
         _ => Value::Many(values.into()),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Returns true if the table of a trace takes no more memory than a query may hold.

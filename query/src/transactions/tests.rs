@@ -271,7 +271,7 @@ async fn keys_are_found_together_as_they_are_one_by_one() {
 }
 
 #[tokio::test]
-async fn what_is_not_stored_is_looked_for_once() {
+async fn values_that_are_not_stored_are_looked_up_in_one_scan() {
     let (count, rows) = ask(stored(&[], &[]), 1_000_000, |reader| {
         let among = interpretations(UUID, &keys());
         assert_eq!(first_stored(reader, &among)?, None);

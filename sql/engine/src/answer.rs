@@ -1,7 +1,7 @@
 //! The rows of an answer, collected within their bounds and written in a format.
 //!
-//! Owns a worker's half of an answer ([`Collected`], [`Rows`]). `value_text` writes single values,
-//! `formats` the formats of an answer. The server has the other half.
+//! Owns a worker's half of an answer ([`CollectedRows`], [`Rows`]). `value_text` writes single
+//! values, `formats` the formats of an answer. The server has the other half.
 
 mod formats;
 mod value_text;
@@ -24,7 +24,7 @@ const ROWS_WRITTEN: usize = 512;
 
 /// The rows of a result so far.
 #[derive(Debug)]
-pub(crate) struct Collected {
+pub(crate) struct CollectedRows {
     schema: SchemaRef,
     batches: Vec<RecordBatch>,
     rows: usize,
@@ -34,7 +34,7 @@ pub(crate) struct Collected {
     lack: Option<SqlPartialReason>,
 }
 
-impl Collected {
+impl CollectedRows {
     pub(crate) fn new(schema: SchemaRef, rows_max: usize, bytes_max: usize) -> Self {
         let batches = Vec::new();
         Self { schema, batches, rows: 0, bytes: 0, rows_max, bytes_max, lack: None }

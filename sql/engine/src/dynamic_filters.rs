@@ -17,7 +17,7 @@ use datafusion::{
     physical_expr_common::physical_expr::{snapshot_generation, snapshot_physical_expr},
     scalar::ScalarValue,
 };
-use tidings_sql::Since;
+use tidings_sql::RowsSince;
 
 /// Maximum depth at which a filter is examined: one level for each sort column, of which only the
 /// first bounds the time.
@@ -60,7 +60,7 @@ pub(crate) struct DynamicTimeBound {
     schema: SchemaRef,
     column: &'static str,
     /// The last bound that was read, and the generation of the filters at that time.
-    known: Option<(u64, Since)>,
+    known: Option<(u64, RowsSince)>,
 }
 
 impl DynamicTimeBound {
@@ -70,7 +70,7 @@ impl DynamicTimeBound {
     }
 
     /// Returns the rows that are needed now. Later calls never return more.
-    pub(crate) fn since(&mut self) -> Since {
+    pub(crate) fn since(&mut self) -> RowsSince {
         let state = self.filters.iter().map(snapshot_generation).fold(0, u64::wrapping_add);
         match self.known {
             Some((known, since)) if known == state => since,
@@ -79,7 +79,7 @@ impl DynamicTimeBound {
                     let now = snapshot_physical_expr(Arc::clone(filter)).ok()?;
                     Some(self.bound_of(&now, DEPTH_MAX))
                 });
-                let since = bound_of.max().unwrap_or(Since::Ever);
+                let since = bound_of.max().unwrap_or(RowsSince::Ever);
                 self.known = Some((state, since));
                 since
             }
@@ -87,18 +87,18 @@ impl DynamicTimeBound {
     }
 
     /// Returns a bound such that no row with a time that passes the filter is older.
-    fn bound_of(&self, filter: &Arc<dyn PhysicalExpr>, depth: usize) -> Since {
-        let Some(depth) = depth.checked_sub(1) else { return Since::Ever };
+    fn bound_of(&self, filter: &Arc<dyn PhysicalExpr>, depth: usize) -> RowsSince {
+        let Some(depth) = depth.checked_sub(1) else { return RowsSince::Ever };
         if let Some(literal) = filter.downcast_ref::<Literal>() {
             return match literal.value() {
-                ScalarValue::Boolean(Some(false)) => Since::Never,
-                _ => Since::Ever,
+                ScalarValue::Boolean(Some(false)) => RowsSince::Never,
+                _ => RowsSince::Ever,
             };
         }
         if let Some(null) = filter.downcast_ref::<IsNullExpr>() {
-            return if self.is_it(null.arg()) { Since::Never } else { Since::Ever };
+            return if self.is_it(null.arg()) { RowsSince::Never } else { RowsSince::Ever };
         }
-        let Some(binary) = filter.downcast_ref::<BinaryExpr>() else { return Since::Ever };
+        let Some(binary) = filter.downcast_ref::<BinaryExpr>() else { return RowsSince::Ever };
         let both = || (self.bound_of(binary.left(), depth), self.bound_of(binary.right(), depth));
         match binary.op() {
             Operator::And => {
@@ -112,11 +112,13 @@ impl DynamicTimeBound {
             Operator::Gt | Operator::GtEq | Operator::Eq if self.is_it(binary.left()) => {
                 let literal = binary.right().downcast_ref::<Literal>();
                 match literal.map(Literal::value) {
-                    Some(ScalarValue::TimestampNanosecond(Some(nanos), _)) => Since::Time(*nanos),
-                    _ => Since::Ever,
+                    Some(ScalarValue::TimestampNanosecond(Some(nanos), _)) => {
+                        RowsSince::Time(*nanos)
+                    }
+                    _ => RowsSince::Ever,
                 }
             }
-            _ => Since::Ever,
+            _ => RowsSince::Ever,
         }
     }
 
@@ -173,12 +175,12 @@ mod tests {
         use Operator::{And, Eq, Gt, Lt, Or};
         let newest = || binary(null(time()), Or, binary(time(), Gt, at(5)));
         let table = [
-            (lit(true), Since::Ever),
-            (lit(false), Since::Never),
-            (binary(time(), Gt, at(5)), Since::Time(5)),
-            (binary(time(), Lt, at(5)), Since::Ever),
-            (newest(), Since::Time(5)),
-            (binary(newest(), And, binary(time(), Eq, at(7))), Since::Time(7)),
+            (lit(true), RowsSince::Ever),
+            (lit(false), RowsSince::Never),
+            (binary(time(), Gt, at(5)), RowsSince::Time(5)),
+            (binary(time(), Lt, at(5)), RowsSince::Ever),
+            (newest(), RowsSince::Time(5)),
+            (binary(newest(), And, binary(time(), Eq, at(7))), RowsSince::Time(7)),
             (
                 // Sorted by time and then by service.
                 binary(
@@ -186,7 +188,7 @@ mod tests {
                     Or,
                     binary(binary(time(), Eq, at(5)), And, binary(service(), Gt, lit("a"))),
                 ),
-                Since::Time(5),
+                RowsSince::Time(5),
             ),
             // Sorted by service and then by time.
             (
@@ -195,9 +197,9 @@ mod tests {
                     Or,
                     binary(binary(service(), Eq, lit("a")), And, newest()),
                 ),
-                Since::Ever,
+                RowsSince::Ever,
             ),
-            (binary(null(service()), Or, binary(time(), Gt, at(5))), Since::Ever),
+            (binary(null(service()), Or, binary(time(), Gt, at(5))), RowsSince::Ever),
         ];
         for (filter, expected) in table {
             let dynamic = DynamicFilterPhysicalExpr::new(vec![time(), service()], lit(true));
@@ -205,7 +207,7 @@ mod tests {
             let wanted = DynamicFilters::new([Arc::clone(&dynamic) as Arc<dyn PhysicalExpr>]);
             let mut times = wanted.of_times(&schema(), "start_time");
             assert!(times.may_narrow());
-            assert_eq!(times.since(), Since::Ever);
+            assert_eq!(times.since(), RowsSince::Ever);
             dynamic.update(Arc::clone(&filter)).unwrap();
             assert_eq!(times.since(), expected, "{filter}");
         }

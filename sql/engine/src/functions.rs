@@ -16,9 +16,9 @@ mod checked_times;
 mod exact_parts;
 mod forwarding;
 mod operators;
-mod ours;
 mod pattern;
 mod sum;
+mod text_functions;
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ use datafusion::{
 };
 use tidings_sql::meter::Meter;
 
-pub(crate) use ours::ENTRY;
+pub(crate) use text_functions::ENTRY;
 
 /// The engine's functions whose result may be longer than their arguments.
 const GROWING: &[&str] = &["concat", "concat_ws", "replace"];
@@ -71,7 +71,7 @@ pub(crate) fn scalars(meter: &Arc<Meter>) -> Vec<Arc<ScalarUDF>> {
             functions.push(function);
         }
     }
-    functions.extend(ours::all(meter));
+    functions.extend(text_functions::all(meter));
     functions
 }
 

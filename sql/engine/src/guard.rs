@@ -4,7 +4,7 @@
 //! without ever waiting, so that nothing from outside can stop it, and some operators keep rows in
 //! memory that no budget counts. So every operator's rows go through a [`GuardExec`], which checks
 //! the query's [`Meter`] and yields to other tasks. Joins check it for every batch of pairs too
-//! ([`Checked`]). The rows that windows keep are charged to the query's memory. Rows that are
+//! ([`CheckedExpr`]). The rows that windows keep are charged to the query's memory. Rows that are
 //! joined have a maximum width.
 //!
 //! Owns the places of guards (`rule`) and their work (`stream`). Knows nothing of SQL.
@@ -24,9 +24,9 @@ use datafusion::{
 };
 use tidings_sql::meter::Meter;
 
-pub(crate) use checked::Checked;
+pub(crate) use checked::CheckedExpr;
 pub(crate) use rule::GuardRule;
-use stream::Guarded;
+use stream::GuardedStream;
 
 /// Options of a guard besides the check of deadline and cancellation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -110,6 +110,6 @@ impl ExecutionPlan for GuardExec {
             .kept
             .then(|| MemoryConsumer::new("rows of a window").register(context.memory_pool()));
         let input = self.input.execute(partition, context)?;
-        Ok(Box::pin(Guarded::new(input, Arc::clone(&self.meter), self.options, kept)))
+        Ok(Box::pin(GuardedStream::new(input, Arc::clone(&self.meter), self.options, kept)))
     }
 }

@@ -42,7 +42,7 @@ use crate::{
     prescan::Placeholders,
     source::{EarlyFilters, ServerRows},
 };
-use allowed::Unbound;
+use allowed::UnboundPlaceholders;
 
 /// The columns of a query's answer and its placeholders.
 pub(crate) struct QuerySignature {
@@ -53,18 +53,18 @@ pub(crate) struct QuerySignature {
 }
 
 /// Physical plan and its session.
-pub(crate) struct Planned {
+pub(crate) struct PlannedQuery {
     pub(crate) plan: Arc<dyn ExecutionPlan>,
     pub(crate) session: SessionState,
 }
 
 /// Plans the query. Deep queries make deep plans: this needs [`tidings_sql::limits::STACK_BYTES`].
-pub(crate) async fn plan(statement: Statement, feed: ServerRows) -> Result<Planned, SqlError> {
+pub(crate) async fn plan(statement: Statement, feed: ServerRows) -> Result<PlannedQuery, SqlError> {
     let (session, logical) = logical(statement, feed).await?;
-    allowed::check(&logical, Unbound::Refused)?;
+    allowed::check(&logical, UnboundPlaceholders::Refused)?;
     let plan = session.create_physical_plan(&logical).await.map_err(planning)?;
     check_columns(&plan.schema())?;
-    Ok(Planned { plan, session })
+    Ok(PlannedQuery { plan, session })
 }
 
 /// Returns the schema of the answer, and the types of the placeholders.
@@ -74,7 +74,7 @@ pub(crate) async fn describe(
     feed: ServerRows,
 ) -> Result<QuerySignature, SqlError> {
     let (session, logical) = logical(statement, feed).await?;
-    allowed::check(&logical, Unbound::Allowed)?;
+    allowed::check(&logical, UnboundPlaceholders::Allowed)?;
     let columns = match placeholders.count {
         // The optimiser knows more about a column than the planner does.
         0 => session.create_physical_plan(&logical).await.map_err(planning)?.schema(),

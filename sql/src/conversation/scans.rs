@@ -15,7 +15,7 @@ use crate::{
     limits::RELATIONS_MAX,
     message::{ScanRequest, ServerMessage},
     meter::CancelOnDrop,
-    scan::{Budget, Credits, FrameBytes, RowOutput, ScanLink, Since, Source, Stored},
+    scan::{Budget, Credits, FrameBytes, RowOutput, RowsSince, ScanLink, Source, Stored},
 };
 
 /// Maximum scans of one query. A plan may read a view more often than the query names it.
@@ -83,7 +83,7 @@ impl Scans {
     }
 
     /// Requests another batch. The error is the reason why no valid query requests it.
-    pub(super) fn credit(&mut self, scan: u32, since: Since) -> Result<(), String> {
+    pub(super) fn credit(&mut self, scan: u32, since: RowsSince) -> Result<(), String> {
         match self.credits.get(&scan) {
             Some(credits) if credits.add(since).is_break() => {
                 Err(format!("scan {scan} gives more than there is room for"))

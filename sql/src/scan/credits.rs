@@ -15,7 +15,7 @@ const AHEAD: u32 = 2;
 
 /// The rows that a plan still needs, of those that have a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-pub enum Since {
+pub enum RowsSince {
     /// All of them.
     #[default]
     Ever,
@@ -36,7 +36,7 @@ pub(crate) struct Credits {
 #[derive(Debug)]
 struct CreditBalance {
     batches: u32,
-    since: Since,
+    since: RowsSince,
     is_stopped: bool,
 }
 
@@ -45,7 +45,7 @@ impl Credits {
     /// sees each batch first.
     pub(crate) fn new(narrows: bool) -> Self {
         let max = if narrows { 1 } else { AHEAD };
-        let balance = CreditBalance { batches: max, since: Since::Ever, is_stopped: false };
+        let balance = CreditBalance { batches: max, since: RowsSince::Ever, is_stopped: false };
         Self { balance: Mutex::new(balance), changed: Condvar::new(), max }
     }
 
@@ -55,7 +55,7 @@ impl Credits {
 
     /// Adds a credit for another batch, with only the rows since this time. Breaks when a worker
     /// requests more than it has room for.
-    pub(crate) fn add(&self, since: Since) -> ControlFlow<()> {
+    pub(crate) fn add(&self, since: RowsSince) -> ControlFlow<()> {
         let mut balance = self.balance();
         if balance.batches >= self.max {
             return ControlFlow::Break(());
@@ -97,7 +97,7 @@ impl Credits {
     }
 
     /// Returns the rows that are needed now.
-    pub(crate) fn since(&self) -> Since {
+    pub(crate) fn since(&self) -> RowsSince {
         self.balance().since
     }
 }
@@ -112,10 +112,10 @@ mod tests {
         assert!(credits.take().is_continue());
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| credits.take());
-            assert!(credits.add(Since::Time(5)).is_continue());
+            assert!(credits.add(RowsSince::Time(5)).is_continue());
             assert!(waits.join().unwrap().is_continue());
         });
-        assert_eq!(credits.since(), Since::Time(5));
+        assert_eq!(credits.since(), RowsSince::Time(5));
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| credits.wait());
             credits.stop();
@@ -126,9 +126,9 @@ mod tests {
     #[test]
     fn a_worker_that_requests_more_than_it_has_room_for_is_detected() {
         let credits = Credits::new(false);
-        assert!(credits.add(Since::Ever).is_break());
+        assert!(credits.add(RowsSince::Ever).is_break());
         assert!(credits.take().is_continue());
-        assert!(credits.add(Since::Ever).is_continue());
-        assert!(credits.add(Since::Ever).is_break());
+        assert!(credits.add(RowsSince::Ever).is_continue());
+        assert!(credits.add(RowsSince::Ever).is_break());
     }
 }

@@ -19,7 +19,7 @@ use super::{
     attribute_maps::may_be_nested,
     condition::{Condition, Literal, Predicate},
 };
-use crate::{SqlError, scan::Since};
+use crate::{SqlError, scan::RowsSince};
 
 /// Attributes that one scan looks for.
 const ATTRIBUTES_MAX: usize = 16;
@@ -207,17 +207,17 @@ pub(super) fn split_timeless(range: TimeRange) -> (Option<TimeRange>, TimeRange)
 /// Rows that a scan still has to return after some were handed on.
 pub(super) fn rows_needed(
     handed_on: &Result<ControlFlow<()>, SqlError>,
-    since: Since,
+    since: RowsSince,
 ) -> RowsNeeded {
     if !matches!(handed_on, Ok(ControlFlow::Continue(()))) {
         return RowsNeeded::Nothing;
     }
     match since {
-        Since::Ever => RowsNeeded::All,
+        RowsSince::Ever => RowsNeeded::All,
         // Rows before the first time have no time.
-        Since::Time(nanos) => RowsNeeded::Since(
+        RowsSince::Time(nanos) => RowsNeeded::Since(
             u64::try_from(nanos).map_or(FIRST, |nanos| UnixNanos(nanos).max(FIRST)),
         ),
-        Since::Never => RowsNeeded::Nothing,
+        RowsSince::Never => RowsNeeded::Nothing,
     }
 }

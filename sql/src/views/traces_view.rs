@@ -143,7 +143,7 @@ impl Source for TraceSource {
                 among = Some(found);
             }
         }
-        let mut traces = All { among, ..All::default() };
+        let mut traces = TraceAggregation { among, ..TraceAggregation::default() };
         scan_spans(stored, &filter, Projection::Facts, out, |rows, out| {
             traces.add(rows);
             out.keep(traces.bytes())?;
@@ -170,8 +170,8 @@ impl TraceSource {
         Ok(found)
     }
 
-    fn push_rows(&self, traces: All, out: &mut RowOutput<'_>) -> Result<(), SqlError> {
-        let All { of, names, .. } = traces;
+    fn push_rows(&self, traces: TraceAggregation, out: &mut RowOutput<'_>) -> Result<(), SqlError> {
+        let TraceAggregation { of, names, .. } = traces;
         let mut of: Vec<(TraceId, TraceAggregate)> = of.into_iter().collect();
         of.sort_unstable_by_key(|(id, trace)| (trace.start.unwrap_or_default(), *id));
         for part in of.rchunks(BATCH_ROWS) {
@@ -209,7 +209,7 @@ impl TextNumbers {
 
 /// The traces, aggregated while their spans arrive.
 #[derive(Debug, Default)]
-struct All {
+struct TraceAggregation {
     of: HashMap<TraceId, TraceAggregate>,
     names: TextNumbers,
     /// Limits the traces to these; `None` takes all.
@@ -240,7 +240,7 @@ struct Entry {
     operation: u32,
 }
 
-impl All {
+impl TraceAggregation {
     fn add(&mut self, rows: &SpanRows) {
         for row in 0..rows.len() {
             let id = rows.trace_id(row);

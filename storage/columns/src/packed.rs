@@ -243,7 +243,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_packed_is_read_as_it_was(
+        fn packed_values_round_trip(
             number in number(),
             double in prop::num::f64::ANY,
             truth in any::<bool>(),

@@ -9,7 +9,7 @@ use std::{
 
 use tidings_disk::Finding;
 use tidings_files::{damage::MISSING, table_file::DataFile};
-use tidings_index::{PIECE_BYTES, Sums, Verified};
+use tidings_index::{IndexState, PIECE_BYTES, Sums};
 
 /// A data file under comparison.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub enum Start {
     /// The file can be compared.
     FileComparison(FileComparison),
     /// The index has no checksums, or none that are reliable. The file must be decoded instead.
-    NoSums(Verified),
+    NoSums(IndexState),
     /// The file has another length than before, or is missing.
     Wrong(Finding),
 }
@@ -58,7 +58,7 @@ impl FileComparison {
             Ok((_, file)) => file,
         };
         match tidings_index::verify(data) {
-            Verified::Sound(Some(sums)) => {
+            IndexState::Sound(Some(sums)) => {
                 Start::FileComparison(Self { file, sums, next: 0, buffer: Vec::new() })
             }
             other => Start::NoSums(other),

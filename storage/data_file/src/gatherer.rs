@@ -30,12 +30,12 @@ pub(super) fn rows(
 ) -> Result<RecordBatch, ArrowError> {
     match slice(batches, rows) {
         Some(slice) => Ok(slice),
-        None => Gather::new(schema, batches)?.rows(rows),
+        None => RowGatherer::new(schema, batches)?.rows(rows),
     }
 }
 
 /// Gatherer of rows from batches.
-pub(super) struct Gather<'a> {
+pub(super) struct RowGatherer<'a> {
     schema: SchemaRef,
     batches: &'a [RecordBatch],
     columns: Vec<GatheredColumn<'a>>,
@@ -50,7 +50,7 @@ enum GatheredColumn<'a> {
     Other(Vec<&'a dyn Array>),
 }
 
-impl<'a> Gather<'a> {
+impl<'a> RowGatherer<'a> {
     /// Creates a gatherer over batches of this schema.
     pub(super) fn new(schema: &SchemaRef, batches: &'a [RecordBatch]) -> Result<Self, ArrowError> {
         let columns = schema.fields().iter().enumerate().map(|(number, field)| {

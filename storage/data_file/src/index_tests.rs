@@ -62,7 +62,7 @@ fn find(files: &[Arc<DataFile>], indexes: &Arc<Indexes>, filter: &SpanFilter) ->
 }
 
 #[test]
-fn an_index_of_an_earlier_program_is_told_from_a_damaged_one() {
+fn an_index_of_an_earlier_program_is_not_taken_for_a_damaged_one() {
     for file in encoded(1..3) {
         let (made, earlier) = (&file.index, of_earlier(&file.index));
         assert!(is_outdated(&earlier, made));

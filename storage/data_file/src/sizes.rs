@@ -152,7 +152,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_encoded_takes_no_less_in_memory(request in samples::traces()) {
+        fn encoded_attributes_take_no_less_in_memory(request in samples::traces()) {
             let batch = span_rows(&request, samples::NOW).unwrap();
             let spans = request.resource_spans.iter().flat_map(|of| &of.scope_spans);
             let spans = spans.flat_map(|of| &of.spans);

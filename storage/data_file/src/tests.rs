@@ -87,7 +87,7 @@ fn nothing_makes_no_files() {
 }
 
 #[test]
-fn rows_go_to_the_hour_they_start_in_and_hostile_clocks_to_the_one_they_came_in() {
+fn rows_go_to_their_start_hour_or_with_hostile_clocks_to_their_reception_hour() {
     let hour = NOW.0 / HOUR;
     let cases = [
         (NOW.0, hour),
@@ -264,7 +264,7 @@ fn a_damaged_file_is_an_error_that_names_it_and_never_a_panic() {
 
 /// The decoder reports this fault as an I/O error, which callers would retry.
 #[test]
-fn what_cannot_be_decompressed_is_damage_and_no_failed_read() {
+fn undecompressible_pages_are_damage_and_no_failed_read() {
     const FRAME: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
     let folder = TempDir::new().unwrap();
     let spans = (1..200).map(|id| span(id % 9 + 1, id, 0, NOW.0 + u64::from(id), NOW.0 + SECOND));

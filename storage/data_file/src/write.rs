@@ -24,7 +24,7 @@ use tidings_proto::{Signal, UnixNanos};
 use super::{
     EncodedFile, FileStats,
     attributes::WRITER,
-    gatherer::Gather,
+    gatherer::RowGatherer,
     order::OrderedRow,
     row_groups::RowGroups,
     sections::KEYS,
@@ -154,7 +154,7 @@ pub(super) fn files(
     declared: &DeclaredColumns,
 ) -> Result<Vec<EncodedFile>, StorageError> {
     let rows = UnsortedRows::new(signal, batches, TAKEN_BYTES)?;
-    let mut gather = Gather::new(&signal.memory_schema(), batches)?;
+    let mut gather = RowGatherer::new(&signal.memory_schema(), batches)?;
     // All files share the list, because one commit adds them.
     let mut declared = declared.clone();
     let new_min = (placed.len() / ROWS_OF_NEW).min(VALUES_NEW_MIN) as u64;
@@ -198,7 +198,7 @@ impl UnsortedRows {
     /// Gathers these rows in this order.
     fn take(
         &self,
-        gather: &mut Gather<'_>,
+        gather: &mut RowGatherer<'_>,
         placed: &[OrderedRow],
     ) -> Result<RecordBatch, ArrowError> {
         let named: Vec<_> = placed.iter().map(|placed| self.places[placed.row]).collect();
@@ -239,7 +239,7 @@ impl UnsortedRows {
 
 fn file(
     rows: &UnsortedRows,
-    gather: &mut Gather<'_>,
+    gather: &mut RowGatherer<'_>,
     placed: &[OrderedRow],
     layout: Layout,
     columns: Vec<AttributeColumn>,
@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_at_once_is_bounded_by_rows_and_by_bytes() {
+    fn portions_are_bounded_by_rows_and_by_bytes() {
         let mut runner = TestRunner::deterministic();
         let mut request = || samples::traces().new_tree(&mut runner).unwrap().current();
         let batches: Vec<RecordBatch> =

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_directly_is_written_all_the_same() {
+    fn unaligned_bytes_are_written_through_the_cache() {
         let folder = tempfile::tempdir().unwrap();
         let mut file = file(&folder);
         let bytes: Vec<u8> = (0..=250).cycle().take(3 * BLOCK).collect();
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_is_no_refusal_is_told() {
+    fn errors_other_than_refusals_are_returned() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("x"), b"").unwrap();
         let mut unwritable = RealBlocks::new(File::open(folder.path().join("x")).unwrap());

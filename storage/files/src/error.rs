@@ -57,7 +57,7 @@ pub enum StorageError {
         reserve: u64,
     },
     /// The memtable has no room until a flush frees some.
-    #[error("the memory table is full: {bytes} of {limit} bytes")]
+    #[error("the memtable is full: {bytes} of {limit} bytes")]
     MemoryFull {
         /// Bytes in use.
         bytes: u64,

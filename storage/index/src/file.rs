@@ -452,7 +452,7 @@ const READ_BYTES: usize = 256 << 10;
 
 /// Result of verifying a data file's index.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verified {
+pub enum IndexState {
     /// The index is intact. Contains the checksums of the data file, which older releases did not
     /// store.
     Sound(Option<Sums>),
@@ -463,11 +463,11 @@ pub enum Verified {
 }
 
 /// Reads a data file's index and verifies its checksums.
-pub fn verify(data: &DataFile) -> Verified {
+pub fn verify(data: &DataFile) -> IndexState {
     match data.open_index() {
-        Ok(index) => verified(&index, data).map_or(Verified::Damaged, Verified::Sound),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Verified::Missing,
-        Err(_) => Verified::Damaged,
+        Ok(index) => verified(&index, data).map_or(IndexState::Damaged, IndexState::Sound),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => IndexState::Missing,
+        Err(_) => IndexState::Damaged,
     }
 }
 

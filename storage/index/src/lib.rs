@@ -58,7 +58,9 @@ use file::Head;
 use find::{LookupError, find};
 
 pub use build::IndexBuilder;
-pub use file::{Verified, is_outdated, read_sealed, verify, with_corrections, without_corrections};
+pub use file::{
+    IndexState, is_outdated, read_sealed, verify, with_corrections, without_corrections,
+};
 pub use filter::{
     AttributeFilter, AttributeOwner, ConditionNumber, FuzzyWord, Glyph, LogColumn, LogCondition,
     LogExpression, LogFilter, Needle, Nesting, NumberBound, Phrase, SpanFilter, TextBound,
@@ -487,7 +489,7 @@ impl Indexes {
         let path = index_path(&file.path);
         let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         if missing.len() < MISSING_MAX {
-            tracing::warn!(path = %path.display(), "an index cannot be read, it will be made again");
+            tracing::warn!(path = %path.display(), "an index cannot be read; it is rebuilt");
             missing.insert(path, (signal, Arc::clone(file)));
             self.missed.notify_one();
         }

@@ -25,7 +25,7 @@ pub const QUESTIONS_RECENT: u64 = 8;
 
 /// Aggregate of the rollups of files, without repeated calls.
 #[derive(Debug, Default)]
-pub struct Sums {
+pub struct HourAggregate {
     /// Names of the groups by their numbers.
     pub names: GroupNames,
     /// Start and rollup buckets of each time bucket, encoded like a page of a file. One hour has
@@ -33,7 +33,7 @@ pub struct Sums {
     pub pages: Vec<(u64, Box<[u8]>)>,
 }
 
-impl Sums {
+impl HourAggregate {
     /// Returns the memory in bytes.
     fn bytes(&self) -> usize {
         let pages = self.pages.iter().map(|(_, page)| page.len()).sum::<usize>();
@@ -54,7 +54,7 @@ fn stretch(files: &[&Arc<DataFile>]) -> Option<HourRange> {
 #[derive(Debug)]
 pub enum HourLookup {
     /// The aggregates of the hours.
-    Sums(Arc<Sums>),
+    Aggregate(Arc<HourAggregate>),
     /// No aggregate yet. The hours were queried before, and their aggregate would fit into the
     /// cache.
     Wanted,
@@ -94,7 +94,7 @@ enum HourEntry {
     Asked {
         bytes: usize,
     },
-    Sums(Arc<Sums>),
+    Aggregate(Arc<HourAggregate>),
 }
 
 impl Default for Hours {
@@ -130,7 +130,7 @@ impl Hours {
         };
         let before = std::mem::replace(&mut known.last_use, question);
         match &known.what {
-            HourEntry::Sums(sums) => HourLookup::Sums(Arc::clone(sums)),
+            HourEntry::Aggregate(sums) => HourLookup::Aggregate(Arc::clone(sums)),
             HourEntry::Asked { bytes } => {
                 let more = (*bytes).max(known.bytes);
                 let is_wanted = all && before < question;
@@ -141,9 +141,9 @@ impl Hours {
     }
 
     /// Caches the aggregate of these files, if it fits and none of them was invalidated meanwhile.
-    pub fn keep(&self, question: u64, files: &[&Arc<DataFile>], sums: &Arc<Sums>) {
+    pub fn keep(&self, question: u64, files: &[&Arc<DataFile>], sums: &Arc<HourAggregate>) {
         let Some(hours) = stretch(files) else { return };
-        let with_sums = CachedHours::new(question, files, HourEntry::Sums(Arc::clone(sums)));
+        let with_sums = CachedHours::new(question, files, HourEntry::Aggregate(Arc::clone(sums)));
         let bytes = with_sums.bytes;
         let mut kept = self.lock();
         if !kept.of.get(&hours).is_some_and(|known| known.are_of(files)) {
@@ -174,12 +174,12 @@ impl Hours {
     /// When the bytes of the entries are not those that are counted, or are over the limit.
     #[cfg(any(test, feature = "samples"))]
     #[must_use]
-    pub fn aggregates(&self) -> Vec<(HourRange, Arc<Sums>)> {
+    pub fn aggregates(&self) -> Vec<(HourRange, Arc<HourAggregate>)> {
         let kept = self.lock();
         assert_eq!(kept.bytes, kept.of.values().map(|known| known.bytes).sum::<usize>());
         assert!(kept.bytes <= self.bytes_max, "{} bytes", kept.bytes);
         let sums = |(hours, known): (&HourRange, &CachedHours)| match &known.what {
-            HourEntry::Sums(sums) => Some((*hours, Arc::clone(sums))),
+            HourEntry::Aggregate(sums) => Some((*hours, Arc::clone(sums))),
             HourEntry::Asked { .. } => None,
         };
         let mut aggregates: Vec<_> = kept.of.iter().filter_map(sums).collect();
@@ -239,7 +239,7 @@ impl CachedHours {
     fn new(last_use: u64, files: &[&Arc<DataFile>], what: HourEntry) -> Self {
         let files: Box<[PathBuf]> = files.iter().map(|file| file.path.clone()).collect();
         let paths = files.iter().map(|path| size_of::<PathBuf>() + path.as_os_str().len());
-        let of_sums = if let HourEntry::Sums(sums) = &what { sums.bytes() } else { 0 };
+        let of_sums = if let HourEntry::Aggregate(sums) = &what { sums.bytes() } else { 0 };
         let bytes = size_of::<(HourRange, Self)>() + paths.sum::<usize>() + of_sums;
         Self { files, what, bytes, last_use }
     }

@@ -418,7 +418,7 @@ mod tests {
         }
 
         #[test]
-        fn how_many_are_up_to_a_bound_is_known_of_any_number_of_durations(
+        fn counts_up_to_a_bound_are_exact_for_any_number_of_durations(
             near in prop::collection::vec((0..14_usize, 0..5_u64), 0..800), others: Vec<u64>, parts in 1..5_usize
         ) {
             let near = near.iter().map(|(bound, more)| (LATENCY_BOUNDS[*bound].0 - 2).saturating_add(*more));
@@ -450,7 +450,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_taken_away_was_never_there(
+        fn retraction_undoes_an_addition(
             durations in prop::collection::vec(0_u64..1_000_000, 1..700), again in 0_usize..700
         ) {
             let mut once = Latency::default();

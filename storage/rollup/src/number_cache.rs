@@ -68,7 +68,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_key_has_its_number_whatever_came_before(
+        fn a_key_has_its_number_after_any_other_keys(
             keys in vec((0..20_u64, 0..3_u8), 0..200), cleared in 0..200_usize,
         ) {
             let mut numbers: HashMap<(u64, u8), u32> = HashMap::new();

@@ -60,7 +60,7 @@ async fn a_sound_directory_has_no_findings_and_is_not_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn damage_in_the_log_is_told_with_its_place() {
+async fn damage_in_the_log_is_reported_with_its_offset() {
     let root = tempfile::tempdir().unwrap();
     filled(root.path()).await;
     let segments = files(root.path()).into_iter();
@@ -77,7 +77,7 @@ async fn damage_in_the_log_is_told_with_its_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_that_neither_the_log_nor_a_table_has_are_told() {
+async fn records_that_neither_the_log_nor_a_table_has_are_reported() {
     let root = tempfile::tempdir().unwrap();
     filled(root.path()).await;
     replace_log(root.path(), 5, 2);
@@ -95,7 +95,7 @@ async fn records_that_neither_the_log_nor_a_table_has_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_is_gone_is_told_where_the_log_has_dropped_its_rows() {
+async fn a_missing_table_is_reported_after_the_log_dropped_its_rows() {
     let root = tempfile::tempdir().unwrap();
     filled(root.path()).await;
     let spans = root.path().join("tables/spans");
@@ -106,7 +106,7 @@ async fn a_table_that_is_gone_is_told_where_the_log_has_dropped_its_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_index_and_a_stray_file_are_told() {
+async fn a_lost_index_and_a_stray_file_are_reported() {
     let root = tempfile::tempdir().unwrap();
     filled(root.path()).await;
     let all = files(root.path());

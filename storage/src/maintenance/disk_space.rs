@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_more_than_half_of_what_found_the_disk_full_is_not_begun() {
+    fn tasks_over_half_the_size_that_filled_the_disk_are_deferred() {
         let (path, start) = (PathBuf::from("/t/hour=1/a.parquet"), UnixNanos(0));
         let mut room = DiskSpace::new(u64::MAX, 0, false);
         room.defer_after_full_disk(&[Arc::new(DataFile::new(path, 1, 1, 100, start, start))]);

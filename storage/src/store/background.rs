@@ -96,7 +96,7 @@ async fn flusher(inner: Arc<StoreInner>, mut stop: watch::Receiver<bool>) {
                 // store is back.
                 let sooner = wait.mul_f64(f64::from(random_byte()) / 1024.);
                 wait = wait.saturating_sub(sooner).max(LOOK);
-                tracing::error!(%error, next_try_in = ?wait, "a flush failed, nothing is lost");
+                tracing::error!(%error, next_try_in = ?wait, "a flush failed; nothing is lost");
             }
         }
     }
@@ -113,7 +113,7 @@ async fn merger(inner: Arc<StoreInner>, mut stop: watch::Receiver<bool>) {
             match blocking(move || memory::merge(&chunks)).await {
                 Ok(merged) => inner.shared.state.replace(signal, &run, Arc::new(merged)),
                 Err(error) => {
-                    tracing::error!(%error, "small chunks could not be merged");
+                    tracing::error!(%error, "small memtable chunks could not be merged");
                     break;
                 }
             }
@@ -140,7 +140,7 @@ async fn maintenance_loop(inner: Arc<StoreInner>, mut stop: watch::Receiver<bool
                 Ok(_) | Err(StorageError::Closed) => break,
                 Err(error) => {
                     wait = (wait * 2).min(MAINTENANCE_WAIT_MAX);
-                    tracing::error!(%error, next_try_in = ?wait, "maintenance failed, nothing is lost");
+                    tracing::error!(%error, next_try_in = ?wait, "maintenance failed; nothing is lost");
                     break;
                 }
             }

@@ -227,7 +227,7 @@ impl StoreInner {
             let rows = match erased.await {
                 Ok(0) => continue,
                 Err(error) if is_about(&error, &path) => {
-                    tracing::error!(%error, "a data file cannot be read, nor erased from");
+                    tracing::error!(%error, "a data file cannot be read; its rows are not erased");
                     report.unread_files.push(path);
                     continue;
                 }
@@ -359,7 +359,8 @@ impl StoreInner {
                     }
                     // The index is rebuilt from the data file.
                     Err(error) => {
-                        tracing::warn!(path = %path.display(), %error, "an index cannot be read");
+                        tracing::warn!(path = %path.display(), %error,
+                            "an index cannot be read; it is removed and rebuilt");
                         tables.remove(&path).map_err(failed("delete", &path))?;
                     }
                 }

@@ -47,7 +47,7 @@ impl StoreInner {
         match self.wal.rotate().await {
             Ok(()) | Err(WalError::Closed) => {}
             // Even if the log cannot be written, the memtable can be saved.
-            Err(error) => tracing::warn!(%error, "the log's segment was not closed"),
+            Err(error) => tracing::warn!(%error, "the log was not rotated; the flush continues"),
         }
         if self.disk_is_short() {
             self.drop_log(tables.covered).await?;

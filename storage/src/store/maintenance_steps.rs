@@ -529,7 +529,7 @@ fn leave(
     let unreadable = unreadable(&error).or_else(|| refused(&error, files));
     match unreadable.filter(|path| !maintenance.damaged.contains(*path)).cloned() {
         Some(path) => {
-            tracing::error!(%error, "a data file cannot be read: maintenance leaves it alone");
+            tracing::error!(%error, "a data file cannot be read; maintenance skips it");
             maintenance.damaged.insert(path.clone());
             maintenance.report.damaged_files.push(path);
             Ok(())
@@ -537,7 +537,7 @@ fn leave(
         None if passes(&error) => Err(error),
         None => {
             let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
-            tracing::error!(%error, ?paths, "data files cannot be written again: they stay as they are");
+            tracing::error!(%error, ?paths, "data files cannot be rewritten; they stay unchanged");
             others(maintenance).extend(paths.iter().cloned());
             maintenance.report.stuck_files.extend(paths);
             Ok(())

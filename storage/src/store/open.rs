@@ -36,7 +36,7 @@ use tidings_wal::{
 use tokio::sync::watch;
 
 use super::{
-    Damaged, MemoryBounds, Recovery, StoreInner, StoreShared, background, convert,
+    MemoryBounds, Recovery, StoreInner, StoreShared, TableDamage, background, convert,
     erase::ErasureBoard, flush::Tables, format, maintenance_steps::MaintenanceState, pin::PinBoard,
     state::VisibleState,
 };
@@ -71,7 +71,7 @@ pub(super) async fn open(
         open_tables(&disk, &paths, &tables_at, settings.recover).await?;
     let maintenance = MaintenanceState::new(spans.newest.max(logs.newest), clock.as_ref());
     let damaged =
-        Damaged { spans: spans.table.damage().is_some(), logs: logs.table.damage().is_some() };
+        TableDamage { spans: spans.table.damage().is_some(), logs: logs.table.damage().is_some() };
     let pins = PinBoard::open(&disk, &paths).await?;
     let mut alarms = alarms_of(&spans.table, &logs.table, &pins);
     let mut recovery = Recovery::default();
@@ -170,7 +170,7 @@ fn set_aside_alarms(recovery: &Recovery) -> impl Iterator<Item = String> {
 /// Returns the part of a store that its background tasks share.
 fn shared(
     disk: &SharedDisk,
-    damaged: Damaged,
+    damaged: TableDamage,
     state: VisibleState,
     settings: StoreSettings,
     clock: Arc<dyn Clock>,

@@ -99,7 +99,7 @@ mod tests {
     };
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn what_was_set_aside_goes_at_its_age_and_not_before() {
+    async fn quarantined_files_are_deleted_at_their_age_and_not_before() {
         for age in [Some(3 * DAY), None] {
             let root = tempfile::tempdir().unwrap();
             let clock = MovedClock::new();

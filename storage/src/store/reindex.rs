@@ -30,7 +30,7 @@ pub(super) async fn reindexer(inner: Arc<StoreInner>, mut stop: watch::Receiver<
                 Ok(()) => indexes.invalidate(&path),
                 // It stays so until the store is opened again, or until the cached state of the
                 // file is evicted and the file is read again.
-                Err(error) => tracing::error!(%error, "an index cannot be made again"),
+                Err(error) => tracing::error!(%error, "an index was not rebuilt and stays as is"),
             }
         }
     }

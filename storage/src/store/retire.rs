@@ -34,7 +34,7 @@ pub(super) async fn retire(
     let ExpiredFiles { signal, mut files, kept } = retired;
     let why = CommitReason::Retention;
     let Some(hour) = files.first().map(|file| file.hour).filter(|_| !kept.is_empty()) else {
-        tracing::info!(table = signal.table(), files = files.len(), "files are no longer kept");
+        tracing::info!(table = signal.table(), files = files.len(), "expired files are removed");
         return Ok(TableChange { why, added: Vec::new(), removed: files });
     };
     let mark = mark(&kept);
@@ -58,7 +58,12 @@ pub(super) async fn retire(
     files.truncate(inner.memory_portions(signal, &files).await?.first().map_or(0, Range::len));
     let choice = traces.as_ref().map(choice);
     let added = inner.rewritten((why, signal), &files, choice, Some(mark)).await?;
-    tracing::info!(table = signal.table(), hour, files = files.len(), "files thinned");
+    tracing::info!(
+        table = signal.table(),
+        hour,
+        files = files.len(),
+        "files of the hour were rewritten with the rows that retention keeps"
+    );
     Ok(TableChange { why, added, removed: files })
 }
 
@@ -112,13 +117,14 @@ async fn kept_traces(
             });
             let stats = match scanned {
                 Err(error) if unreadable(&error).is_some() => {
-                    tracing::error!(hour, %error, "all of the hour is kept");
+                    tracing::error!(hour, %error,
+                        "the search for traces to keep failed; all rows of the hour are kept");
                     return Ok(None);
                 }
                 scanned => scanned?,
             };
             if !stats.complete {
-                tracing::warn!(hour, "too many traces to pick out, all of the hour is kept");
+                tracing::warn!(hour, "too many traces to keep; all rows of the hour are kept");
                 return Ok(None);
             }
         }

@@ -22,7 +22,7 @@ use tidings_disk::{Finding, read_all, write_durably};
 use tidings_files::{
     StorageError, TablesAt, blocking::blocking, error::failed, table_file::DataFile,
 };
-use tidings_index::Verified;
+use tidings_index::IndexState;
 use tidings_proto::{Signal, UnixNanos};
 use tidings_wal::{Sealed, SegmentCheck};
 use tokio::{select, sync::watch};
@@ -69,7 +69,7 @@ impl ScrubItem {
 }
 
 /// A file that is being verified.
-enum Reading {
+enum Verification {
     Segment(SegmentCheck),
     Data(FileComparison, Arc<DataFile>),
     Whole(Arc<DataFile>),
@@ -181,16 +181,16 @@ impl StoreInner {
         let start = move || {
             Ok(match starting {
                 ScrubItem::Segment(segment) => SegmentCheck::open(disk.as_ref(), &segment)
-                    .map(|open| open.map_or(Reading::Done, Reading::Segment)),
+                    .map(|open| open.map_or(Verification::Done, Verification::Segment)),
                 ScrubItem::Data(signal, file) => match FileComparison::open(&file) {
-                    Start::FileComparison(pieces) => Ok(Reading::Data(pieces, file)),
+                    Start::FileComparison(pieces) => Ok(Verification::Data(pieces, file)),
                     Start::NoSums(index) => {
-                        if index == Verified::Damaged {
+                        if index == IndexState::Damaged {
                             tracing::error!(data_file = %file.path.display(),
                                 "the index of a data file is damaged");
                         }
                         indexes.renew(signal, &file);
-                        Ok(Reading::Whole(file))
+                        Ok(Verification::Whole(file))
                     }
                     Start::Wrong(finding) => Err(finding),
                 },
@@ -278,22 +278,22 @@ fn is_commit(path: &Path) -> bool {
 }
 
 /// Verifies the next piece.
-fn step(reading: Reading) -> (Reading, VerifyStep) {
+fn step(reading: Verification) -> (Verification, VerifyStep) {
     match reading {
-        Reading::Segment(mut segment) => match segment.step(SEGMENT_STEP) {
-            Ok(0) => (Reading::Done, VerifyStep::End),
-            Ok(bytes) => (Reading::Segment(segment), VerifyStep::Sound(bytes)),
-            Err(finding) => (Reading::Done, VerifyStep::Wrong(finding)),
+        Verification::Segment(mut segment) => match segment.step(SEGMENT_STEP) {
+            Ok(0) => (Verification::Done, VerifyStep::End),
+            Ok(bytes) => (Verification::Segment(segment), VerifyStep::Sound(bytes)),
+            Err(finding) => (Verification::Done, VerifyStep::Wrong(finding)),
         },
-        Reading::Data(mut pieces, file) => {
+        Verification::Data(mut pieces, file) => {
             let step = pieces.step(&file);
-            (Reading::Data(pieces, file), step)
+            (Verification::Data(pieces, file), step)
         }
-        Reading::Whole(file) => match tables::decoded(&file) {
-            None => (Reading::Done, VerifyStep::Sound(file.bytes)),
-            Some(what) => (Reading::Done, VerifyStep::Wrong(Finding::new(&file.path, what))),
+        Verification::Whole(file) => match tables::decoded(&file) {
+            None => (Verification::Done, VerifyStep::Sound(file.bytes)),
+            Some(what) => (Verification::Done, VerifyStep::Wrong(Finding::new(&file.path, what))),
         },
-        Reading::Done => (Reading::Done, VerifyStep::End),
+        Verification::Done => (Verification::Done, VerifyStep::End),
     }
 }
 

@@ -97,7 +97,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[test]
-fn whatever_happens_what_must_be_there_is_there_exactly_once() {
+fn acknowledged_rows_are_stored_exactly_once_after_any_fault() {
     let seeds = match number("TIDINGS_SIMULATION_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("TIDINGS_SIMULATION_SEEDS").unwrap_or(by_effort(QUICK_SEEDS, SEEDS)),

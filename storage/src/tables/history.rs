@@ -140,7 +140,7 @@ pub(super) fn check_pointer(
     if version.is_some() && is_there {
         return Ok(None);
     }
-    tracing::warn!(path = %path.display(), "it points to no checkpoint and is set aside");
+    tracing::warn!(path = %path.display(), "_last_checkpoint names no checkpoint and is set aside");
     move_aside(tables, &path, quarantine).map(Some)
 }
 
@@ -263,13 +263,12 @@ pub(super) async fn salvage(
     let files = log.existing(files.into_values().collect()).await?;
     if files.len() < said {
         tracing::error!(table = %log.folder.display(), files = said - files.len(),
-            "files that a damaged log names are not there and are left out");
+            "files that the damaged log names are missing; the table lacks their rows");
     }
     Ok(RecoveredTable { files, covered })
 }
 
-const NO_FILE: &str =
-    "an entry of a damaged log describes no file that can be one, and is left out";
+const NO_FILE: &str = "an entry of the damaged log describes no valid file and is skipped";
 
 /// Applies the additions and removals in a commit. Unreadable lines are skipped.
 pub(super) fn apply(

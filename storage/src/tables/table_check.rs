@@ -12,7 +12,7 @@ use tidings_disk::{Finding, Findings, paths::index_path};
 use tidings_files::{
     StorageError, blocking::blocking, table_file::DataFile, table_store::SharedTables,
 };
-use tidings_index::Verified;
+use tidings_index::IndexState;
 use tidings_proto::Signal;
 use tidings_wal::LogExtent;
 
@@ -72,7 +72,7 @@ fn data_file(tables: &SharedTables, signal: Signal, file: &DataFile) -> Vec<Find
         Start::Wrong(finding) => return vec![finding],
         Start::FileComparison(pieces) => (pieces.finish(file), true, true),
         Start::NoSums(found) => {
-            (Ok(()), found != Verified::Sound(None), found != Verified::Damaged)
+            (Ok(()), found != IndexState::Sound(None), found != IndexState::Damaged)
         }
     };
     if let Err(finding) = compared {

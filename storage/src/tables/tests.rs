@@ -162,7 +162,7 @@ async fn a_damaged_last_commit_is_given_up_on_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_merge_is_not_given_up_when_what_it_merged_is_gone() {
+async fn a_damaged_merge_is_not_discarded_without_its_inputs() {
     let root = tempfile::tempdir().unwrap();
     let (_, flushed) = two_flushes(root.path()).await;
     let mut opened = open(root.path()).await;
@@ -184,7 +184,7 @@ async fn a_damaged_merge_is_not_given_up_when_what_it_merged_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn last_commits_that_are_gone_are_missed_where_the_log_has_dropped_their_records() {
+async fn missing_last_commits_are_detected_after_the_log_dropped_their_records() {
     let root = tempfile::tempdir().unwrap();
     let (last, file) = two_flushes(root.path()).await;
     // The records after the position had no rows for this table.
@@ -230,7 +230,7 @@ async fn last_commits_that_are_gone_are_missed_where_the_log_has_dropped_their_r
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_whose_folder_is_gone_is_missed_by_its_folder() {
+async fn a_missing_table_folder_is_detected() {
     let root = tempfile::tempdir().unwrap();
     two_flushes(root.path()).await;
     let folder = root.path().join("tables/spans");
@@ -418,7 +418,7 @@ async fn a_damaged_table_opens_without_the_entries_that_no_file_can_have() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_program_removed_is_never_removed_again() {
+async fn files_that_another_program_removed_are_not_removed_again() {
     let root = tempfile::tempdir().unwrap();
     let mut table = commits(root.path(), 1).await;
     let change = |added, removed| TableChange { why: CommitReason::Compaction, added, removed };

@@ -125,7 +125,7 @@ impl Replay {
         for entry in disk.list(&folder).map_err(failed("list", &folder))? {
             let path = folder.join(&entry.name);
             let Some(first) = segment_first(&entry.name).filter(|_| entry.is_file) else {
-                tracing::warn!(path = %path.display(), "not a log segment, left alone");
+                tracing::warn!(path = %path.display(), "the file is no segment and is skipped");
                 continue;
             };
             let unreadable = Arc::new(UnreadableParts::default());
@@ -144,7 +144,7 @@ impl Replay {
                     return Err(WalError::Format { path, found, supported });
                 }
                 HeaderPage::Valid(header) if header.first != first => {
-                    tracing::warn!(path = %path.display(), "copy of another segment, left alone");
+                    tracing::warn!(path = %path.display(), "the segment is a copy and is skipped");
                     continue;
                 }
                 HeaderPage::Valid(header) if size >= RECORDS_START => Some(header),
@@ -321,7 +321,7 @@ impl Replay {
         if is_last {
             if let Some((offset, bytes)) = self.tail {
                 tracing::warn!(path = %segment.path.display(), offset, bytes,
-                    "torn tail of the write-ahead log, cut off");
+                    "the torn tail of the write-ahead log is cut off");
                 self.end.torn_bytes += bytes;
             }
         } else if self.end.last < segment.limit {
@@ -398,6 +398,6 @@ fn log_lost_records(path: &Path, gap: Option<(u64, Range<u64>)>, last: Option<u6
     if let Some((before, bytes)) = gap {
         let (offset, length) = (bytes.start, bytes.end - bytes.start);
         tracing::error!(path = %path.display(), offset, bytes = length, first = before + 1, ?last,
-            "damage in the write-ahead log, the records there are lost");
+            "the write-ahead log is damaged; the records in these bytes are lost");
     }
 }

@@ -348,7 +348,7 @@ fn a_damaged_bit_in_one_copy_of_the_header_loses_no_position() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn odd_files_are_tolerated_and_stay() {
+async fn foreign_files_are_tolerated_and_stay() {
     let root = tempfile::tempdir().unwrap();
     let log = open(&real(), root.path(), settings()).unwrap();
     for n in 1..=60 {
@@ -551,7 +551,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn what_the_writer_accepts_the_reader_reads(
+    fn the_reader_reads_every_record_that_the_writer_accepts(
         payloads in proptest::collection::vec(
             proptest::collection::vec(any::<u8>(), 0..5000), 0..40),
     ) {

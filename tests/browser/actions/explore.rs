@@ -153,7 +153,7 @@ fn the_bar_of_a_trace_is_dotted_where_a_service_waits_for_a_peer() {
 }
 
 #[test]
-fn the_heatmap_has_rows_that_are_told_apart() {
+fn heatmap_rows_are_distinguishable() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let begin = spans::now() - 300_000_000_000;

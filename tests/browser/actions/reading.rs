@@ -695,7 +695,7 @@ fn a_transaction_is_looked_up_and_read_hop_by_hop() {
 }
 
 #[test]
-fn system_says_that_all_is_stored_and_counts_what_came() {
+fn system_page_shows_that_all_is_stored_and_counts_received_records() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let mut page = Page::open(&mut browser, &server, "/system");
@@ -735,7 +735,7 @@ fn connect_shows_the_setup_of_the_language_that_is_chosen_by_key() {
 }
 
 #[test]
-fn a_refused_sender_is_told_with_the_line_that_mends_it() {
+fn refused_sender_is_shown_with_the_line_that_fixes_it() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let body = spans::traces("shop", vec![span(1, 1, 0, "GET /")]).encode_to_vec();

@@ -25,7 +25,7 @@ fn block_api(browser: &mut Browser, is_blocked: bool) {
 }
 
 #[test]
-fn a_server_that_does_not_answer_is_said_until_it_answers_again() {
+fn unreachable_server_is_shown_until_it_answers_again() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     browser.expect_errors("ERR_BLOCKED_BY_CLIENT");
@@ -51,7 +51,7 @@ fn send_signal(server: &Server, signal: Signal) {
 }
 
 #[test]
-fn a_server_that_hangs_is_said_until_it_answers_again() {
+fn hanging_server_is_shown_until_it_answers_again() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
     let body = traces("shop", vec![span(1, 1, 0, "GET /first")]).encode_to_vec();
@@ -145,7 +145,7 @@ fn pages_and_the_live_switch_say_since_when_nothing_arrives() {
 }
 
 #[test]
-fn an_unknown_trace_id_is_said_and_leads_to_the_search() {
+fn unknown_trace_id_is_reported_and_leads_to_the_search() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     browser.expect_refusals(404, "/api/v1/traces/");

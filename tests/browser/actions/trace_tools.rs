@@ -36,7 +36,7 @@ pub(super) fn send_faulty(server: &Server) {
 }
 
 #[test]
-fn what_a_waterfall_shows_is_switched() {
+fn waterfall_parts_are_switched_on_and_off() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1920, 900) else { return };
     send_faulty(&server);

@@ -309,7 +309,7 @@ fn the_list_of_types_explains_no_changed_rows_where_the_changes_are_not_known() 
 }
 
 #[test]
-fn a_time_before_that_is_not_known_is_not_said_to_have_too_few() {
+fn unknown_baseline_is_not_reported_as_too_small() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     block(&mut browser, &["changes", "transactions"]);
@@ -323,7 +323,7 @@ fn a_time_before_that_is_not_known_is_not_said_to_have_too_few() {
 }
 
 #[test]
-fn numbers_whose_refresh_fails_are_said_to_be_older() {
+fn numbers_whose_refresh_fails_are_marked_as_older() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let mut page = Page::open(&mut browser, &server, CHECKOUT);

@@ -13,7 +13,7 @@ fn refusal(args: &[&Path]) -> io::Result<String> {
 }
 
 #[test]
-fn arguments_that_are_missing_are_said() {
+fn missing_arguments_are_reported() {
     let usage = "usage: ui-package [--quick] MODULE FOLDER [NOTICES]";
     assert!(refusal(&[]).unwrap().contains(usage));
     assert!(refusal(&[Path::new("--quick"), Path::new("module.wasm")]).unwrap().contains(usage));

@@ -694,7 +694,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_values_uncertain_is_said_in_words() {
+    fn reasons_of_uncertain_values_are_written_in_words() {
         let chart = TimeChart::new(&window(60, 241), ValueUnit::Share, ChartShape::Lines)
             .with("failed", "error", vec![Some(0.0); 4])
             .with_calls(vec![Some(1), Some(10), None, Some(3)]);

@@ -82,7 +82,7 @@ fn services_of_one_picture_never_share_a_shade() {
 }
 
 #[test]
-fn shades_do_not_depend_on_the_order_in_which_services_came() {
+fn shades_do_not_depend_on_the_order_of_services() {
     let mut backwards = ASTRONOMY_SHOP;
     backwards.reverse();
     assert_eq!(shades(&ASTRONOMY_SHOP), shades(&backwards));
@@ -173,7 +173,7 @@ fn more_services_than_shades_keep_their_shades_from_page_to_page() {
 }
 
 #[test]
-fn what_another_tab_stores_moves_nobody() {
+fn shades_that_another_tab_stores_change_no_shade_here() {
     let mut picture = ShadeMap::default();
     let shades = arrive(&mut picture, &SHOP, 3);
     let other = (shades["cart"] + 1) % HUES;
@@ -199,7 +199,7 @@ fn shades_are_kept_of_the_newest_services_only() {
 }
 
 #[test]
-fn what_is_kept_and_no_shade_is_not_taken_for_one() {
+fn invalid_saved_shades_are_ignored() {
     let kept = ("checkout".to_owned(), 29);
     let entry = saved_shade(&kept);
     assert_eq!(read_shade(entry.clone()), Some(kept));

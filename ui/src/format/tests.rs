@@ -12,7 +12,7 @@ use super::{
 };
 
 #[test]
-fn a_peer_that_no_span_names_is_said_to_be_unnamed() {
+fn a_peer_without_a_name_is_shown_as_unnamed() {
     assert_eq!([peer(""), peer("rules-db")], ["unnamed peer", "rules-db"]);
 }
 

@@ -33,21 +33,21 @@ use crate::{
     url::{UrlQuery, use_query},
 };
 
+mod exceptions_and_patterns;
 mod instances;
 mod neighbours;
 mod operation_latency;
 mod operations;
 mod span;
 mod split;
-mod trouble;
 
+use exceptions_and_patterns::{exception_panel, pattern_panel};
 use instances::instances_panel;
 use neighbours::neighbour_panels;
 use operation_latency::latency_panel;
 use operations::{Row, operations_panel};
 use span::TableTime;
 use split::split_panel;
-use trouble::{exception_panel, pattern_panel};
 
 /// Number of requested services: the maximum that the API returns.
 const CHANGES_MAX: u32 = 200;

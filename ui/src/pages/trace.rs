@@ -52,7 +52,7 @@ mod toolbar;
 mod trace_exports;
 mod trace_state;
 mod tree_tab;
-mod usual;
+mod typical_durations;
 mod visible_rows;
 mod waterfall;
 

@@ -223,7 +223,7 @@ mod tests {
     use super::redaction_text;
 
     #[test]
-    fn redaction_is_said_as_the_server_has_it() {
+    fn redaction_is_described_as_the_server_has_it() {
         let status = |redact: bool, keys: &[&str]| -> ServerStatus {
             let none = serde_json::json!({ "received": 0, "rejected": 0, "stored": 0 });
             serde_json::from_value(serde_json::json!({

@@ -39,7 +39,7 @@ fn depth_counts_values_within_values() {
 }
 
 #[test]
-fn whatever_is_within_the_limit_decodes_again() {
+fn messages_within_the_limit_of_depth_decode_again() {
     for wrap in [in_map, in_list] {
         let request = in_event(nested(VALUE_DEPTH_MAX, wrap));
         let bytes = request.encode_to_vec();

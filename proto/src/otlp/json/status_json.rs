@@ -14,7 +14,7 @@ use crate::otlp::{Any, BadRequest, ProtoDuration, RetryInfo};
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
 
 #[derive(Serialize)]
-struct Typed<'a, T> {
+struct TypedMessage<'a, T> {
     #[serde(rename = "@type")]
     type_url: &'a str,
     #[serde(flatten)]
@@ -25,10 +25,10 @@ impl Serialize for Any {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let type_url = self.type_url.as_str();
         if let Some(message) = self.unpack::<RetryInfo>() {
-            return Typed { type_url, message }.serialize(serializer);
+            return TypedMessage { type_url, message }.serialize(serializer);
         }
         if let Some(message) = self.unpack::<BadRequest>() {
-            return Typed { type_url, message }.serialize(serializer);
+            return TypedMessage { type_url, message }.serialize(serializer);
         }
         let mut map = serializer.serialize_map(Some(2))?;
         map.serialize_entry("@type", type_url)?;

@@ -108,9 +108,9 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 /// A list whose elements are created while it is written.
-pub(super) struct Each<F>(pub(super) F);
+pub(super) struct LazyList<F>(pub(super) F);
 
-impl<F: Fn() -> I, I: Iterator<Item: Serialize>> Serialize for Each<F> {
+impl<F: Fn() -> I, I: Iterator<Item: Serialize>> Serialize for LazyList<F> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq((self.0)())
     }

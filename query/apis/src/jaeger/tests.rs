@@ -162,7 +162,7 @@ fn doubles_and_attributes_of_resources_that_are_addresses_become_texts() {
 }
 
 #[test]
-fn what_the_library_says_of_itself_moves_to_the_resource() {
+fn attributes_of_the_library_move_to_the_resource() {
     let with = |value: &str| {
         let attributes = vec![KeyValue::new("telemetry.sdk.name", value), KeyValue::new("k", "v")];
         Span { attributes, ..span(1, 0, SpanKind::Client) }
@@ -218,7 +218,7 @@ fn attributes_and_events_are_sorted_and_warnings_are_no_tags() {
 }
 
 #[test]
-fn clocks_that_differ_are_told_and_not_changed() {
+fn differing_clocks_are_reported_and_not_adjusted() {
     let (client, server) = (SpanKind::Client, SpanKind::Server);
     let mut given = trace(vec![
         (host("a"), at(span(1, 0, client), 10, 100)),
@@ -244,7 +244,7 @@ fn clocks_that_differ_are_told_and_not_changed() {
 }
 
 #[test]
-fn odd_trees_are_survived() {
+fn duplicate_ids_and_cycles_get_warnings() {
     let same = vec![(vec![], span(1, 0, SpanKind::Client)), (vec![], span(1, 0, SpanKind::Client))];
     let mut duplicates = trace(same);
     adjust(&mut duplicates);

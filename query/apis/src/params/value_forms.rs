@@ -94,15 +94,13 @@ pub(super) fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Option<T> {
 }
 
 pub(super) const SEVERITY: &str =
-    "^(trace|debug|info|warn|warning|error|fatal|[1-9]|1[0-9]|2[0-4])$";
+    "^(trace|debug|info|information|warn|warning|error|critical|fatal|[1-9]|1[0-9]|2[0-4])$";
 
-/// Parses a severity by name or number.
+/// Parses a severity by number, or by its word or a synonym in lower case.
 pub(super) fn severity(text: &str) -> Option<SeverityNumber> {
     let number = || SeverityNumber::new(i32::try_from(integer(text)?).ok()?);
-    let named = match text {
-        "warning" => Some(Severity::Warn),
-        word => Severity::from_word(word),
-    };
+    let is_lower_case = !text.contains(|sign: char| sign.is_ascii_uppercase());
+    let named = Severity::from_name(text).filter(|_| is_lower_case);
     named.map(SeverityNumber::from).or_else(number)
 }
 
@@ -208,8 +206,8 @@ fn rfc_3339(text: &str) -> Option<u64> {
     let marks = [4, 7, 10, 13, 16].map(|at| text.as_bytes().get(at).copied());
     let separated =
         matches!(marks, [Some(b'-'), Some(b'-'), Some(b'T' | b't' | b' '), Some(b':'), Some(b':')]);
-    let days = days_in(year, month)?;
-    let valid = (1..=days).contains(&day) && hour < 24 && minute < 60 && second <= 60;
+    let date = CivilDate { year, month, day };
+    let valid = date.exists() && hour < 24 && minute < 60 && second <= 60;
     if !separated || !valid {
         return None;
     }
@@ -222,8 +220,7 @@ fn rfc_3339(text: &str) -> Option<u64> {
             (fraction_of(Some(digits).filter(|_| is_fraction)?, 1_000_000_000)?, offset)
         }
     };
-    let seconds =
-        CivilDate { year, month, day }.days() * 86_400 + hour * 3_600 + minute * 60 + second;
+    let seconds = date.days() * 86_400 + hour * 3_600 + minute * 60 + second;
     let seconds = u64::try_from(seconds - offset_seconds(offset)?).ok()?;
     seconds.checked_mul(1_000_000_000)?.checked_add(fraction)
 }
@@ -245,17 +242,6 @@ fn offset_seconds(text: &str) -> Option<i64> {
     };
     let (hours, minutes) = (two_digits(hours)?, two_digits(minutes)?);
     (hours < 24 && minutes < 60).then_some(sign * (hours * 3_600 + minutes * 60))
-}
-
-fn days_in(year: i64, month: i64) -> Option<i64> {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    Some(match month {
-        2 if leap => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

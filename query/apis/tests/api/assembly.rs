@@ -96,7 +96,7 @@ async fn a_message_that_waits_has_a_segment_of_its_own() {
 }
 
 #[tokio::test]
-async fn what_outlives_the_answer_has_a_path_to_completion() {
+async fn spans_that_outlive_the_answer_are_on_the_completion_path() {
     let harness = Harness::new().await;
     harness
         .send([
@@ -281,7 +281,7 @@ async fn a_client_can_wait_for_the_next_version() {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_version_keeps_nobody_from_asking() {
+async fn waits_for_a_version_do_not_block_other_requests() {
     let limits = QueryLimits { running_max: 1, waiting_max: 0, ..QueryLimits::default() };
     let harness = Harness::with_limits(limits).await;
     harness.send(checkout(1)).await;

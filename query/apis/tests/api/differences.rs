@@ -51,7 +51,7 @@ fn keys(answer: &Json) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_explains_the_selected_spans_comes_first_and_chance_does_not_come_at_all() {
+async fn attributes_of_the_selected_spans_are_listed_first_and_random_ones_not_at_all() {
     let harness = with_requests().await;
     let path = "/explain?selectMinDuration=500ms&operation=GET%20/cart";
     let answer = harness.get(path).await;
@@ -684,7 +684,7 @@ fn reading(trace: u64, start: u64, read: u64, others: &[&str]) -> Vec<SpanBuilde
 }
 
 #[tokio::test]
-async fn what_is_typical_is_the_median_and_ordinary_traces_do_not_deviate() {
+async fn the_typical_trace_is_the_median_and_ordinary_traces_do_not_deviate() {
     let harness = Harness::new().await;
     // One in five reads takes four times as long as most: 24 ms in the median, 98 ms at 95 %.
     for n in 0..60 {

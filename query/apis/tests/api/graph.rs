@@ -681,7 +681,7 @@ async fn endpoints_are_compared_by_sums_of_longer_periods_than_steps() {
 }
 
 #[tokio::test]
-async fn what_a_report_of_changes_lacks_says_whether_a_shorter_range_helps() {
+async fn gaps_of_a_report_of_changes_state_if_a_shorter_range_helps() {
     let limits = QueryLimits { assembled_spans_max: 0, ..QueryLimits::default() };
     let harness = Harness::with_limits(limits).await;
     // There is one type more than the maximum, and rollups have none of them.

@@ -20,7 +20,7 @@ async fn no_answer_is_cached_or_sniffed() {
 }
 
 #[tokio::test]
-async fn what_a_client_has_is_not_sent_again() {
+async fn a_response_that_the_client_has_is_not_sent_again() {
     let harness = Harness::new().await;
     harness.send(checkout(1)).await;
     let uri = format!("/api/v1/traces/{}", trace_id(1));
@@ -47,7 +47,7 @@ async fn what_a_client_has_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn what_is_made_while_it_is_read_and_what_is_refused_has_no_tag() {
+async fn streamed_and_refused_responses_have_no_etag() {
     let harness = Harness::new().await;
     harness.send(checkout(1)).await;
     for path in [format!("/traces/{}/otlp", trace_id(1)), format!("/traces/{}", trace_id(2))] {

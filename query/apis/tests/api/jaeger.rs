@@ -363,7 +363,7 @@ async fn the_monitor_tab_gets_its_numbers() {
 }
 
 #[tokio::test]
-async fn what_this_instance_does_not_have_is_said_in_jaegers_form() {
+async fn missing_features_are_refused_in_jaegers_form() {
     let harness = Harness::new().await;
     let archive = Request::post("/jaeger/api/archive/1").body(Body::empty()).unwrap();
     let (status, _, body) = harness.ask(archive).await;
@@ -531,7 +531,7 @@ async fn finds_what_one_span_matches(harness: &Harness) {
 }
 
 #[tokio::test]
-async fn several_traces_are_got_by_id_and_missing_ones_are_told() {
+async fn several_traces_are_read_by_id_and_missing_ones_are_reported() {
     let harness = Harness::new().await;
     harness.send(checkout(1).into_iter().chain(checkout(2))).await;
     let path = format!(
@@ -580,7 +580,7 @@ async fn names_may_be_odd() {
 }
 
 #[tokio::test]
-async fn operations_are_told_apart_by_kind() {
+async fn operations_are_distinguished_by_kind() {
     let harness = Harness::new().await;
     let with = |id, name: &str, kind| span(1, id, "s", name).kind(kind);
     harness
@@ -634,7 +634,7 @@ async fn calls_between_services_are_counted_in_milliseconds() {
 }
 
 #[tokio::test]
-async fn shared_ids_are_split_unless_the_trace_is_wanted_raw() {
+async fn shared_ids_are_split_unless_the_raw_trace_is_requested() {
     let harness = Harness::new().await;
     harness
         .send([

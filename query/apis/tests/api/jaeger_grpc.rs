@@ -183,7 +183,7 @@ async fn a_search_that_does_not_say_how_many_finds_a_hundred() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_has_a_status() {
+async fn errors_have_grpc_statuses() {
     let harness = Harness::new().await;
     let text =
         |trace_id: &str| rpc::GetTraceByText { trace_id: trace_id.into(), raw_traces: false };
@@ -264,7 +264,7 @@ async fn large_traces_come_in_parts() {
 }
 
 #[tokio::test]
-async fn health_is_told_of_the_services_of_the_address() {
+async fn health_checks_know_the_services_of_the_address() {
     let harness = Harness::new().await;
     // A request has the service's name as field 1; an answer has the status 1, SERVING, as field 1.
     let asked = |service: &str| {
@@ -305,7 +305,7 @@ async fn watched(body: &mut Body) -> Option<Result<Vec<u8>, i32>> {
 }
 
 #[tokio::test]
-async fn who_watches_the_health_is_told_when_it_ends() {
+async fn watchers_of_the_health_receive_its_end() {
     let harness = Harness::new().await;
     let watch = async |service: &str| {
         let length = u8::try_from(service.len()).unwrap();

@@ -48,7 +48,7 @@ async fn a_hundred_thousand_spans_are_given_in_seconds() {
 }
 
 #[tokio::test]
-async fn spans_that_came_again_do_not_count_against_the_limits() {
+async fn repeated_spans_do_not_count_against_the_limits() {
     let limits =
         QueryLimits { view_spans_max: 300, skeleton_spans_max: 300, ..QueryLimits::default() };
     let harness = Harness::with_limits(limits).await;
@@ -69,7 +69,7 @@ async fn spans_that_came_again_do_not_count_against_the_limits() {
 }
 
 #[tokio::test]
-async fn a_trace_whose_spans_say_too_much_is_refused_or_left_out_and_that_is_said() {
+async fn a_trace_with_too_many_bytes_is_refused_or_reported_as_left_out() {
     let limits = QueryLimits { view_bytes_max: 512 << 10, ..QueryLimits::default() };
     let harness = Harness::with_limits(limits).await;
     let long = |trace: u64, id: u64| {
@@ -142,7 +142,7 @@ async fn a_search_gives_an_enormous_trace_a_summary_that_says_it_is_incomplete()
 }
 
 #[tokio::test]
-async fn a_search_counts_spans_that_came_again_and_again_once() {
+async fn a_search_counts_repeated_spans_once() {
     let limits =
         QueryLimits { page_spans_max: 2_400, page_rows_max: 10_000, ..QueryLimits::default() };
     let harness = Harness::with_limits(limits).await;

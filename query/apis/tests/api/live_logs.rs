@@ -125,7 +125,7 @@ async fn a_tail_goes_on_where_it_was_left() {
 }
 
 #[tokio::test]
-async fn what_is_too_much_is_dropped_and_counted() {
+async fn records_beyond_the_rate_are_dropped_and_counted() {
     let harness = Harness::new().await;
     let mut tail = Tail::open(&harness, "", None).await;
     let many = (0..700).map(|n| said(NOW + n, 9, &format!("{n}"))).map(|of| ("shop", of));
@@ -204,7 +204,7 @@ async fn the_records_around_one_are_those_of_its_sender() {
 }
 
 #[tokio::test]
-async fn a_record_that_was_not_looked_for_everywhere_is_not_said_to_be_missing() {
+async fn a_record_is_not_reported_missing_when_the_scan_was_cut() {
     for (rows_max, is_short) in [(5, true), (1_000, false)] {
         let harness = Harness::with(QueryLimits::default(), rows_max).await;
         for n in 0..9 {

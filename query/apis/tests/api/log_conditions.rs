@@ -160,7 +160,7 @@ async fn an_answer_that_could_not_read_all_records_is_of_a_part() {
 }
 
 #[tokio::test]
-async fn records_that_do_not_fit_leave_their_trace_out_and_that_is_said() {
+async fn traces_whose_records_do_not_fit_are_left_out_and_reported() {
     let limits = QueryLimits { view_bytes_max: 64 << 10, ..QueryLimits::default() };
     let harness = Harness::with_limits(limits).await;
     tell(&harness).await;

@@ -37,7 +37,7 @@ async fn texts(harness: &Harness, query: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_log_record_is_shown_with_everything_it_said() {
+async fn a_log_record_is_shown_with_all_its_fields() {
     let harness = with_logs().await;
     assert_json_snapshot!("logs", harness.get("/logs?service=stock&severity=warn").await);
 }
@@ -99,7 +99,7 @@ async fn a_severity_by_number_leaves_out_lower_numbers_of_the_same_name() {
 }
 
 #[tokio::test]
-async fn a_record_that_came_twice_is_shown_and_counted_once() {
+async fn a_repeated_record_is_shown_and_counted_once() {
     let harness = with_logs().await;
     let page = harness.get("/logs?service=cron").await;
     assert_eq!(page["logs"].as_array().unwrap().len(), 1);

@@ -47,7 +47,7 @@ async fn traces_are_found_by_what_their_logs_say() {
 }
 
 #[tokio::test]
-async fn what_a_query_found_in_a_trace_stands_beside_its_summary() {
+async fn spansets_that_a_query_found_stand_beside_the_summary_of_their_trace() {
     let harness = Harness::new().await;
     harness.send(checkout(1)).await;
     harness.send(checkout(2)).await;
@@ -298,7 +298,7 @@ async fn a_trace_begun_long_before_the_window_has_one_place_whatever_the_pages()
 }
 
 #[tokio::test]
-async fn what_the_row_budget_leaves_out_of_an_order_are_the_oldest() {
+async fn the_row_budget_leaves_the_oldest_traces_out_of_an_order() {
     let harness = Harness::with(QueryLimits::default(), 14).await;
     // The older traces are the shorter ones; each is stored separately. All matches fit, but their
     // rows for the order do not.

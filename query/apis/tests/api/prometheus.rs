@@ -434,7 +434,7 @@ async fn wrong_parameters_are_refused_as_prometheus_does() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_evaluated_is_refused_as_prometheus_does() {
+async fn queries_that_cannot_be_evaluated_are_refused_as_by_prometheus() {
     let harness = story().await;
     let range = format!("start={BEGIN_S}&end={}", BEGIN_S + 60);
     let many = "label_replace(traces_spanmetrics_calls_total, \"x\", \"1\", \"\", \"\")";
@@ -714,7 +714,7 @@ async fn sums_are_those_of_their_series(harness: &Harness) {
 }
 
 #[tokio::test]
-async fn what_is_added_up_while_it_is_read_is_the_sum_of_its_series() {
+async fn aggregates_computed_during_the_scan_are_sums_of_their_series() {
     let harness = Harness::new().await;
     let story = |numbers: std::ops::Range<u64>| {
         numbers.flat_map(|n| {
@@ -796,7 +796,7 @@ async fn a_long_row_of_terms_is_computed_and_a_longer_one_refused() {
 }
 
 #[tokio::test]
-async fn what_a_query_holds_is_bounded_by_memory() {
+async fn series_of_a_query_are_bounded_by_memory() {
     // The bound allows 51 series, with 4,096 counts of them and as many points.
     let limits = QueryLimits { metrics_bytes_max: 64 << 10, ..QueryLimits::default() };
     let harness = Harness::with_limits(limits).await;

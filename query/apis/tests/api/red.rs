@@ -239,7 +239,7 @@ async fn same_either_way(harness: &Harness) {
 }
 
 #[tokio::test]
-async fn what_was_added_up_is_what_the_spans_say() {
+async fn rollups_agree_with_the_spans() {
     let harness = Harness::new().await;
     let traces = |numbers: std::ops::Range<u64>| {
         numbers.flat_map(|n| {

@@ -102,7 +102,7 @@ async fn a_search_tells_how_far_it_is_and_what_went_wrong() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_from_the_start_has_a_status() {
+async fn errors_before_the_first_event_have_a_status() {
     let harness = Harness::with_limits(never_their_turn(Duration::from_secs(20))).await;
     let ask = async |path: &str| {
         let request = Request::get(format!("/api/v1{path}"));

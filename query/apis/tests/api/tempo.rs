@@ -332,7 +332,7 @@ async fn tags_are_searched_as_before_traceql() {
 }
 
 #[tokio::test]
-async fn bad_requests_are_told_in_plain_text() {
+async fn bad_requests_are_answered_in_plain_text() {
     let harness = stories().await;
     let long =
         format!("/api/search?q={}", encoded(&format!("{{ .a = \"{}\" }}", "x".repeat(20_000))));
@@ -711,7 +711,7 @@ async fn long_names_of_attributes_are_not_offered() {
 }
 
 #[tokio::test]
-async fn a_metric_over_more_spans_than_can_be_told_apart_is_partial() {
+async fn a_metric_over_more_spans_than_can_be_distinguished_is_partial() {
     let limits = QueryLimits { metrics_bytes_max: 18 << 10, ..QueryLimits::default() };
     let harness = Harness::with_limits(limits).await;
     let spans = |count: u64| (1..=count).map(|n| span(1, n, "shop", "call").at(10, 11));
@@ -866,7 +866,7 @@ async fn pages_that_go_back_in_steps_have_every_trace_once_in_order() {
 }
 
 #[tokio::test]
-async fn what_storage_leaves_out_is_nothing_that_matches() {
+async fn rows_that_storage_leaves_out_do_not_match() {
     let harness = Harness::new().await;
     harness.send((1..=60).flat_map(scattered)).await;
     harness.send(checkout(77)).await;

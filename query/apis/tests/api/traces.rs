@@ -28,7 +28,7 @@ async fn with_checkout() -> Harness {
 }
 
 #[tokio::test]
-async fn a_trace_is_shown_assembled_with_everything_its_spans_said() {
+async fn a_trace_is_assembled_with_all_fields_of_its_spans() {
     let harness = with_checkout().await;
     assert_json_snapshot!("trace", harness.get(&format!("/traces/{}", trace_id(1))).await);
 }
@@ -213,7 +213,7 @@ async fn a_span_is_shown_in_its_place() {
 }
 
 #[tokio::test]
-async fn spans_that_share_an_id_are_told_apart_by_their_row() {
+async fn spans_that_share_an_id_are_distinguished_by_their_row() {
     let harness = Harness::new().await;
     harness
         .send([
@@ -268,7 +268,7 @@ async fn a_trace_that_has_only_log_records_says_where_they_are() {
 }
 
 #[tokio::test]
-async fn every_answer_is_the_same_whatever_order_the_spans_came_in() {
+async fn every_answer_is_independent_of_the_order_of_arrival() {
     let spans = odd_spans();
     let forwards = Harness::new().await;
     forwards.send(spans.clone()).await;
@@ -315,7 +315,7 @@ fn odd_spans() -> Vec<SpanBuilder> {
 }
 
 #[tokio::test]
-async fn problems_are_said_in_words() {
+async fn problems_are_described_in_words() {
     let harness = Harness::new().await;
     harness.send(odd_spans()).await;
     harness.send(checkout(1).drain(..1)).await;
@@ -326,7 +326,7 @@ async fn problems_are_said_in_words() {
 }
 
 #[tokio::test]
-async fn a_span_that_came_five_times_is_one_problem() {
+async fn a_span_that_is_received_five_times_is_one_problem() {
     let harness = Harness::new().await;
     for _ in 0..5 {
         harness.send([span(1, 1, "shop", "GET /"), span(1, 2, "shop", "SELECT").parent(1)]).await;
@@ -399,7 +399,7 @@ fn rich_request() -> ExportTraceServiceRequest {
 }
 
 #[tokio::test]
-async fn the_state_of_a_trace_is_told() {
+async fn a_trace_has_a_state() {
     let harness = Harness::new().await;
     harness.send([span(1, 1, "a", "fine")]).await;
     harness.send(checkout(2)).await;

@@ -53,7 +53,7 @@ fn groups(report: &Json) -> impl Iterator<Item = &Json> {
 }
 
 #[tokio::test]
-async fn traffic_that_ends_within_the_window_is_said_first_and_is_no_change_of_a_service() {
+async fn the_end_of_traffic_within_the_window_is_reported_and_is_no_change_of_a_service() {
     let harness = traffic_until(45, 99).await;
     let report = harness.get(&path(30, 60)).await;
     let end = &report["trafficEnd"];

@@ -119,7 +119,7 @@ async fn a_duration_is_placed_among_those_of_its_type() {
 }
 
 #[tokio::test]
-async fn what_runs_on_from_before_the_window_is_no_transaction_of_it() {
+async fn spans_of_traces_from_before_the_window_are_no_transactions_of_it() {
     let harness = Harness::new().await;
     harness
         .send([
@@ -151,7 +151,7 @@ async fn more_transactions_than_can_be_remembered_are_sampled() {
 }
 
 #[tokio::test]
-async fn of_more_types_than_there_is_room_for_the_most_frequent_are_told_apart() {
+async fn the_most_frequent_types_are_counted_separately_when_memory_is_short() {
     let spans = || {
         let name = |trace: u64| match trace % 5 {
             0 => "work".to_owned(),

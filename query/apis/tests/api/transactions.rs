@@ -7,7 +7,7 @@ use tidings_query::QueryLimits;
 use crate::harness::{Harness, checkout, record, span, text, trace_id};
 
 #[tokio::test]
-async fn a_transaction_is_told_hop_by_hop() {
+async fn a_transaction_is_listed_hop_by_hop() {
     let harness = Harness::new().await;
     harness.send(checkout(1)).await;
     harness.log([("payment", record(Some(1), 84, 17, "card 42 was declined"))]).await;

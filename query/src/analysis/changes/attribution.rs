@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::{
     effects::{ByUnit, UnitCalls, UnitEffect, effect, mean, observe},
-    endpoints::{Party, Waiting, owners},
+    endpoints::{EdgeWait, Suspect, owners},
     roles::{Roles, Unit},
     sampled::{SampledTrace, Sides},
     shapes::{ShapeChange, ShapeChanges, changed_shapes},
@@ -36,7 +36,7 @@ pub(super) enum Aspect {
 pub(super) struct Contribution {
     pub root: u32,
     pub unit: Unit,
-    pub party: Party,
+    pub party: Suspect,
     /// Weight in this transaction type, 0 to 1.
     pub score: f64,
     /// Part of the change in its aspect that it explains, 0 to 1.
@@ -178,7 +178,11 @@ fn roots(traces: Sides<&[SampledTrace]>) -> BTreeMap<u32, Root> {
 }
 
 /// The parties of edges, computed over all transaction types together.
-fn edge_owners(calls: &ByUnit, effects: &[UnitEffect], slower_p: &[f64]) -> BTreeMap<Unit, Party> {
+fn edge_owners(
+    calls: &ByUnit,
+    effects: &[UnitEffect],
+    slower_p: &[f64],
+) -> BTreeMap<Unit, Suspect> {
     #[derive(Default)]
     struct Sum {
         calls: f64,
@@ -208,7 +212,7 @@ fn edge_owners(calls: &ByUnit, effects: &[UnitEffect], slower_p: &[f64]) -> BTre
             }
         }
     }
-    let waiting = edges.into_iter().map(|(unit, sum)| Waiting {
+    let waiting = edges.into_iter().map(|(unit, sum)| EdgeWait {
         unit,
         calls: sum.calls,
         more: sum.time / sum.calls,
@@ -220,18 +224,18 @@ fn edge_owners(calls: &ByUnit, effects: &[UnitEffect], slower_p: &[f64]) -> BTre
 impl Attribution {
     /// The parties with their scores, the best first: those of one transaction type, or the best
     /// score over all types.
-    pub(super) fn parties(&self, root: Option<u32>) -> Vec<(Party, f64)> {
-        let mut by_root: BTreeMap<(Party, u32), f64> = BTreeMap::new();
+    pub(super) fn parties(&self, root: Option<u32>) -> Vec<(Suspect, f64)> {
+        let mut by_root: BTreeMap<(Suspect, u32), f64> = BTreeMap::new();
         for part in self.parts.iter().filter(|part| root.is_none_or(|root| part.root == root)) {
             let left = by_root.entry((part.party, part.root)).or_insert(1.0);
             *left *= 1.0 - part.score;
         }
-        let mut parties: BTreeMap<Party, f64> = BTreeMap::new();
+        let mut parties: BTreeMap<Suspect, f64> = BTreeMap::new();
         for ((party, _), left) in by_root {
             let score = parties.entry(party).or_default();
             *score = score.max(1.0 - left);
         }
-        let mut parties: Vec<(Party, f64)> = parties.into_iter().collect();
+        let mut parties: Vec<(Suspect, f64)> = parties.into_iter().collect();
         parties.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         parties
     }

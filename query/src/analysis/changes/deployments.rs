@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_that_came_precede_those_of_the_baseline_and_these_go_by_number() {
+    fn new_versions_precede_those_of_the_baseline_which_are_sorted_by_number() {
         let now = service(&[("2.9.0", 30), ("2.10.0", 20), ("1.1", 25), ("1.2", 22)]);
         let before = service(&[("2.9.0", 2), ("2.10.0", 1), ("2.8.0", 1)]);
         assert_eq!(newest_first(&now, Some(&before)), ["1.1", "1.2", "2.10.0", "2.9.0"]);

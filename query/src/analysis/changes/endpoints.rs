@@ -15,7 +15,7 @@ const SLOWER_MIN: f64 = 0.75;
 
 /// Additional waiting over an edge.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Waiting {
+pub(super) struct EdgeWait {
     pub unit: Unit,
     /// Number of calls in the window.
     pub calls: f64,
@@ -25,9 +25,9 @@ pub(super) struct Waiting {
     pub is_certain: bool,
 }
 
-/// A party that can be at fault as a whole.
+/// A service or an uninstrumented peer that can be at fault as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Party {
+pub(super) enum Suspect {
     Service(u32),
     /// An endpoint without spans, as an operation of a service calls it.
     Peer {
@@ -36,7 +36,7 @@ pub(super) enum Party {
     },
 }
 
-impl Party {
+impl Suspect {
     fn service(self) -> Option<u32> {
         match self {
             Self::Service(service) => Some(service),
@@ -47,11 +47,11 @@ impl Party {
 
 impl Unit {
     /// The party that this unit alone is charged to.
-    pub(super) fn party(self) -> Party {
+    pub(super) fn party(self) -> Suspect {
         match self {
-            Self::Own { service, .. } => Party::Service(service),
-            Self::Edge { to, .. } => Party::Service(to),
-            Self::Peer { from, operation } => Party::Peer { from, operation },
+            Self::Own { service, .. } => Suspect::Service(service),
+            Self::Edge { to, .. } => Suspect::Service(to),
+            Self::Peer { from, operation } => Suspect::Peer { from, operation },
         }
     }
 
@@ -65,8 +65,8 @@ impl Unit {
 
 /// The party of each edge: its callee, or the service that explains this edge together with others.
 /// `own` is the additional time of each service itself.
-pub(super) fn owners(waiting: &[Waiting], own: &BTreeMap<u32, f64>) -> BTreeMap<Unit, Party> {
-    let mut of_callees: BTreeMap<Party, Vec<usize>> = BTreeMap::new();
+pub(super) fn owners(waiting: &[EdgeWait], own: &BTreeMap<u32, f64>) -> BTreeMap<Unit, Suspect> {
+    let mut of_callees: BTreeMap<Suspect, Vec<usize>> = BTreeMap::new();
     let mut of_services: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
     for (edge, waiting) in waiting.iter().enumerate() {
         let (from, party) = (waiting.unit.from(), waiting.unit.party());
@@ -79,8 +79,9 @@ pub(super) fn owners(waiting: &[Waiting], own: &BTreeMap<u32, f64>) -> BTreeMap<
         *edges = around(*service, waiting, edges);
         !edges.is_empty()
     });
-    let of_services = of_services.into_iter().map(|(of, edges)| (Party::Service(of), edges));
-    let candidates: Vec<(Party, Vec<usize>)> = of_callees.into_iter().chain(of_services).collect();
+    let of_services = of_services.into_iter().map(|(of, edges)| (Suspect::Service(of), edges));
+    let candidates: Vec<(Suspect, Vec<usize>)> =
+        of_callees.into_iter().chain(of_services).collect();
     let mut is_left: Vec<bool> = waiting.iter().map(|edge| edge.more > 0.0).collect();
     let mut owners = BTreeMap::new();
     loop {
@@ -103,8 +104,8 @@ pub(super) fn owners(waiting: &[Waiting], own: &BTreeMap<u32, f64>) -> BTreeMap<
 }
 
 /// Returns the edges on both sides of a service that the service explains.
-fn around(service: u32, waiting: &[Waiting], all: &[usize]) -> Vec<usize> {
-    let out: BTreeSet<Party> = all
+fn around(service: u32, waiting: &[EdgeWait], all: &[usize]) -> Vec<usize> {
+    let out: BTreeSet<Suspect> = all
         .iter()
         .filter(|edge| waiting[**edge].unit.from() == service)
         .map(|edge| waiting[*edge].unit.party())
@@ -137,7 +138,7 @@ fn weighted_median(values: impl Iterator<Item = (f64, f64)>) -> f64 {
     0.0
 }
 
-fn time(edge: &Waiting) -> f64 {
+fn time(edge: &EdgeWait) -> f64 {
     edge.calls * edge.more
 }
 
@@ -145,10 +146,10 @@ fn time(edge: &Waiting) -> f64 {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{Party, Unit, Waiting, owners};
+    use super::{EdgeWait, Suspect, Unit, owners};
 
-    fn edge(from: u32, to: u32, calls: f64, more: f64) -> Waiting {
-        Waiting { unit: Unit::Edge { from, to }, calls, more, is_certain: more > 0.1 }
+    fn edge(from: u32, to: u32, calls: f64, more: f64) -> EdgeWait {
+        EdgeWait { unit: Unit::Edge { from, to }, calls, more, is_certain: more > 0.1 }
     }
 
     #[test]
@@ -160,8 +161,8 @@ mod tests {
             edge(0, 4, 100.0, 0.4),
         ];
         let owners = owners(&waiting, &BTreeMap::new());
-        assert_eq!(owners[&waiting[0].unit], Party::Service(1));
-        assert_eq!(owners[&waiting[1].unit], Party::Service(1));
+        assert_eq!(owners[&waiting[0].unit], Suspect::Service(1));
+        assert_eq!(owners[&waiting[1].unit], Suspect::Service(1));
     }
 
     #[test]
@@ -174,7 +175,7 @@ mod tests {
         ];
         let owners = owners(&waiting, &BTreeMap::new());
         for edge in &waiting[..3] {
-            assert_eq!(owners[&edge.unit], Party::Service(1), "{edge:?}");
+            assert_eq!(owners[&edge.unit], Suspect::Service(1), "{edge:?}");
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{
     attribution::{Aspect, Attribution, Contribution},
     changed_groups::change,
     effects::{Observation, UnitCalls},
-    endpoints::Party,
+    endpoints::Suspect,
     onset,
     reasons::{Case, Class},
     roles::{Unit, is_remote},
@@ -47,15 +47,15 @@ type Pooled<'a> = Sides<Vec<&'a Observation>>;
 
 impl Findings<'_> {
     /// The party as a whole.
-    pub(super) fn subject(&self, party: Party) -> Subject {
+    pub(super) fn subject(&self, party: Suspect) -> Subject {
         match party {
-            Party::Service(service) => Subject {
+            Suspect::Service(service) => Subject {
                 kind: SubjectKind::Service,
                 service: self.names.text(service).to_owned(),
                 operation: None,
                 peer: None,
             },
-            Party::Peer { from, operation } => Subject {
+            Suspect::Peer { from, operation } => Subject {
                 kind: SubjectKind::Peer,
                 service: self.names.text(from).to_owned(),
                 operation: Some(self.names.text(operation).to_owned()),
@@ -82,14 +82,14 @@ impl Findings<'_> {
         match (part.unit, part.party) {
             (Unit::Own { service, operation: of }, _) => operation(service, of),
             (Unit::Edge { from, to }, party) => match party {
-                Party::Service(service) if service == from => self.subject(party),
+                Suspect::Service(service) if service == from => self.subject(party),
                 _ => match self.entered(part.unit) {
                     Some(of) => operation(to, of),
-                    None => self.subject(Party::Service(to)),
+                    None => self.subject(Suspect::Service(to)),
                 },
             },
-            (Unit::Peer { from, operation: of }, Party::Service(_)) => operation(from, of),
-            (Unit::Peer { from, operation }, party @ Party::Peer { .. }) => Subject {
+            (Unit::Peer { from, operation: of }, Suspect::Service(_)) => operation(from, of),
+            (Unit::Peer { from, operation }, party @ Suspect::Peer { .. }) => Subject {
                 operation: Some(self.names.text(operation).to_owned()),
                 service: self.names.text(from).to_owned(),
                 ..self.subject(party)
@@ -127,7 +127,7 @@ impl Findings<'_> {
     }
 
     /// The contribution that explains most of a party, in one transaction type or in all.
-    pub(super) fn best_part(&self, party: Party, root: Option<u32>) -> Option<&Contribution> {
+    pub(super) fn best_part(&self, party: Suspect, root: Option<u32>) -> Option<&Contribution> {
         let parts = self.attribution.parts.iter();
         parts
             .filter(|part| part.party == party)

@@ -9,7 +9,7 @@ use tidings_proto::{
 };
 
 use super::{
-    changed_groups::change, endpoints::Party, is_changed, reasons::is_outcome, report::Findings,
+    changed_groups::change, endpoints::Suspect, is_changed, reasons::is_outcome, report::Findings,
     statistics::float,
 };
 
@@ -250,7 +250,7 @@ fn of_transaction(
     let (party, _) = *findings.attribution.parties(Some(root)).first()?;
     let part = findings.best_part(party, Some(root))?;
     let mut subject = findings.subject(party);
-    if matches!(party, Party::Service(_)) {
+    if matches!(party, Suspect::Service(_)) {
         subject.operation = None;
     }
     let with = causes(culprits, &subject);

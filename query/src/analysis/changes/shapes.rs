@@ -70,7 +70,7 @@ struct Shapes {
 
 /// Weight and p-value of a changed shape.
 #[derive(Debug, Clone, Copy)]
-struct Changed {
+struct ShapeEvidence {
     weight: f64,
     p_value: f64,
     is_lost: bool,
@@ -97,7 +97,7 @@ pub(super) fn changed_shapes(traces: Sides<&[SampledTrace]>, roles: &Roles) -> S
     for trace in traces.now {
         table.add(trace, true);
     }
-    let changed: HashMap<(OperationKey, u64), Changed, RandomState> = table
+    let changed: HashMap<(OperationKey, u64), ShapeEvidence, RandomState> = table
         .of
         .iter()
         .flat_map(|(key, shapes)| shapes.changed().map(|(hash, of)| ((*key, hash), of)))
@@ -120,13 +120,13 @@ pub(super) fn changed_shapes(traces: Sides<&[SampledTrace]>, roles: &Roles) -> S
 /// Charges the units of one trace.
 fn charge(
     table: &Table<'_>,
-    changed: &HashMap<(OperationKey, u64), Changed, RandomState>,
+    changed: &HashMap<(OperationKey, u64), ShapeEvidence, RandomState>,
     changes: &mut ShapeChanges,
     (number, trace): (u32, &SampledTrace),
 ) {
     let children = trace.children();
     let mut below = vec![false; trace.spans.len()];
-    let mut of_trace: HashMap<Unit, (Changed, u32), RandomState> = HashMap::default();
+    let mut of_trace: HashMap<Unit, (ShapeEvidence, u32), RandomState> = HashMap::default();
     for place in (0..trace.spans.len()).rev() {
         let span = &trace.spans[place];
         let number_of_span = u32::try_from(place).unwrap_or(u32::MAX);
@@ -250,7 +250,7 @@ impl Table<'_> {
 
 impl Shapes {
     /// The changed shapes by their hash.
-    fn changed(&self) -> impl Iterator<Item = (u64, Changed)> {
+    fn changed(&self) -> impl Iterator<Item = (u64, ShapeEvidence)> {
         let is_known = self.before >= BASELINE_MIN && self.now > 0;
         let tests = float(self.shapes.len() as u64);
         let novel: u64 = self.novel().map(|(_, shape)| shape.now).sum::<u64>().min(self.now);
@@ -272,7 +272,7 @@ impl Shapes {
             let is_frequent = shape.before * FREQUENT >= self.before;
             let weight = weight * if is_frequent { FREQUENT_WEIGHT } else { 1.0 };
             let is_changed = shape.now > 0 && weight > 0.0 && p_value < P_VALUE_MAX;
-            is_changed.then_some((*hash, Changed { weight, p_value, is_lost }))
+            is_changed.then_some((*hash, ShapeEvidence { weight, p_value, is_lost }))
         })
     }
 

@@ -20,7 +20,7 @@ use super::{
     attribution::{Aspect, Attribution, attribute},
     changed_groups::change,
     changes,
-    endpoints::Party,
+    endpoints::Suspect,
     first_begin, retain_comparable,
     roles::Unit,
     sampled::{SampledSpan, SampledTrace, Sides},
@@ -161,7 +161,7 @@ fn against_usual(of: impl Fn(u64) -> Request) -> Attribution {
     attribute(Sides { now: &now, before: &before })
 }
 
-fn first(found: &Attribution) -> (Party, Aspect) {
+fn first(found: &Attribution) -> (Suspect, Aspect) {
     let (party, _) = found.parties(None)[0];
     let part = found.parts.iter().find(|part| part.party == party).unwrap();
     (party, part.aspect)
@@ -170,49 +170,49 @@ fn first(found: &Attribution) -> (Party, Aspect) {
 #[test]
 fn the_slow_callee_is_named_and_not_those_that_wait_for_it() {
     let found = against_usual(|_| Request { stock_us: 40_000, ..USUAL });
-    assert_eq!(first(&found), (Party::Service(STOCK), Aspect::Slower));
+    assert_eq!(first(&found), (Suspect::Service(STOCK), Aspect::Slower));
     assert!(found.parts[0].explained > 0.9, "{:?}", found.parts);
     let waiting =
-        found.parties(None).into_iter().find(|(party, _)| *party == Party::Service(GATEWAY));
+        found.parties(None).into_iter().find(|(party, _)| *party == Suspect::Service(GATEWAY));
     assert!(waiting.is_none_or(|(_, score)| score < 0.01), "{waiting:?}");
 }
 
 #[test]
 fn waiting_beyond_the_spans_of_the_callee_counts_for_the_callee() {
     let found = against_usual(|_| Request { network_us: 30_000, ..USUAL });
-    assert_eq!(first(&found), (Party::Service(STOCK), Aspect::Slower));
+    assert_eq!(first(&found), (Suspect::Service(STOCK), Aspect::Slower));
     assert_eq!(found.parts[0].unit, Unit::Edge { from: ORDERS, to: STOCK });
 }
 
 #[test]
 fn an_endpoint_without_spans_is_named_by_the_call_of_it() {
     let found = against_usual(|_| Request { query_us: 25_000, ..USUAL });
-    let peer = Party::Peer { from: ORDERS, operation: QUERY };
+    let peer = Suspect::Peer { from: ORDERS, operation: QUERY };
     assert_eq!(first(&found), (peer, Aspect::Slower));
 }
 
 #[test]
 fn a_failure_counts_for_the_deepest_that_failed() {
     let found = against_usual(|number| Request { stock_fails: number % 5 == 0, ..USUAL });
-    assert_eq!(first(&found), (Party::Service(STOCK), Aspect::Failing));
+    assert_eq!(first(&found), (Suspect::Service(STOCK), Aspect::Failing));
 }
 
 #[test]
 fn calls_that_are_no_longer_made_count_for_their_caller() {
     let found = against_usual(|number| Request { asks_stock: number % 2 == 0, ..USUAL });
-    assert_eq!(first(&found), (Party::Service(ORDERS), Aspect::Callees));
+    assert_eq!(first(&found), (Suspect::Service(ORDERS), Aspect::Callees));
 }
 
 #[test]
 fn a_callee_whose_spans_are_missing_is_named_itself() {
     let found = against_usual(|number| Request { stock_sends: number % 3 == 0, ..USUAL });
-    assert_eq!(first(&found).0, Party::Service(STOCK), "{:?}", found.parts);
+    assert_eq!(first(&found).0, Suspect::Service(STOCK), "{:?}", found.parts);
 }
 
 #[test]
 fn many_more_calls_count_for_their_caller_and_not_for_the_called() {
     let found = against_usual(|_| Request { queries: 40, ..USUAL });
-    assert_eq!(first(&found), (Party::Service(ORDERS), Aspect::Repeats));
+    assert_eq!(first(&found), (Suspect::Service(ORDERS), Aspect::Repeats));
     let change = &found.shapes[&(0, Unit::Own { service: ORDERS, operation: ENTRY })];
     assert_eq!(change.calls_max, (40, 2));
 }
@@ -221,17 +221,17 @@ fn many_more_calls_count_for_their_caller_and_not_for_the_called() {
 fn a_few_slow_requests_among_many_are_found() {
     let stock_us = |number: u64| if number.is_multiple_of(12) { 400_000 } else { USUAL.stock_us };
     let found = against_usual(|number| Request { stock_us: stock_us(number), ..USUAL });
-    assert_eq!(first(&found), (Party::Service(STOCK), Aspect::Slower));
+    assert_eq!(first(&found), (Suspect::Service(STOCK), Aspect::Slower));
 }
 
 /// Kinds of faults, each with what is at fault.
-const FAULTS: [(Request, Party); 6] = [
-    (Request { stock_us: 40_000, ..USUAL }, Party::Service(STOCK)),
-    (Request { network_us: 30_000, ..USUAL }, Party::Service(STOCK)),
-    (Request { query_us: 25_000, ..USUAL }, Party::Peer { from: ORDERS, operation: QUERY }),
-    (Request { stock_fails: true, ..USUAL }, Party::Service(STOCK)),
-    (Request { asks_stock: false, ..USUAL }, Party::Service(ORDERS)),
-    (Request { stock_sends: false, ..USUAL }, Party::Service(STOCK)),
+const FAULTS: [(Request, Suspect); 6] = [
+    (Request { stock_us: 40_000, ..USUAL }, Suspect::Service(STOCK)),
+    (Request { network_us: 30_000, ..USUAL }, Suspect::Service(STOCK)),
+    (Request { query_us: 25_000, ..USUAL }, Suspect::Peer { from: ORDERS, operation: QUERY }),
+    (Request { stock_fails: true, ..USUAL }, Suspect::Service(STOCK)),
+    (Request { asks_stock: false, ..USUAL }, Suspect::Service(ORDERS)),
+    (Request { stock_sends: false, ..USUAL }, Suspect::Service(STOCK)),
 ];
 
 /// Decision 0056 states these figures.
@@ -264,7 +264,7 @@ fn few_stalls_of_a_service_are_certain_although_usual_calls_are_beyond_the_same_
     let stock_us = |number: u64| if number.is_multiple_of(15) { 400_000 } else { USUAL.stock_us };
     let now = traces(500..600, |number| Request { stock_us: stock_us(number), ..USUAL });
     let found = attribute(Sides { now: &now, before: &before });
-    assert_eq!(first(&found), (Party::Service(STOCK), Aspect::Slower));
+    assert_eq!(first(&found), (Suspect::Service(STOCK), Aspect::Slower));
     assert!(found.parts[0].p_value < 0.01, "{:?}", found.parts[0]);
 }
 

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_costs_most_comes_first_and_what_costs_nothing_last() {
+    fn calls_are_ranked_by_impact_and_those_without_impact_are_left_out() {
         let calls = [
             row(2, &[]),
             row(0, &[Deviation::Missing]),

@@ -288,7 +288,7 @@ fn a_thousand_metrics_in_a_row_fit_in_a_small_stack_and_one_more_is_refused() {
 }
 
 #[test]
-fn whatever_takes_time_asks_whether_to_go_on() {
+fn long_evaluations_check_for_the_end_of_their_query() {
     let length = 10_000_u32;
     let chain = || TreeShape {
         parents: (0..length).map(|span| span.checked_sub(1)).collect(),

@@ -297,7 +297,7 @@ async fn only_traces_whose_records_can_say_it_are_evaluated() {
 }
 
 #[test]
-fn what_a_trace_needs_follows_from_the_query() {
+fn log_filters_of_traces_follow_from_the_query() {
     let text = |text: &str| LogFilter { text: Some(text.to_owned()), ..LogFilter::default() };
     let severe =
         |least: Severity| LogFilter { severity_min: Some(least.into()), ..LogFilter::default() };

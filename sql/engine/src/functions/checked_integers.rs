@@ -28,13 +28,13 @@ use crate::error::external;
 
 /// The operators `+`, `-` and `*`.
 #[derive(Debug)]
-pub(super) struct Checked([(Operator, Arc<ScalarUDF>); 3]);
+pub(super) struct CheckedOperators([(Operator, Arc<ScalarUDF>); 3]);
 
-impl Checked {
+impl CheckedOperators {
     pub(super) fn new() -> Self {
         Self([Operator::Plus, Operator::Minus, Operator::Multiply].map(|operator| {
             let signature = Signature::user_defined(Volatility::Immutable);
-            (operator, Arc::new(ScalarUDF::new_from_impl(Checking { operator, signature })))
+            (operator, Arc::new(ScalarUDF::new_from_impl(CheckedOperator { operator, signature })))
         }))
     }
 
@@ -54,18 +54,18 @@ impl Checked {
 }
 
 #[derive(PartialEq, Eq, Hash)]
-struct Checking {
+struct CheckedOperator {
     operator: Operator,
     signature: Signature,
 }
 
-impl fmt::Debug for Checking {
+impl fmt::Debug for CheckedOperator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.operator)
     }
 }
 
-impl ScalarUDFImpl for Checking {
+impl ScalarUDFImpl for CheckedOperator {
     fn name(&self) -> &str {
         match self.operator {
             Operator::Plus => "+",
@@ -114,7 +114,7 @@ pub(super) struct CheckedNegation(Arc<ScalarUDF>);
 impl CheckedNegation {
     pub(super) fn new() -> Self {
         let signature = Signature::any(1, Volatility::Immutable);
-        Self(Arc::new(ScalarUDF::new_from_impl(Negating { signature })))
+        Self(Arc::new(ScalarUDF::new_from_impl(NegationFunction { signature })))
     }
 }
 
@@ -146,11 +146,11 @@ impl FunctionRewrite for CheckedNegation {
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Negating {
+struct NegationFunction {
     signature: Signature,
 }
 
-impl ScalarUDFImpl for Negating {
+impl ScalarUDFImpl for NegationFunction {
     fn name(&self) -> &str {
         "-"
     }

@@ -18,10 +18,9 @@ use tidings_sql::meter::Meter;
 
 use super::{
     checked_dates::CheckedDays,
-    checked_integers::Checked,
-    exact_parts, ours,
-    ours::{Arguments, Function},
-    pattern,
+    checked_integers::CheckedOperators,
+    exact_parts, ours, pattern,
+    text_functions::{Arguments, Function},
 };
 use crate::error::external;
 
@@ -31,7 +30,7 @@ pub(super) struct OperatorPlanner {
     joined: Arc<ScalarUDF>,
     like: Arc<ScalarUDF>,
     entry: Arc<ScalarUDF>,
-    checked: Checked,
+    checked: CheckedOperators,
     days: CheckedDays,
     part: Arc<ScalarUDF>,
 }
@@ -41,8 +40,8 @@ impl OperatorPlanner {
         Self {
             joined: Function::new("||", 2..=2, DataType::Utf8, joined, meter).build(),
             like: pattern::like(meter),
-            entry: ours::entry(meter),
-            checked: Checked::new(),
+            entry: text_functions::entry(meter),
+            checked: CheckedOperators::new(),
             days: CheckedDays::new(),
             part: exact_parts::exact(datafusion::functions::datetime::date_part()),
         }

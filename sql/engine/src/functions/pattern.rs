@@ -11,7 +11,7 @@ use datafusion::{
 use regex::{Regex, RegexBuilder};
 use tidings_sql::{limits::PATTERN_BYTES_MAX, meter::Meter};
 
-use super::ours::{Arguments, Function};
+use super::text_functions::{Arguments, Function};
 
 /// `regexp_like(text, pattern[, flags])`: true if the text matches the pattern.
 pub(super) fn like(meter: &Arc<Meter>) -> Arc<ScalarUDF> {

@@ -19,38 +19,38 @@ use crate::error::external;
 
 /// An expression that fails once its query has to end.
 #[derive(Debug)]
-pub(crate) struct Checked {
+pub(crate) struct CheckedExpr {
     inner: Arc<dyn PhysicalExpr>,
     meter: Arc<Meter>,
 }
 
-impl Checked {
+impl CheckedExpr {
     pub(crate) fn new(inner: Arc<dyn PhysicalExpr>, meter: Arc<Meter>) -> Self {
         Self { inner, meter }
     }
 }
 
-impl fmt::Display for Checked {
+impl fmt::Display for CheckedExpr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)
     }
 }
 
-impl PartialEq for Checked {
+impl PartialEq for CheckedExpr {
     fn eq(&self, other: &Self) -> bool {
         self.inner.eq(&other.inner)
     }
 }
 
-impl Eq for Checked {}
+impl Eq for CheckedExpr {}
 
-impl Hash for Checked {
+impl Hash for CheckedExpr {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.inner.hash(state);
     }
 }
 
-impl PhysicalExpr for Checked {
+impl PhysicalExpr for CheckedExpr {
     fn return_field(&self, schema: &Schema) -> Result<FieldRef> {
         self.inner.return_field(schema)
     }

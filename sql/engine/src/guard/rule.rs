@@ -25,7 +25,7 @@ use datafusion::{
 };
 use tidings_sql::meter::Meter;
 
-use super::{Checked, GuardExec, GuardOptions};
+use super::{CheckedExpr, GuardExec, GuardOptions};
 
 /// Maximum number of rows that a join probes at once. Many pairs may match nothing, and between two
 /// batches the join goes through this many times the rows of the other side.
@@ -92,7 +92,7 @@ impl GuardRule {
     }
 
     fn check(&self, inner: Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {
-        Arc::new(Checked::new(inner, Arc::clone(&self.0)))
+        Arc::new(CheckedExpr::new(inner, Arc::clone(&self.0)))
     }
 
     /// Returns the operator with guards that have the duties its inputs need.

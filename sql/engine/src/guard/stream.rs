@@ -18,7 +18,7 @@ use tidings_sql::{SqlError, limits::JOINED_ROW_BYTES_MAX, meter::Meter, width};
 use super::GuardOptions;
 use crate::error::external;
 
-pub(super) struct Guarded {
+pub(super) struct GuardedStream {
     input: SendableRecordBatchStream,
     meter: Arc<Meter>,
     options: GuardOptions,
@@ -27,7 +27,7 @@ pub(super) struct Guarded {
     rest: Option<RecordBatch>,
 }
 
-impl Guarded {
+impl GuardedStream {
     pub(super) fn new(
         input: SendableRecordBatchStream,
         meter: Arc<Meter>,
@@ -67,7 +67,7 @@ impl Guarded {
     }
 }
 
-impl Stream for Guarded {
+impl Stream for GuardedStream {
     type Item = Result<RecordBatch>;
 
     fn poll_next(
@@ -88,7 +88,7 @@ impl Stream for Guarded {
     }
 }
 
-impl RecordBatchStream for Guarded {
+impl RecordBatchStream for GuardedStream {
     fn schema(&self) -> SchemaRef {
         self.input.schema()
     }

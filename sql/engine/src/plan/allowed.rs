@@ -27,16 +27,16 @@ const TAKE_ALL: &[&str] =
 
 const QUERIES_ONLY: &str = "ask one query over the views";
 
-/// Treatment of a placeholder without a value.
+/// Treatment of placeholders without a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unbound {
+pub(crate) enum UnboundPlaceholders {
     Refused,
     /// The plan is described and never runs.
     Allowed,
 }
 
 /// Refuses a plan with anything other than a query over the views.
-pub(crate) fn check(plan: &LogicalPlan, unbound: Unbound) -> Result<(), SqlError> {
+pub(crate) fn check(plan: &LogicalPlan, unbound: UnboundPlaceholders) -> Result<(), SqlError> {
     let visited = plan.apply_with_subqueries(|node| {
         check_node(node)?;
         node.apply_expressions(|expr| {
@@ -86,15 +86,19 @@ fn check_node(node: &LogicalPlan) -> Result<(), DataFusionError> {
     }
 }
 
-fn check_expr(expr: &Expr, node: &LogicalPlan, unbound: Unbound) -> Result<(), DataFusionError> {
+fn check_expr(
+    expr: &Expr,
+    node: &LogicalPlan,
+    unbound: UnboundPlaceholders,
+) -> Result<(), DataFusionError> {
     match expr {
-        Expr::Placeholder(_) if unbound == Unbound::Allowed => Ok(()),
+        Expr::Placeholder(_) if unbound == UnboundPlaceholders::Allowed => Ok(()),
         Expr::Cast(cast) => check_cast(&cast.expr, cast.field.data_type(), node),
         Expr::TryCast(cast) => check_cast(&cast.expr, cast.field.data_type(), node),
         // A pattern that differs by row would be compiled for each row.
         Expr::Like(like) | Expr::SimilarTo(like) => match like.pattern.as_ref() {
             Expr::Literal(..) => Ok(()),
-            Expr::Placeholder(_) if unbound == Unbound::Allowed => Ok(()),
+            Expr::Placeholder(_) if unbound == UnboundPlaceholders::Allowed => Ok(()),
             _ => refuse("a pattern that is no text", "LIKE takes a text as its pattern"),
         },
         Expr::WindowFunction(window) => {

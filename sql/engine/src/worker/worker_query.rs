@@ -20,9 +20,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::Order;
 use crate::{
-    answer::{Collected, Rows, arrow_parts, check_rows, csv_parts, flight_parts, json_parts},
+    answer::{CollectedRows, Rows, arrow_parts, check_rows, csv_parts, flight_parts, json_parts},
     error::running,
-    plan::{self, Planned, QuerySignature, plan},
+    plan::{self, PlannedQuery, QuerySignature, plan},
     prescan::Placeholders,
     server_link::ServerLink,
     source::ServerRows,
@@ -97,14 +97,14 @@ fn parts(rows: Rows, form: AnswerFormat) -> Box<dyn Iterator<Item = Result<Bytes
     }
 }
 
-async fn collect(query: Query, feed: ServerRows) -> Result<Collected, SqlError> {
+async fn collect(query: Query, feed: ServerRows) -> Result<CollectedRows, SqlError> {
     let meter = Arc::clone(&feed.meter);
     let (mut statement, _) = statement::parse(&query.text, Values::Given(&query.parameters))?;
     let rows_max = query.rows_max.unwrap_or(usize::MAX).min(meter.limits.rows_max);
     statement::bound_limit(&mut statement, rows_max);
-    let Planned { plan, session } = plan(statement, feed).await?;
+    let PlannedQuery { plan, session } = plan(statement, feed).await?;
     meter.check()?;
-    let mut collected = Collected::new(plan.schema(), rows_max, meter.limits.answer_bytes_max);
+    let mut collected = CollectedRows::new(plan.schema(), rows_max, meter.limits.answer_bytes_max);
     let mut batches = execute_stream(plan, session.task_ctx()).map_err(running)?;
     while let Some(batch) = batches.next().await {
         let batch = batch.map_err(running)?;

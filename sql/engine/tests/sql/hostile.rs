@@ -151,7 +151,7 @@ async fn patterns_take_linear_time_and_have_a_size() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn queries_beyond_the_maximum_are_told_to_retry() {
+async fn queries_beyond_the_maximum_are_refused_as_overloaded() {
     let harness = filled(small_limits()).await;
     let ask = || {
         let service = harness.service.clone();

@@ -134,7 +134,7 @@ fn the_hash_does_not_depend_on_how_the_span_was_shipped() {
 }
 
 #[test]
-fn odd_encodings_are_stored_like_ordinary_ones() {
+fn non_canonical_encodings_are_stored_like_canonical_ones() {
     let request = one_span(None, Span { attributes: vec![KeyValue::new("n", 7)], ..span() });
     let bytes = request.encode_to_vec();
     let grouped = [&bytes[..], &[0x9b, 0x06, 0x9c, 0x06]].concat();

@@ -9,7 +9,7 @@ use tidings_columns::{
 use tidings_index::samples;
 use tidings_proto::Signal;
 
-use super::{Gather, rows};
+use super::{RowGatherer, rows};
 
 /// Rows of several batches in any order. Some are neighbours, and some occur more than once.
 fn picked(sizes: &[usize], picks: &[(prop::sample::Index, usize)]) -> Vec<(usize, usize)> {
@@ -35,7 +35,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn spans_are_what_they_were_where_they_came_from(
+    fn gathered_spans_equal_their_sources(
         requests in prop::collection::vec(samples::traces(), 1..4), picks in picks()
     ) {
         let batches: Vec<_> =
@@ -58,7 +58,7 @@ proptest! {
     }
 
     #[test]
-    fn log_records_are_what_they_were_where_they_came_from(
+    fn gathered_log_records_equal_their_sources(
         requests in prop::collection::vec(samples::logs(), 1..4), picks in picks()
     ) {
         let batches: Vec<_> =
@@ -87,7 +87,7 @@ proptest! {
             requests.iter().map(|request| span_rows(request, samples::NOW).unwrap()).collect();
         let sizes: Vec<usize> = batches.iter().map(|batch| batch.num_rows()).collect();
         let schema = Signal::Spans.memory_schema();
-        let mut gather = Gather::new(&schema, &batches).unwrap();
+        let mut gather = RowGatherer::new(&schema, &batches).unwrap();
         for picks in portions {
             let picked = picked(&sizes, &picks);
             let alone = rows(&schema, &batches, &picked).unwrap();

@@ -230,7 +230,8 @@ impl Cache {
         match self.disk.rename(unfinished, path) {
             Ok(()) => self.lock().add(path, bytes),
             Err(error) => {
-                tracing::debug!(%error, path = %path.display(), "a copy was not kept");
+                tracing::debug!(%error, path = %path.display(),
+                    "the copy could not be cached; later reads fetch the file");
                 let _ = self.disk.remove(unfinished);
             }
         }

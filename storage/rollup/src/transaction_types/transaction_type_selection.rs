@@ -32,13 +32,13 @@ pub enum TransactionTypeSelection {
     /// No transaction type. A pass counts transaction types by their hashes.
     None,
     /// Transaction types with the most frequent hashes.
-    Some(Frequent),
+    Some(FrequentHashes),
 }
 
 /// Upper bounds of the transaction counts by hash of the transaction type, and the hashes whose
 /// transaction types are listed.
 #[derive(Debug)]
-pub struct Frequent {
+pub struct FrequentHashes {
     counts: Vec<u64>,
     is_apart: Vec<bool>,
     /// Number of hashes whose transaction types are listed.
@@ -103,7 +103,7 @@ impl<'a> TransactionTypeTotals<'a> {
     }
 }
 
-impl Frequent {
+impl FrequentHashes {
     /// Returns zero counters for all hashes.
     pub fn counts() -> Vec<u64> {
         vec![0; HASHES]
@@ -128,8 +128,8 @@ impl TransactionTypeSelection {
         match self {
             Self::All => Some(Self::None),
             // Several transaction types may share a hash.
-            Self::Some(Frequent { counts, apart, .. }) if apart > 1 => {
-                Some(Self::Some(Frequent::most_frequent(counts, fewer(too_many.min(apart)))))
+            Self::Some(FrequentHashes { counts, apart, .. }) if apart > 1 => {
+                Some(Self::Some(FrequentHashes::most_frequent(counts, fewer(too_many.min(apart)))))
             }
             Self::None | Self::Some(_) => None,
         }
@@ -137,7 +137,7 @@ impl TransactionTypeSelection {
 
     /// Returns the selection by these counts, after this many transaction types were too many.
     pub fn frequent(counts: Vec<u64>, too_many: usize) -> Self {
-        Self::Some(Frequent::most_frequent(counts, fewer(too_many)))
+        Self::Some(FrequentHashes::most_frequent(counts, fewer(too_many)))
     }
 
     /// Returns the maximum number of transactions of a transaction type that is only counted.
@@ -156,11 +156,11 @@ fn fewer(too_many: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{Frequent, HASHES, TransactionTypeSelection};
+    use super::{FrequentHashes, HASHES, TransactionTypeSelection};
 
     #[test]
-    fn fewer_and_fewer_are_told_apart_until_it_is_one() {
-        let mut counts = Frequent::counts();
+    fn the_selection_shrinks_to_a_single_hash() {
+        let mut counts = FrequentHashes::counts();
         (0..HASHES).zip(1..=100).for_each(|(hash, count)| counts[hash] = count);
         let mut apart = TransactionTypeSelection::frequent(counts, 40);
         let mut others = vec![apart.others_max()];

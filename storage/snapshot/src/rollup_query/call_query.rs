@@ -116,7 +116,7 @@ struct CallQuery<'a, T> {
 }
 
 /// File with unreadable rollups.
-struct Damaged(Arc<DataFile>);
+struct UnreadableRollup(Arc<DataFile>);
 
 impl Snapshot {
     /// Aggregates every call that matches; repeated spans count once. `step` is the time resolution
@@ -144,7 +144,7 @@ impl Snapshot {
         loop {
             match question.answer(&damaged)? {
                 Ok(aggregate) => return Ok(aggregate),
-                Err(Damaged(file)) => {
+                Err(UnreadableRollup(file)) => {
                     self.indexes.damaged(Signal::Spans, self.indexes.begin_scan(), &file);
                     damaged.insert(file.path.clone());
                 }
@@ -157,7 +157,7 @@ impl<T: CallAccumulatorFactory> CallQuery<'_, T> {
     fn answer(
         &self,
         damaged: &HashSet<PathBuf>,
-    ) -> Result<Result<CallAggregate<T::Accumulator>, Damaged>, StorageError> {
+    ) -> Result<Result<CallAggregate<T::Accumulator>, UnreadableRollup>, StorageError> {
         let plan = CallPlan::new(self, damaged);
         let budget = RowBudget::new(self.bounds.rows_max);
         let remembered_max = self.bounds.remembered_max;
@@ -206,7 +206,7 @@ impl<T: CallAccumulatorFactory> CallQuery<'_, T> {
         for share in shares {
             let ThreadShare { accumulator, seen, ended, stats, .. } = share?;
             if let ShareEnd::Damaged(file) = ended {
-                return Ok(Err(Damaged(file)));
+                return Ok(Err(UnreadableRollup(file)));
             }
             aggregate.scan += stats;
             aggregate.scan.complete &= matches!(ended, ShareEnd::WithAll);

@@ -153,7 +153,7 @@ mod tests {
     use super::{Call, CountedCalls};
 
     #[test]
-    fn very_many_equal_calls_stay_as_often_as_they_came() {
+    fn very_many_equal_calls_keep_their_count() {
         let exemplar = Exemplar {
             trace_id: TraceId::from_wire(&[1; 16]).unwrap(),
             span_id: SpanId::from_wire(&[1; 8]).unwrap(),

@@ -37,9 +37,9 @@ use crate::{
     snapshot::SPANS,
 };
 
-mod last;
+mod last_exceptions;
 
-pub use last::LastException;
+pub use last_exceptions::LastException;
 
 /// Maximum number of exceptions of the same nanosecond that are compared to find the last one of a
 /// group.

@@ -70,9 +70,9 @@ impl PendingBucket {
 }
 
 /// Result of adding a file's rollup buckets.
-pub(crate) enum Added {
+pub(crate) enum AddOutcome {
     /// The rollup buckets are added, except these buckets, which must be aggregated from rows.
-    But(Vec<PendingBucket>),
+    Added(Vec<PendingBucket>),
     /// The rollup buckets cannot be read.
     Damaged,
     /// The query was cancelled, or the aggregate exceeds its memory.
@@ -100,13 +100,13 @@ pub(crate) fn add(
     (pairs, taken, wanted): (&[PairRetractions<'_>], &RetractedCalls, Remainder),
     totals: &mut QueryTotals,
     go_on: &mut dyn FnMut(&QueryTotals) -> ControlFlow<()>,
-) -> Added {
+) -> AddOutcome {
     let mut fetch = |range| rollup.page(range);
     let mut again = Vec::new();
     let mut of_period: Vec<(GroupNumber, Calls)> = Vec::new();
     while let Some(of) = open.pop() {
         if go_on(totals).is_break() {
-            return Added::Stopped;
+            return AddOutcome::Stopped;
         }
         let (level, start, period) = (of.level, of.start, of.range());
         // A level that a pair lacks cannot refine the result.
@@ -115,7 +115,7 @@ pub(crate) fn add(
         let (mut unsettled, mut others) = (HashSet::new(), 0_u64);
         of_period.clear();
         let Some(mut less) = PeriodRetractions::read(pairs, level, start) else {
-            return Added::Damaged;
+            return AddOutcome::Damaged;
         };
         less.calls.retain(|group, _| of.includes(*group));
         let whole = cells.cells(level, start, &mut fetch, |group, cell| {
@@ -144,7 +144,7 @@ pub(crate) fn add(
             Some(())
         });
         if whole.is_none() {
-            return Added::Damaged;
+            return AddOutcome::Damaged;
         }
         // Retractions remain for groups without a rollup bucket.
         unsettled.extend(less.calls.into_keys());
@@ -172,7 +172,7 @@ pub(crate) fn add(
             }
         }
     }
-    Added::But(again)
+    AddOutcome::Added(again)
 }
 
 /// Returns the calls that began in this period, from a list ordered by start.
@@ -229,16 +229,16 @@ pub(crate) fn count(
     covered: &[Range<u64>],
     go_on: &mut dyn FnMut() -> ControlFlow<()>,
     mut visit: impl FnMut(GroupNumber, u64),
-) -> Added {
+) -> AddOutcome {
     for PendingBucket { level, start, .. } in all(cells, covered) {
         if go_on().is_break() {
-            return Added::Stopped;
+            return AddOutcome::Stopped;
         }
         if cells.counts(level, start, &mut |range| rollup.page(range), &mut visit).is_none() {
-            return Added::Damaged;
+            return AddOutcome::Damaged;
         }
     }
-    Added::But(Vec::new())
+    AddOutcome::Added(Vec::new())
 }
 
 /// Returns the buckets that make up the covered ranges, each as long as possible.

@@ -11,7 +11,7 @@
 mod chosen_traces;
 mod graph_correction;
 mod pool;
-mod rolled;
+mod rollup_file;
 mod rows;
 
 use std::{
@@ -42,14 +42,14 @@ use crate::{
     rollup_query::{
         CancellationCheck, QueryFailure, UnusableFiles,
         counted_calls::{CountedCalls, GroupCall},
-        file_buckets::{self, Added, PendingBucket, RetractedCalls},
+        file_buckets::{self, AddOutcome, PendingBucket, RetractedCalls},
         split_corrections::{PairGroups, Pairs, RollupFile},
         splits::{self, find_splits},
     },
 };
 use graph_correction::changed;
 use pool::{TracePool, Vocabulary};
-use rolled::GraphRollupFile;
+use rollup_file::GraphRollupFile;
 
 pub use chosen_traces::GraphChoice;
 pub(super) use graph_correction::change;
@@ -454,10 +454,10 @@ impl<'a> GraphQuery<'a> {
             }
         };
         match (added, number.checked_sub(files.len())) {
-            (Added::But(periods), _) => Ok(periods),
-            (Added::Stopped, _) => Err(QueryFailure::Never),
-            (Added::Damaged, Some(number)) => Err(pairs.used[number].damaged(indexes, files)),
-            (Added::Damaged, None) => {
+            (AddOutcome::Added(periods), _) => Ok(periods),
+            (AddOutcome::Stopped, _) => Err(QueryFailure::Never),
+            (AddOutcome::Damaged, Some(number)) => Err(pairs.used[number].damaged(indexes, files)),
+            (AddOutcome::Damaged, None) => {
                 indexes.damaged(Signal::Spans, indexes.begin_scan(), files[number].file);
                 Err(QueryFailure::Damaged(files[number].file.path.clone()))
             }

@@ -21,7 +21,9 @@ use tidings_disk::test_effort::random_cases;
 use tidings_files::table_file::DataFile;
 use tidings_index::{Indexes, SpanFilter, TimeRange};
 use tidings_proto::{DurationNanos, UnixNanos};
-use tidings_rollup::hours::{BYTES_MAX, HourLookup, HourRange, Hours, QUESTIONS_RECENT, Sums};
+use tidings_rollup::hours::{
+    BYTES_MAX, HourAggregate, HourLookup, HourRange, Hours, QUESTIONS_RECENT,
+};
 
 use super::tests::{
     Adding, BEGIN, HOUR, MINUTE, NO_BOUNDS, Sent, aggregate_by, damage_index, dealt, filter,
@@ -34,13 +36,13 @@ const STEP: u64 = HOUR / 2;
 const FIRST: i64 = 500_000;
 
 /// Returns the cached hours, with the addresses of their aggregates.
-fn kept(snapshot: &Snapshot) -> Vec<(i64, *const Sums)> {
+fn kept(snapshot: &Snapshot) -> Vec<(i64, *const HourAggregate)> {
     let aggregates = snapshot.indexes.hours.aggregates();
     aggregates.iter().map(|((hour, _), sums)| (*hour, Arc::as_ptr(sums))).collect()
 }
 
 /// Returns the cached aggregates. While they are held, new ones have other addresses.
-fn held(snapshot: &Snapshot) -> Vec<Arc<Sums>> {
+fn held(snapshot: &Snapshot) -> Vec<Arc<HourAggregate>> {
     snapshot.indexes.hours.aggregates().into_iter().map(|(_, sums)| sums).collect()
 }
 
@@ -178,7 +180,7 @@ fn hours_of_one_step_are_kept_as_one() {
 }
 
 #[test]
-fn what_is_known_of_a_removed_file_is_forgotten() {
+fn entries_of_a_removed_file_are_dropped() {
     let (folder, spans) = (TempDir::new().unwrap(), spans_in(2));
     let snapshot = of_many_hours(&folder, &spans, BYTES_MAX);
     (0..2).for_each(|_| check(&snapshot, &spans, &of_hours(0, 2)));

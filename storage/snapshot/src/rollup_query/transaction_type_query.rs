@@ -8,7 +8,7 @@
 //! reads their rows. `pair_entries` computes corrections for a pair of files.
 
 mod pair_entries;
-mod rolled;
+mod rollup_file;
 mod row_sampler;
 mod sample;
 
@@ -34,7 +34,9 @@ use tidings_rollup::{
         SampleSpec, TransactionTypeBounds, TransactionTypeCalls, TransactionTypeKey,
         build::COLUMNS,
         entry_spans::{BestRow, EntryPool, EntrySpan, Samples, entry, trace_runs},
-        transaction_type_selection::{Frequent, TransactionTypeSelection, TransactionTypeTotals},
+        transaction_type_selection::{
+            FrequentHashes, TransactionTypeSelection, TransactionTypeTotals,
+        },
     },
 };
 
@@ -43,13 +45,13 @@ use crate::{
     rollup_query::{
         CancellationCheck, QueryFailure, UnusableFiles,
         counted_calls::{CountedCalls, GroupCall},
-        file_buckets::{Added, RetractedCalls},
+        file_buckets::{AddOutcome, RetractedCalls},
         split_corrections::{PairGroups, Pairs, RollupFile},
         splits::{self, find_splits},
     },
     snapshot::SPANS,
 };
-use rolled::{TransactionTypeRollupFile, find_split_entries};
+use rollup_file::{TransactionTypeRollupFile, find_split_entries};
 use row_sampler::RowSampler;
 
 pub(super) use pair_entries::entries;
@@ -66,7 +68,7 @@ pub struct TransactionTypeAnswer {
 }
 
 /// Chooses the transaction types for which sample traces are wanted, each transaction type once.
-type Choose<'a> = dyn FnMut(&TransactionTypeCalls) -> Vec<SampleSpec> + 'a;
+type SampleChooser<'a> = dyn FnMut(&TransactionTypeCalls) -> Vec<SampleSpec> + 'a;
 
 /// State of a query.
 pub(crate) struct TransactionTypeQuery<'a> {
@@ -92,7 +94,7 @@ impl Snapshot {
     pub fn aggregate_transaction_types(
         &self,
         bounds: &TransactionTypeBounds,
-        choose: &mut Choose<'_>,
+        choose: &mut SampleChooser<'_>,
         go_on: &mut CancellationCheck<'_>,
     ) -> Result<Option<TransactionTypeAnswer>, StorageError> {
         let (Some(first), Some(last)) = (bounds.between.first(), bounds.between.last()) else {
@@ -107,12 +109,14 @@ impl Snapshot {
             let question =
                 TransactionTypeQuery::new(self, &counted, bounds, transaction_type_totals, go_on);
             let answer = match apart {
-                TransactionTypeSelection::None => question.counted(&unusable).map(Answered::Counts),
-                _ => question.answer(&unusable, choose).map(Answered::TransactionTypes),
+                TransactionTypeSelection::None => {
+                    question.counted(&unusable).map(PassResult::Counts)
+                }
+                _ => question.answer(&unusable, choose).map(PassResult::TransactionTypes),
             };
             match answer {
-                Ok(Answered::TransactionTypes(answer)) => return Ok(Some(answer)),
-                Ok(Answered::Counts(counts)) => {
+                Ok(PassResult::TransactionTypes(answer)) => return Ok(Some(answer)),
+                Ok(PassResult::Counts(counts)) => {
                     apart = TransactionTypeSelection::frequent(counts, told_apart)
                 }
                 Err(QueryFailure::TooManyGroups(count)) => {
@@ -129,7 +133,7 @@ impl Snapshot {
 }
 
 /// Result of one pass over the data.
-enum Answered {
+enum PassResult {
     TransactionTypes(TransactionTypeAnswer),
     /// Upper bounds of the transaction counts, by hash of the transaction type.
     Counts(Vec<u64>),
@@ -162,7 +166,7 @@ impl<'a> TransactionTypeQuery<'a> {
     fn answer(
         mut self,
         unusable: &UnusableFiles,
-        choose: &mut Choose<'_>,
+        choose: &mut SampleChooser<'_>,
     ) -> Result<TransactionTypeAnswer, QueryFailure> {
         let (rolled, pairs) = self.prepare(unusable)?;
         // Transactions of the joined traces that each file has counted. They are compared with the
@@ -212,7 +216,7 @@ impl<'a> TransactionTypeQuery<'a> {
         for rolled in &rolled {
             self.read_joined(rolled.file, &rolled.joined, &[], |_| {})?;
         }
-        let mut counts = Frequent::counts();
+        let mut counts = FrequentHashes::counts();
         let mut count = |transaction_type: GroupNumber, many: u64| {
             if let Some(count) = counts.get_mut(transaction_type as usize) {
                 *count = count.saturating_add(many);
@@ -221,9 +225,9 @@ impl<'a> TransactionTypeQuery<'a> {
         self.pool.entries_in(&self.counted).for_each(|of| count(of.transaction_type, 1));
         for rolled in &rolled {
             match rolled.count(&mut self.transaction_type_totals, self.go_on, &mut count) {
-                Added::But(_) => {}
-                Added::Stopped => return Err(QueryFailure::Never),
-                Added::Damaged => return Err(self.damaged(rolled.file)),
+                AddOutcome::Added(_) => {}
+                AddOutcome::Stopped => return Err(QueryFailure::Never),
+                AddOutcome::Damaged => return Err(self.damaged(rolled.file)),
             }
         }
         Ok(counts)
@@ -370,9 +374,9 @@ impl<'a> TransactionTypeQuery<'a> {
         let rolled = &files[number];
         let again = match rolled.add((&less, taken), &mut self.transaction_type_totals, self.go_on)
         {
-            Added::But(again) => again,
-            Added::Stopped => return Err(self.ended()),
-            Added::Damaged => return Err(self.damaged(rolled.file)),
+            AddOutcome::Added(again) => again,
+            AddOutcome::Stopped => return Err(self.ended()),
+            AddOutcome::Damaged => return Err(self.damaged(rolled.file)),
         };
         if again.is_empty() {
             return Ok(());
@@ -465,7 +469,7 @@ impl<'a> TransactionTypeQuery<'a> {
     fn finish(
         mut self,
         rolled: &[TransactionTypeRollupFile<'_>],
-        choose: &mut Choose<'_>,
+        choose: &mut SampleChooser<'_>,
     ) -> Result<TransactionTypeAnswer, QueryFailure> {
         let totals = std::mem::replace(
             &mut self.transaction_type_totals.totals,

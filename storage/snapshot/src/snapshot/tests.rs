@@ -282,7 +282,7 @@ proptest! {
     }
 
     #[test]
-    fn a_budget_is_never_exceeded_and_its_end_is_told(
+    fn a_budget_is_never_exceeded_and_its_end_is_reported(
         requests in vec(samples::traces(), 1..5),
         filter in samples::span_filter(),
         rows_max in 0..30_u64,
@@ -442,7 +442,7 @@ fn reads_of_indexes_are_counted_by_where_they_are_found() {
 }
 
 #[test]
-fn rows_of_one_time_are_told_apart_by_their_hashes() {
+fn rows_of_one_time_are_distinguished_by_their_hashes() {
     let folder = TempDir::new().unwrap();
     let chunk = log_chunk((0..1_000).map(|number| (samples::NOW, format!("line {number}"))));
     // The first row was sent twice.

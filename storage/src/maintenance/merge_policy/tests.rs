@@ -109,7 +109,7 @@ fn every_byte_is_written_less_than_three_times_at_any_rate() {
 }
 
 #[test]
-fn what_was_merged_is_not_written_again_for_each_few_new_files() {
+fn merged_files_are_not_rewritten_for_each_few_new_files() {
     for (portion, most) in [(1, 8.0), (2, 8.0), (4, 5.0), (8, 4.0)] {
         let mut table = Simulation { portion, ..Simulation::default() };
         for flush in 1..=600 {
@@ -170,7 +170,7 @@ fn a_small_file_does_not_keep_large_ones_apart() {
 }
 
 #[test]
-fn what_came_late_joins_the_file_of_its_hour_when_that_is_settled() {
+fn late_files_are_merged_into_the_file_of_their_settled_hour() {
     let mut table = Simulation::default();
     table.flush(500_000, 30 * MIB, now(0));
     table.flush(500_000, 2 * MIB, now(60));
@@ -201,7 +201,7 @@ fn two_tiny_files_do_not_keep_those_that_are_enough_apart() {
 }
 
 #[test]
-fn an_hour_with_much_is_merged_in_the_order_in_which_it_came() {
+fn a_large_hour_is_merged_in_order_of_reception() {
     let mut table = Simulation::default();
     // Later flushes are smaller.
     for flush in 0..80 {
@@ -243,7 +243,7 @@ fn an_hour_with_little_becomes_one_file() {
 }
 
 #[test]
-fn what_a_flush_at_full_load_writes_is_not_written_again() {
+fn files_flushed_at_full_load_are_not_rewritten() {
     let mut table = Simulation::default();
     for flush in 0..50 {
         table.flush(500_000, 60 * MIB, now(flush * 3));

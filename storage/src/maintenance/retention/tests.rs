@@ -177,7 +177,7 @@ fn a_trace_that_a_rule_names_and_somebody_pinned_is_kept_once() {
 }
 
 #[test]
-fn what_there_is_no_room_to_write_again_keeps_nothing_else_from_going() {
+fn files_too_large_to_rewrite_do_not_block_other_expired_files() {
     let rules = vec![RetentionRule { condition: RetentionCondition::Errors, age: Some(9 * DAY) }];
     let retention = Retention { age: Some(3 * DAY), rules, bytes_max: None };
     let tables = |files: Vec<_>| [(Signal::Spans, files)];
@@ -222,7 +222,7 @@ fn what_there_is_no_room_to_write_again_keeps_nothing_else_from_going() {
 }
 
 #[test]
-fn what_senders_left_of_a_disk_is_room_to_thin_the_smallest_file() {
+fn the_smallest_file_is_thinned_on_a_disk_that_senders_filled() {
     const RESERVE: u64 = 1000;
     let rules = vec![RetentionRule { condition: RetentionCondition::Errors, age: None }];
     let by_age = Retention { age: Some(3 * DAY), rules: rules.clone(), bytes_max: None };

@@ -97,7 +97,7 @@ async fn files_say_once_what_they_say_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fails_anywhere_leaves_an_index_that_is_right() {
+async fn faults_anywhere_leave_a_correct_index() {
     for fault in [FaultRepeat::Once, FaultRepeat::Persistent] {
         for nth in (1..).step_by(by_effort(8, 1)) {
             let (root, hour) = (tempfile::tempdir().unwrap(), hour());

@@ -518,7 +518,7 @@ async fn a_damaged_file_is_left_alone_and_the_others_are_kept_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_that_cannot_be_merged_are_told_and_stop_no_others() {
+async fn files_that_cannot_be_merged_are_reported_and_block_no_others() {
     let root = tempfile::tempdir().unwrap();
     let (store, _) = open(root.path()).await;
     flushed(&store, 0..6).await;
@@ -613,7 +613,7 @@ fn days(count: u32) -> Option<Duration> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_no_rule_keeps_goes_at_its_age() {
+async fn rows_that_no_rule_keeps_expire_at_their_age() {
     let root = tempfile::tempdir().unwrap();
     let clock = MovedClock::new();
     let pinned = TraceId::from_wire(&4_u128.to_be_bytes()).unwrap();
@@ -781,7 +781,7 @@ async fn the_oldest_hours_go_when_the_tables_are_too_large() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_erased_is_on_the_disk_no_more() {
+async fn erased_rows_are_no_longer_on_the_disk() {
     let root = tempfile::tempdir().unwrap();
     let clock = MovedClock::new();
     let store = open_at(&clock, settings(root.path())).await;

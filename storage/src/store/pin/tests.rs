@@ -178,7 +178,7 @@ async fn a_pin_that_comes_while_its_trace_is_being_removed_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_acknowledged_about_pins_survives_faults_and_power_cuts() {
+async fn acknowledged_pins_survive_faults_and_power_cuts() {
     // The distance is odd, so that faults are single and persistent ones in turn.
     for nth in (1..).step_by(by_effort(3, 1)) {
         let root = tempfile::tempdir().unwrap();

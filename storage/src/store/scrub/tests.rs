@@ -95,7 +95,7 @@ async fn a_flipped_bit_is_found_wherever_it_is_and_forgotten_once_mended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_gone_is_an_alarm_until_its_table_does_without_it() {
+async fn a_missing_file_is_an_alarm_until_its_table_does_without_it() {
     let root = tempfile::tempdir().unwrap();
     let store = filled(root.path()).await;
     let victim = store.owner.0.shared.state.files(tidings_proto::Signal::Spans)[0].path.clone();
@@ -147,7 +147,7 @@ async fn damage_that_a_question_meets_is_an_alarm_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_index_that_is_damaged_or_gone_is_made_again() {
+async fn a_damaged_or_missing_index_is_rebuilt() {
     let root = tempfile::tempdir().unwrap();
     let store = filled(root.path()).await;
     let before = contents(&store);

@@ -231,7 +231,7 @@ async fn a_second_backup_copies_what_is_new_and_old_ones_take_nothing_with_them(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_damaged_in_a_backup_is_named_and_nothing_takes_the_restored_part() {
+async fn damaged_backup_files_are_named_and_an_incomplete_restore_is_refused() {
     let (root, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (store, _) = open(root.path()).await;
     store.append(traces(1, 5)).await.unwrap();
@@ -399,7 +399,7 @@ async fn tables_in_a_bucket_are_backed_up_to_one_and_restored_to_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_would_not_start_again_is_not_backed_up() {
+async fn a_directory_that_could_not_be_opened_is_not_backed_up() {
     let (root, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (store, _) = open(root.path()).await;
     store.close().await.unwrap();

@@ -200,7 +200,7 @@ pub(super) fn copy_folder(from: &Path, to: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_last_commit_is_not_set_aside_when_the_files_before_it_are_gone() {
+async fn a_damaged_last_commit_stays_when_the_files_before_it_are_missing() {
     let root = tempfile::tempdir().unwrap();
     let (store, _) = open(root.path()).await;
     flushed(&store, 1..=4).await;
@@ -239,7 +239,7 @@ async fn a_damaged_last_commit_is_not_set_aside_when_the_files_before_it_are_gon
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_stay_in_the_log_while_the_commits_of_their_table_are_gone() {
+async fn rows_stay_in_the_log_while_commits_of_their_table_are_missing() {
     let root = tempfile::tempdir().unwrap();
     let (store, _) = open(root.path()).await;
     flushed(&store, 1..=2).await;
@@ -389,7 +389,7 @@ fn rewritten_by_another(root: &Path, victim: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_program_rewrote_meanwhile_is_not_merged_into_the_table_again() {
+async fn rows_that_another_program_rewrote_are_not_added_again_by_a_merge() {
     let root = tempfile::tempdir().unwrap();
     let (store, _) = open(root.path()).await;
     flushed(&store, 1..=3).await;

@@ -84,7 +84,7 @@ fn refusal(opened: Result<Store, StorageError>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_in_an_object_store_is_there_after_a_kill_and_a_lost_disk() {
+async fn rows_in_an_object_store_survive_a_kill_and_a_lost_disk() {
     let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::default());
     let mut ledger = Ledger::default();
     let store = open(root.path(), &objects).await.unwrap();
@@ -442,7 +442,7 @@ async fn a_store_that_lists_slowly_stops_no_flush() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_commit_under_way_adds_is_not_swept() {
+async fn files_of_a_commit_in_progress_are_not_swept() {
     let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::default());
     let store = open_still(root.path(), &objects).await;
     let mut ledger = Ledger::default();

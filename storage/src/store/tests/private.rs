@@ -85,7 +85,7 @@ async fn a_folder_that_has_other_things_too_keeps_them_as_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_could_read_is_closed_to_them_when_the_store_opens() {
+async fn files_that_others_could_read_become_private_when_the_store_opens() {
     let home = tempfile::tempdir().unwrap();
     let root = home.path().join("data");
     let (store, _) = open(&root).await;

@@ -138,7 +138,7 @@ async fn a_checkpoint_keeps_the_position_with_its_checksum() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_of_another_log_are_not_believed_without_being_told_to() {
+async fn tables_of_another_log_are_refused_without_recovery() {
     let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     written(root.path()).await;
     let (store, _) = open(other.path()).await;
@@ -163,7 +163,7 @@ async fn tables_of_another_log_are_not_believed_without_being_told_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_is_gone_keeps_no_table_shut() {
+async fn tables_open_without_their_log() {
     let root = tempfile::tempdir().unwrap();
     written(root.path()).await;
     fs::remove_dir_all(root.path().join("wal")).unwrap();
@@ -264,7 +264,7 @@ async fn check_unreadable_blocks(number: usize, first: u64, count: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unreadable_block_costs_what_is_in_it_and_keeps_the_log_shut_until_told() {
+async fn an_unreadable_block_needs_recovery_and_loses_only_its_records() {
     // The cases are a header, its copy, both, the first records, the middle, two blocks, and the
     // end. A quick run has each of them in one of two segments, and a lost header in both.
     let is_quick = by_effort(true, false);

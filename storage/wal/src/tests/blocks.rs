@@ -64,7 +64,7 @@ fn a_file_has_what_was_flushed_and_zeros_to_the_end_of_a_block() {
 }
 
 #[test]
-fn what_was_synced_survives_the_writing_of_what_follows_in_its_block() {
+fn synced_bytes_survive_later_writes_to_their_block() {
     for seed in 0..200 {
         let root = tempfile::tempdir().unwrap();
         let faulty = FaultyDisk::new(root.path());

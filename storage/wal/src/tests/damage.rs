@@ -132,7 +132,7 @@ fn a_payload_of_imitated_markers_is_read_once() {
 }
 
 #[test]
-fn what_a_failed_batch_left_behind_is_no_damage_and_what_was_acknowledged_is() {
+fn only_acknowledged_records_count_as_damage() {
     let mut records: Vec<Vec<u8>> = (1..=7).map(record).collect();
     let at = records[5].len() - 1;
     records[5][at] ^= 1;

@@ -45,7 +45,7 @@ async fn a_file_whose_sync_failed_is_never_synced_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_met_a_full_disk_is_gone_and_those_after_it_stay() {
+async fn a_record_refused_by_a_full_disk_is_dropped_and_later_ones_stay() {
     let large = Bytes::from(vec![7; 6000]);
     // The room suffices for a few bytes of the record, for half of it, or for all but one byte.
     for room in [1, 3000, 6000 + 35] {
@@ -90,7 +90,7 @@ async fn a_log_on_a_full_disk_opens_and_takes_records_when_there_is_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_killed_process_did_not_sync_is_synced_before_it_is_relied_upon() {
+async fn unsynced_records_of_a_killed_process_are_synced_before_use() {
     let root = tempfile::tempdir().unwrap();
     let faulty = FaultyDisk::new(root.path());
     let log = on(&faulty, root.path(), settings());
@@ -109,7 +109,7 @@ async fn what_a_killed_process_did_not_sync_is_synced_before_it_is_relied_upon()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_failed_batches_left_behind_counts_as_log() {
+async fn bytes_of_failed_batches_count_as_log() {
     let root = tempfile::tempdir().unwrap();
     let faulty = FaultyDisk::new(root.path());
     let log = on(&faulty, root.path(), settings());

@@ -28,7 +28,7 @@ fn change(kind: ChangeKind, before: f64, now: f64) -> Change {
 }
 
 #[test]
-fn a_change_is_said_in_the_unit_that_reads_best() {
+fn a_change_is_written_in_the_unit_that_reads_best() {
     let cases = [
         (ChangeKind::Latency, 103e6, 402e6, "3.9× slower"),
         (ChangeKind::Latency, 402e6, 103e6, "3.9× faster"),
@@ -52,7 +52,7 @@ fn a_change_is_said_in_the_unit_that_reads_best() {
 }
 
 #[test]
-fn a_change_is_said_with_what_it_was() {
+fn a_change_is_written_with_the_value_before() {
     let now = tidings_proto::UnixNanos(1);
     let mut slower = change(ChangeKind::Latency, 103e6, 402e6);
     for (quantile, of) in [(None, ""), (Some(0), "mean "), (Some(50), "p50 ")] {

@@ -170,7 +170,7 @@ Caused by: java.net.http.HttpTimeoutException: request timed out
     }
 
     #[test]
-    fn frames_of_other_languages_are_told_apart_too() {
+    fn frames_of_other_languages_are_recognised_too() {
         let node = "Error: x\n    at charge (/app/pay.js:3:1)\n    at run (/app/node_modules/q/i.js:1:1)\n    at process (node:internal/process/task_queues:95:5)";
         assert_eq!(parts(node).0.len(), 3);
         let python = "Traceback (most recent call last):\n  File \"/srv/app.py\", line 3, in pay\n  File \"/usr/lib/python3/site-packages/flask/app.py\", line 9, in f";

@@ -177,7 +177,7 @@ fn causes_are_counted_when_the_sources_of_all_kinds_are_known() {
 }
 
 #[test]
-fn a_single_cause_is_told_from_what_follows_and_kinds_without_followers_are_only_counted() {
+fn causes_and_followers_are_counted_separately_where_there_are_followers() {
     let now = list(vec![group("source", 51, 53), group("gateway", 1, 20)]);
     let known = with_sources(now.clone(), &["gateway"], (51, 1));
     let expected = "52 exceptions of 2 kinds: 51 at 1 cause, 1 follows from it";

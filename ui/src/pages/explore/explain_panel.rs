@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_that_the_same_spans_lack_are_told_from_those_that_they_have() {
+    fn attributes_that_spans_lack_are_distinguished_from_those_that_they_have() {
         let of = |key: &str, value: Option<&str>| AttributeValue {
             attribute: name("span", key),
             value: value.map(str::to_owned),

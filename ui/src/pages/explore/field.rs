@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_is_shown_and_taken_off_again() {
+    fn set_filters_are_shown_and_can_be_removed() {
         let mut filters = TraceFilters::default();
         for (name, value) in [
             ("order.id", "A-1"),

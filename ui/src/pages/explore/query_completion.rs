@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_before_the_caret_says_what_is_wanted() {
+    fn the_text_before_the_caret_determines_the_completions() {
         let value =
             |key: &str, typed: &str| CompletionKind::Value { key: key.into(), typed: typed.into() };
         let of = |scope, typed: &str| CompletionKind::Key { scope, typed: typed.into() };

@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_counted_to_the_end_is_a_lower_bound() {
+    fn an_incomplete_count_is_a_lower_bound() {
         assert_eq!(
             (counted(1_200, true), counted(1_200, false)),
             ("1,200".into(), "≥ 1,200".into())

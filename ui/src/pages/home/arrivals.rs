@@ -139,7 +139,7 @@ mod tests {
     use super::scale_text;
 
     #[test]
-    fn no_spans_are_told_from_a_constant_rate_in_words() {
+    fn an_empty_scale_and_a_constant_rate_have_different_words() {
         let length = DurationNanos(240_000_000_000);
         assert_eq!(scale_text(0.0, length), "No spans in the last 4 min.");
         assert_eq!(scale_text(120.0, length), "0 (dashed) to 120 spans/s");

@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn the_greatest_numbers_and_the_length_of_a_step_are_said_in_words() {
+    fn the_maximum_and_the_length_of_a_step_are_written_in_words() {
         assert_eq!((top_text(73), top_text(0)), ("up to 73".to_owned(), "none".to_owned()));
         assert_eq!(step_text(1_100, "1 min"), "in 1 min");
         assert_eq!(step_text(0, "1 min"), "no errors or warnings; a bar is 1 min");

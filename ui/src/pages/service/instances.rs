@@ -99,7 +99,7 @@ mod tests {
     use super::key_of;
 
     #[test]
-    fn instances_are_told_apart_by_the_key_in_the_address_or_the_first() {
+    fn instances_are_distinguished_by_the_key_in_the_address_or_the_first() {
         assert_eq!(key_of(Some("pod")), ("pod", "k8s.pod.name"));
         for other in [None, Some("odd")] {
             assert_eq!(key_of(other), ("instance", "service.instance.id"));

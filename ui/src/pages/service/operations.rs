@@ -610,7 +610,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_not_listed_are_said() {
+    fn unlisted_rows_are_reported() {
         let operations = result(vec![group(SpanKindName::Server)]);
         assert_eq!(unlisted_words(&operations), None);
         let operations = RedResult { group_count: 812, ..operations };

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_count_from_the_begin_of_the_row_on_services_where_calls_came_since() {
+    fn tables_count_from_the_begin_of_the_row_on_services_with_calls_since() {
         let group = |count: Option<u64>| {
             let stats = GroupStats::default();
             let since = count.map(|count| StatsSince {

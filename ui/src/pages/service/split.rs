@@ -462,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_that_are_not_listed_are_said() {
+    fn unlisted_groups_are_reported() {
         let mut result = without_groups();
         assert_eq!(missing(&result), None);
         result.group_count = 812;

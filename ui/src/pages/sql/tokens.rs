@@ -274,7 +274,7 @@ mod tests {
     };
 
     #[test]
-    fn words_texts_and_comments_are_told_apart() {
+    fn words_texts_and_comments_are_distinguished() {
         let text = "SELECT count(*), 'it''s' FROM spans -- all\nWHERE x >= 1e6";
         let of = |kind: SqlTokenKind| -> Vec<&str> {
             tokens(text)

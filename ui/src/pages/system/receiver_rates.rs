@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_with_requests_has_a_line_with_a_gap_where_no_answer_came() {
+    fn a_receiver_with_requests_has_a_line_with_a_gap_where_a_reading_is_missing() {
         let mut history = RateHistory::default();
         for (second, requests) in [(0, 60), (2, 120)] {
             history.push(&[receiver(requests)], at(second));

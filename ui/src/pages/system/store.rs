@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_the_rate_is_said_as_long_as_it_is() {
+    fn the_length_of_the_rate_is_written_in_words() {
         let text = |seconds: Option<u64>| {
             let length = seconds.map(|seconds| DurationNanos(seconds * 1_000_000_000));
             rate_text(&RetentionHorizon { rate_length_nano: length, ..RetentionHorizon::default() })

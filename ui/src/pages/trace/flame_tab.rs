@@ -12,7 +12,7 @@ use super::{
     model::TraceModel,
     page_signals::{IdentityArc, PageSignals},
     scale::OffsetRange,
-    usual::{self, AgainstUsual, Usual},
+    typical_durations::{self, AgainstUsual, Usual},
 };
 use crate::{
     addresses::TraceListLink,
@@ -155,7 +155,7 @@ pub(crate) fn flame_tab(page: PageSignals) -> impl IntoView {
     let (width, order) = (use_choice("width", WIDTHS), use_choice("order", ORDERS));
     let places =
         Memo::new(move |_| page.model.with(|model| IdentityArc::new(merged::by_place(model))));
-    let (usual, asked) = usual::ask(page);
+    let (usual, asked) = typical_durations::ask(page);
     let keys =
         Memo::new(move |_| page.model.with(|model| places.with(|places| call_keys(model, places))));
     let choice = use_call_choice(keys);
@@ -244,8 +244,8 @@ fn own_time(page: PageSignals, usual: Memo<IdentityArc<Usual>>) -> impl IntoView
         Number("Of self time"),
         Buttons("Self time as a bar"),
         Number("Longest"),
-        Explained("Usual median", usual::MEDIAN),
-        Explained("Median vs. usual", usual::AGAINST),
+        Explained("Usual median", typical_durations::MEDIAN),
+        Explained("Median vs. usual", typical_durations::AGAINST),
     ];
     view! {
         <section class="card panel" aria-label="Self time">
@@ -296,7 +296,7 @@ fn own_row(
             <td class="own-bar"><span class="own-fill" style=("width", width)></span></td>
             <td class="num">{format::duration(time)}</td>
             <td class="num was">{usual.cell(median)}</td>
-            {usual::factor_cell(against)}
+            {typical_durations::factor_cell(against)}
         </tr>
     }
 }

@@ -20,10 +20,10 @@ use crate::{
     request_state::RequestState,
 };
 
+mod operation_percentile;
 mod span_attributes;
 mod span_events;
 mod span_links;
-mod usual;
 
 use span_attributes::{attribute_list, resource_title};
 use span_events::{events, exceptions, focus_shown_event, records};
@@ -80,7 +80,7 @@ pub(crate) fn span_panel(page: PageSignals) -> impl IntoView {
                     head(&page.model.get(), row).into_any()
                 }
             }}
-            {usual::usual(page)}
+            {operation_percentile::usual(page)}
             {move || page.selected.get().map(|_| body())}
             {incoming_links(page, linked)}
         </aside>

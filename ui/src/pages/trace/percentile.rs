@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_among_few_is_not_said() {
+    fn a_percentile_among_few_transactions_is_not_shown() {
         assert_eq!(words(&transaction_type(19, Some(0.9))), None);
         assert_eq!(words(&transaction_type(500, None)), None);
     }

@@ -12,7 +12,7 @@ use super::{
     merged::{self, GroupBy, MergedCalls},
     model::TraceModel,
     page_signals::{IdentityArc, PageSignals},
-    usual::{self, AgainstUsual, Usual},
+    typical_durations::{self, AgainstUsual, Usual},
 };
 use crate::{
     colour,
@@ -117,7 +117,7 @@ fn lines_of(model: &TraceModel, usual: &Usual, by: GroupBy, spans: &str) -> Vec<
 pub(crate) fn table_tab(page: PageSignals) -> impl IntoView {
     let (by, spans) = (use_choice("by", GROUPS), use_choice("spans", SPANS));
     let order = use_sort("-own");
-    let (usual, asked) = usual::ask(page);
+    let (usual, asked) = typical_durations::ask(page);
     let lines = Memo::new(move |_| {
         let by = if by.get() == "service" { GroupBy::Service } else { GroupBy::Operation };
         let (usual, spans) = (usual.get(), spans.get());
@@ -153,7 +153,7 @@ pub(crate) fn table_tab(page: PageSignals) -> impl IntoView {
                 <AddressSegments name="by" offered=GROUPS label="Group by" />
                 <AddressSegments name="spans" offered=SPANS label="Which spans" />
                 <span class="mute">{note}</span>
-                <span class="mute tab-note" title=usual::AGAINST>
+                <span class="mute tab-note" title=typical_durations::AGAINST>
                     "usual: the median of the day before; red: twice that and beyond the p95"
                 </span>
             </div>
@@ -208,13 +208,13 @@ fn table_head(order: Memo<SortOrder>) -> impl IntoView {
                     title=merged::P95
                 />
                 <SortHead column="longest" label="Longest" order numeric=true />
-                <th scope="col" class="num" title=usual::MEDIAN>"Usual median"</th>
+                <th scope="col" class="num" title=typical_durations::MEDIAN>"Usual median"</th>
                 <SortHead
                     column="usual"
                     label="Median vs. usual"
                     order
                     numeric=true
-                    title=usual::AGAINST
+                    title=typical_durations::AGAINST
                 />
             </tr>
         </thead>
@@ -280,7 +280,7 @@ fn row(
             <td class="num quantile">{many(p95)}</td>
             <td class="num">{format::duration(max)}</td>
             <td class="num was">{usually}</td>
-            {usual::factor_cell(line.against())}
+            {typical_durations::factor_cell(line.against())}
         </tr>
     }
 }

@@ -551,7 +551,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_sample_with_every_trace_is_said_to_be_all() {
+    fn a_sample_with_every_trace_is_described_as_all() {
         let found = |total: u64, relation: &str| -> TraceSearchResult {
             serde_json::from_value(serde_json::json!({
                 "traces": [], "total": { "value": total, "relation": relation },

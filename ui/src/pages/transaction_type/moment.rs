@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_beside_that_of_a_callee_is_said_to_be_of_the_type() {
+    fn a_change_beside_that_of_a_callee_is_attributed_to_the_type() {
         let mut group = changed();
         let mut change = group.changes[0].clone();
         change.factor = Some(5.0);

@@ -57,7 +57,7 @@ fn names(order: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_changed_most_comes_first_and_what_did_not_by_frequency() {
+fn types_are_sorted_by_change_then_by_frequency() {
     assert_eq!(names("-change"), ["b", "c", "a"]);
     assert_eq!(names("name"), ["a", "b", "c"]);
     assert_eq!(names("-p95"), ["c", "a", "b"]);

@@ -15,7 +15,7 @@ use tidings_proto::rfc_3339;
 use tidings_query::{Admission, QueryError, QueryService};
 
 use crate::{
-    http::encoding::Each,
+    http::encoding::LazyList,
     jaeger::span_metrics::{self, MetricKind, MetricsSearch, ServiceSeries},
     params::raw::RawParameters,
 };
@@ -129,7 +129,7 @@ impl Serialize for Metric {
             gauge_value: Gauge { double_value: Double::new(*value) },
             timestamp: rfc_3339(*time),
         };
-        let metric_points = Each(|| points.iter().map(point));
+        let metric_points = LazyList(|| points.iter().map(point));
         MetricJson { labels, metric_points }.serialize(serializer)
     }
 }

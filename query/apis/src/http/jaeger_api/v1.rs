@@ -180,8 +180,8 @@ pub(super) async fn transform(
     let (service, admission) = service.holding_permits();
     let traces =
         service.ask(move |_| Ok(transformed(&body))).await?.map_err(|wrong| match wrong {
-            Untranslatable::Malformed(reason) => V1Error::invalid(reason),
-            Untranslatable::TooLarge => {
+            ConversionError::Malformed(reason) => V1Error::invalid(reason),
+            ConversionError::TooLarge => {
                 V1Error::new(StatusCode::PAYLOAD_TOO_LARGE, "the file has too many spans or traces")
             }
         })?;
@@ -189,7 +189,7 @@ pub(super) async fn transform(
 }
 
 /// Reason why a file cannot be converted.
-enum Untranslatable {
+enum ConversionError {
     Malformed(String),
     TooLarge,
 }
@@ -200,19 +200,19 @@ const OBJECTS_MAX: usize = 600_000;
 /// and versions of scopes, which are copied for each span.
 const COPIES_BYTES_MAX: usize = 64 << 20;
 
-fn transformed(body: &[u8]) -> Result<Vec<jaeger::Trace>, Untranslatable> {
+fn transformed(body: &[u8]) -> Result<Vec<jaeger::Trace>, ConversionError> {
     if body.iter().filter(|byte| **byte == b'{').count() > OBJECTS_MAX {
-        return Err(Untranslatable::TooLarge);
+        return Err(ConversionError::TooLarge);
     }
     let request: ExportTraceServiceRequest =
-        decode_json(body).map_err(|error| Untranslatable::Malformed(error.to_string()))?;
+        decode_json(body).map_err(|error| ConversionError::Malformed(error.to_string()))?;
     Ok(by_trace(request)?.iter().map(jaeger::from_otlp).collect())
 }
 
 /// Splits the request by trace id, in order of first mention.
 fn by_trace(
     request: ExportTraceServiceRequest,
-) -> Result<Vec<ExportTraceServiceRequest>, Untranslatable> {
+) -> Result<Vec<ExportTraceServiceRequest>, ConversionError> {
     let mut traces: Vec<ExportTraceServiceRequest> = Vec::new();
     let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
     let mut copied = RepeatedFields::Scopes.bytes(&request);
@@ -242,7 +242,7 @@ fn by_trace(
                     scopes.push(scope.clone());
                 }
                 if copied > COPIES_BYTES_MAX {
-                    return Err(Untranslatable::TooLarge);
+                    return Err(ConversionError::TooLarge);
                 }
                 if let Some(last) = scopes.last_mut() {
                     last.spans.push(span);

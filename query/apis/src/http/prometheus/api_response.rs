@@ -12,7 +12,7 @@ use tidings_query::{ErrorKind, QueryError};
 
 use crate::{
     error_status::status_of,
-    http::encoding::{self, Each},
+    http::encoding::{self, LazyList},
     prometheus::{
         PromqlError,
         query::{QueryAnswer, QueryValue},
@@ -173,7 +173,7 @@ pub(super) fn success_of(
             bytes_max,
         ),
         QueryValue::Vector(samples) => {
-            let result = Each(|| {
+            let result = LazyList(|| {
                 samples.iter().map(|(labels, value)| VectorSample {
                     metric: LabelMap(labels),
                     value: point(at, *value),
@@ -182,14 +182,14 @@ pub(super) fn success_of(
             success(&QueryData { result, result_type: "vector" }, warnings, bytes_max)
         }
         QueryValue::Matrix(series) => {
-            let result = Each(|| series.iter().map(line));
+            let result = LazyList(|| series.iter().map(line));
             success(&QueryData { result, result_type: "matrix" }, warnings, bytes_max)
         }
     }
 }
 
 fn line((labels, points): &(Labels, Vec<(i64, f64)>)) -> impl Serialize {
-    let values = Each(|| points.iter().map(|(time, value)| point(*time, *value)));
+    let values = LazyList(|| points.iter().map(|(time, value)| point(*time, *value)));
     MatrixSeries { metric: LabelMap(labels), values }
 }
 
@@ -210,7 +210,7 @@ pub(super) fn list_labels(
     bytes_max: u64,
 ) -> Result<Vec<u8>, QueryError> {
     cut(&mut series, &mut warnings, limit);
-    success(&Each(|| series.iter().map(LabelMap)), &warnings, bytes_max)
+    success(&LazyList(|| series.iter().map(LabelMap)), &warnings, bytes_max)
 }
 
 fn cut<T>(list: &mut Vec<T>, warnings: &mut Vec<&'static str>, limit: usize) {

@@ -18,7 +18,7 @@ use super::{
     search_response::metrics_json,
     tempo_parameters::{TempoParams, invalid},
 };
-use crate::http::encoding::{self, Each};
+use crate::http::encoding::{self, LazyList};
 
 pub(super) const EXEMPLARS_DEFAULT: usize = 100;
 pub(super) const EXEMPLARS_MAX: usize = 1_000;
@@ -39,7 +39,7 @@ pub(super) async fn query_range(
         let (metrics, exemplars) = metrics_of(&text, exemplars)?;
         let search = MetricsSearch { metrics, range, exemplars, series_max };
         let found = traceql::metrics_query::metrics(reader, &search)?;
-        let series = Each(|| found.series.iter().map(|series| line(series, &range)));
+        let series = LazyList(|| found.series.iter().map(|series| line(series, &range)));
         encoding::encode_json(&MetricsAnswer::new(&found, series), reader.limits.answer_bytes_max())
     });
     Ok(encoding::json_response(written.await?))
@@ -58,9 +58,9 @@ pub(super) async fn query(
         let (metrics, _) = metrics_of(&text, 0)?;
         let search = MetricsSearch { metrics, range, exemplars: 0, series_max };
         let found = traceql::metrics_query::metrics(reader, &search)?;
-        let series = Each(|| {
+        let series = LazyList(|| {
             found.series.iter().map(|series| Instant {
-                labels: Each(|| labels(&series.labels)),
+                labels: LazyList(|| labels(&series.labels)),
                 value: Number::new(series.values.first().copied().unwrap_or_default()),
             })
         });
@@ -180,15 +180,15 @@ fn line<'a>(series: &'a Series, range: &'a Range) -> impl Serialize + 'a {
     };
     let exemplars = || series.exemplars.iter().map(exemplar);
     TempoSeries {
-        labels: Each(|| labels(&series.labels)),
-        samples: Each(samples),
-        exemplars: (!series.exemplars.is_empty()).then_some(Each(exemplars)),
+        labels: LazyList(|| labels(&series.labels)),
+        samples: LazyList(samples),
+        exemplars: (!series.exemplars.is_empty()).then_some(LazyList(exemplars)),
     }
 }
 
 fn exemplar(exemplar: &Exemplar) -> impl Serialize {
     ExemplarLine {
-        labels: Each(|| labels(&exemplar.labels)),
+        labels: LazyList(|| labels(&exemplar.labels)),
         value: Number::new(exemplar.value),
         timestamp_ms: millis(exemplar.time),
     }

@@ -25,7 +25,7 @@ use super::{
     query_range::labels,
     tempo_parameters::{TempoParams, invalid},
 };
-use crate::http::encoding::{self, Each};
+use crate::http::encoding::{self, LazyList};
 
 pub(super) const LIMIT_DEFAULT: usize = 20;
 pub(super) const LIMIT_MAX: usize = 1_000;
@@ -223,7 +223,7 @@ impl Serialize for Attributes {
 fn encode_search(found: &TraceqlResult, bytes_max: u64) -> Result<Vec<u8>, QueryError> {
     let mut metrics = metrics_json(found.stats);
     metrics["inspectedTraces"] = found.inspected.into();
-    let traces = Each(|| found.traces.iter().map(trace_entry));
+    let traces = LazyList(|| found.traces.iter().map(trace_entry));
     encoding::encode_json(&SearchAnswer { metrics, traces }, bytes_max)
 }
 
@@ -249,7 +249,7 @@ fn trace_entry(trace: &FoundTrace) -> impl Serialize {
         root_trace_name: name,
         service_stats: ServiceStats(&trace.services),
         span_set: trace.spansets.first().map(spanset_entry),
-        span_sets: Each(|| trace.spansets.iter().map(spanset_entry)),
+        span_sets: LazyList(|| trace.spansets.iter().map(spanset_entry)),
         start_time_unix_nano: trace.start.0.to_string(),
         trace_id: short_id(trace.trace_id),
     }
@@ -263,9 +263,9 @@ pub(super) fn short_id(trace_id: TraceId) -> String {
 fn spanset_entry(spanset: &FoundSpanset) -> impl Serialize {
     let attributes = &spanset.attributes;
     SpansetEntry {
-        attributes: (!attributes.is_empty()).then_some(Each(|| labels(attributes))),
+        attributes: (!attributes.is_empty()).then_some(LazyList(|| labels(attributes))),
         matched: spanset.matched,
-        spans: Each(|| spanset.spans.iter().map(span_entry)),
+        spans: LazyList(|| spanset.spans.iter().map(span_entry)),
     }
 }
 

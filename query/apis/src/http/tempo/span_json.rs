@@ -7,7 +7,7 @@ use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer};
 use tidings_proto::otlp::{Event, KeyValue, Link, Span, SpanKind, Status, StatusCode};
 
-use crate::http::encoding::Each;
+use crate::http::encoding::LazyList;
 
 /// Returns a serialisable view of a span.
 pub(super) fn span(of: &Span) -> impl Serialize {
@@ -17,10 +17,10 @@ pub(super) fn span(of: &Span) -> impl Serialize {
         dropped_events_count: of.dropped_events_count,
         dropped_links_count: of.dropped_links_count,
         end_time_unix_nano: time(of.end_time_unix_nano),
-        events: (!of.events.is_empty()).then_some(Each(|| of.events.iter().map(event))),
+        events: (!of.events.is_empty()).then_some(LazyList(|| of.events.iter().map(event))),
         flags: of.flags,
         kind: named(of.kind, &SpanKind::ALL.map(SpanKind::otlp_name)),
-        links: (!of.links.is_empty()).then_some(Each(|| of.links.iter().map(link))),
+        links: (!of.links.is_empty()).then_some(LazyList(|| of.links.iter().map(link))),
         name: &of.name,
         parent_span_id: Base64(&of.parent_span_id),
         span_id: Base64(&of.span_id),

@@ -21,7 +21,7 @@ use super::{
     tempo_parameters::{TempoParams, invalid},
     wants_protobuf,
 };
-use crate::http::encoding::{self, Each};
+use crate::http::encoding::{self, LazyList};
 
 /// `tempopb.PartialStatus`.
 const PARTIAL: i32 = 1;
@@ -204,7 +204,7 @@ struct TraceJson<G> {
 #[serde(rename_all = "camelCase")]
 struct ResourceJson<'a, S> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    resource: Option<Sorted<'a, Resource>>,
+    resource: Option<SortedKeys<'a, Resource>>,
     #[serde(skip_serializing_if = "str::is_empty")]
     schema_url: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -217,38 +217,38 @@ struct Scope<'a, S> {
     #[serde(skip_serializing_if = "str::is_empty")]
     schema_url: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<Sorted<'a, InstrumentationScope>>,
+    scope: Option<SortedKeys<'a, InstrumentationScope>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     spans: Option<S>,
 }
 
 /// A message whose keys are written in order. One tree at a time is built from it: the attributes
 /// of a sender are cut to 64 KiB when they arrive.
-struct Sorted<'a, T>(&'a T);
+struct SortedKeys<'a, T>(&'a T);
 
-impl<T: Serialize> Serialize for Sorted<'_, T> {
+impl<T: Serialize> Serialize for SortedKeys<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serde_json::to_value(self.0).map_err(S::Error::custom)?.serialize(serializer)
     }
 }
 
 fn groups(resource_spans: &[ResourceSpans]) -> impl Serialize {
-    Each(|| resource_spans.iter().map(group))
+    LazyList(|| resource_spans.iter().map(group))
 }
 
 fn group(of: &ResourceSpans) -> impl Serialize {
     ResourceJson {
-        resource: of.resource.as_ref().map(Sorted),
+        resource: of.resource.as_ref().map(SortedKeys),
         schema_url: &of.schema_url,
         scope_spans: (!of.scope_spans.is_empty())
-            .then_some(Each(|| of.scope_spans.iter().map(scope))),
+            .then_some(LazyList(|| of.scope_spans.iter().map(scope))),
     }
 }
 
 fn scope(of: &ScopeSpans) -> impl Serialize {
     Scope {
         schema_url: &of.schema_url,
-        scope: of.scope.as_ref().map(Sorted),
-        spans: (!of.spans.is_empty()).then_some(Each(|| of.spans.iter().map(span_json::span))),
+        scope: of.scope.as_ref().map(SortedKeys),
+        spans: (!of.spans.is_empty()).then_some(LazyList(|| of.spans.iter().map(span_json::span))),
     }
 }

@@ -60,7 +60,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_described_is_read((form, text) in said()) {
+    fn texts_that_match_the_pattern_are_accepted((form, text) in said()) {
         // A description cannot express the length of months, the end of times, or that no id is
         // zero.
         let beyond = form == ParameterForm::Time || text.split(',').any(|id| id.trim_matches('0').is_empty());
@@ -68,7 +68,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_read_is_described(text in changed()) {
+    fn accepted_texts_match_the_pattern(text in changed()) {
         for form in FORMS.into_iter().filter(|form| form.accepts(&text)) {
             if let Some(pattern) = form.pattern() {
                 let described = Regex::new(&without_look_ahead(pattern)).unwrap().is_match(&text);

@@ -83,7 +83,10 @@ fn severities_are_read_by_name_and_number() {
     let cases = [
         ("warn", number(13)),
         ("warning", number(13)),
+        ("information", number(9)),
+        ("critical", number(21)),
         ("WARN", None),
+        ("Critical", None),
         ("09", None),
         ("9", number(9)),
         ("10", number(10)),

@@ -106,7 +106,7 @@ async fn without_a_time_the_newest_are_found() {
 }
 
 #[tokio::test]
-async fn what_starts_in_the_time_comes_first_when_there_is_too_much() {
+async fn traces_that_start_in_the_window_precede_others_up_to_the_limit() {
     let harness = long_stories().await;
     let (start, end) = (BEGIN / SECOND + 1_500, BEGIN / SECOND + 1_501);
     let query = encoded("{ name = \"early\" || name = \"receive\" }");

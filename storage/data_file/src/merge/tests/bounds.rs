@@ -89,7 +89,7 @@ fn a_merge_holds_no_more_than_it_is_given_and_never_less_than_it_needs() {
 }
 
 #[test]
-fn what_waits_is_bounded_and_short_traces_stay_whole() {
+fn pending_rows_are_bounded_and_short_traces_stay_whole() {
     let folder = tempfile::tempdir().unwrap();
     // Each trace is in all files, and one is longer than the limit of pending rows.
     let of_file = |file: usize| {
@@ -224,7 +224,7 @@ fn long_rows_among_short_ones_do_not_fill_more_than_the_memory() {
 }
 
 #[test]
-fn what_has_no_round_stays_where_it_is() {
+fn rows_beyond_the_rounds_stay_in_place() {
     let folder = tempfile::tempdir().unwrap();
     let inputs = going_on(&folder, 300, 300, 4 * KIB);
     let (batches, rounds, _) = moved(&inputs, 40 * KIB);

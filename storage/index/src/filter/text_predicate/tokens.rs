@@ -63,7 +63,7 @@ mod tests {
     use super::{fold, has_case};
 
     #[test]
-    fn what_has_no_case_is_the_fold_of_itself_only() {
+    fn characters_without_case_are_the_fold_of_themselves_only() {
         for c in '\0'..=char::MAX {
             let folded = fold(c);
             assert_eq!(fold(folded), folded, "{c:?}");

@@ -11,7 +11,7 @@ use tidings_index::Indexes;
 use tidings_proto::UnixNanos;
 use tidings_rollup::{
     Call, Calls, HOUR, LEVELS, RollupBucket,
-    hours::Sums,
+    hours::HourAggregate,
     pair_cache::Repeat,
     rollup_bucket,
     rollup_encoding::{
@@ -39,7 +39,7 @@ pub(super) fn stretch(step: u64) -> Option<u64> {
 /// Result of an aggregation.
 #[derive(Debug)]
 pub(super) enum AggregateResult {
-    Sums(Sums),
+    Complete(HourAggregate),
     /// No caller needs the result any more.
     Stopped,
     /// The rollups of this file cannot be read.
@@ -121,7 +121,7 @@ fn repeats(
 
 /// Merges hours into one period that begins with the first of them. `None` when an aggregate is
 /// damaged.
-pub(super) fn joined(hours: &[Arc<Sums>]) -> Option<Sums> {
+pub(super) fn joined(hours: &[Arc<HourAggregate>]) -> Option<HourAggregate> {
     let (mut groups, mut all) = (GroupTable::default(), Period::default());
     for (place, sums) in hours.iter().enumerate() {
         let numbers = numbers(&sums.names, &mut groups);
@@ -135,7 +135,7 @@ pub(super) fn joined(hours: &[Arc<Sums>]) -> Option<Sums> {
     let starts = hours.iter().flat_map(|sums| &sums.pages).map(|(start, _)| *start);
     let start = starts.min()?;
     let page = all.page(UnixNanos(start)).ok()?;
-    Some(Sums { names: groups.names(), pages: vec![(start, page)] })
+    Some(HourAggregate { names: groups.names(), pages: vec![(start, page)] })
 }
 
 /// Returns the numbers of groups in `groups`, by their numbers in `names`.
@@ -182,7 +182,7 @@ pub(super) fn made(
             Err(DamagedSource(place)) => return damaged(&hour.rolled[place]),
         }
     }
-    Ok(AggregateResult::Sums(Sums { names: groups.names(), pages }))
+    Ok(AggregateResult::Complete(HourAggregate { names: groups.names(), pages }))
 }
 
 /// Encoded rollup buckets of all files of a time bucket. Rollup buckets are decoded one group at a

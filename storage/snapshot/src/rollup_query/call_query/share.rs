@@ -18,7 +18,7 @@ use tidings_index::{SpanFilter, TimeRange, filter::Matcher};
 use tidings_proto::UnixNanos;
 use tidings_rollup::{
     Call, CallKey, DeduplicationSet,
-    hours::{HourLookup, Sums},
+    hours::{HourAggregate, HourLookup},
     rollup_encoding::{GroupNames, GroupNumber, each_rollup_bucket},
 };
 
@@ -262,7 +262,11 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
 
     /// Returns the cached aggregate of these hours' files, or makes it if the cache requests it.
     /// Used for whole hours in steps of the longest buckets. A single file needs no aggregate.
-    fn sums(&mut self, of: &[Hour], stop: &AtomicBool) -> Result<Option<Arc<Sums>>, StorageError> {
+    fn sums(
+        &mut self,
+        of: &[Hour],
+        stop: &AtomicBool,
+    ) -> Result<Option<Arc<HourAggregate>>, StorageError> {
         let Some(number) = self.question.number else { return Ok(None) };
         let files = files(of);
         if files.len() < 2 || !of.iter().all(Hour::has_coarsest) {
@@ -270,7 +274,7 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
         }
         let hours = &self.question.snapshot.indexes.hours;
         match hours.get(number, &files, self.question.is_of_all()) {
-            HourLookup::Sums(sums) => return Ok(Some(sums)),
+            HourLookup::Aggregate(sums) => return Ok(Some(sums)),
             HourLookup::Nothing => return Ok(None),
             HourLookup::Wanted => {}
         }
@@ -287,13 +291,13 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
         number: u64,
         of: &[Hour],
         stop: &AtomicBool,
-    ) -> Result<Option<Arc<Sums>>, StorageError> {
+    ) -> Result<Option<Arc<HourAggregate>>, StorageError> {
         let indexes = &self.question.snapshot.indexes;
         let [hour] = of else {
             let mut parts = Vec::new();
             for hour in of.chunks(1) {
                 let part = match indexes.hours.get(number, &files(hour), false) {
-                    HourLookup::Sums(sums) => Some(sums),
+                    HourLookup::Aggregate(sums) => Some(sums),
                     HourLookup::Wanted | HourLookup::Nothing => self.made(number, hour, stop)?,
                 };
                 let Some(part) = part else { return Ok(None) };
@@ -302,7 +306,7 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
             return Ok(joined(&parts).map(Arc::new));
         };
         match made(indexes, hour, || !self.is_over(stop))? {
-            AggregateResult::Sums(sums) => return Ok(Some(Arc::new(sums))),
+            AggregateResult::Complete(sums) => return Ok(Some(Arc::new(sums))),
             AggregateResult::Stopped => self.ended = ShareEnd::Early,
             AggregateResult::Damaged(file) => self.ended = ShareEnd::Damaged(file),
         }
@@ -315,7 +319,7 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
         is_stopped || !self.accumulator.wants_more()
     }
 
-    fn add_sums(&mut self, sums: &Sums, stop: &AtomicBool) {
+    fn add_sums(&mut self, sums: &HourAggregate, stop: &AtomicBool) {
         let groups = self.numbers(&sums.names).expect("invariant: they are groups of calls");
         for (start, page) in &sums.pages {
             if self.is_over(stop) {

@@ -234,7 +234,7 @@ fn a_list_of_many_pages_has_them_all() {
 }
 
 #[test]
-fn groups_without_end_are_read_as_rows_and_beyond_some_not_told_apart() {
+fn very_many_groups_are_read_as_rows_and_those_over_the_maximum_combined() {
     let part = by_effort(32_usize, 1);
     let count_all = 66_000 / part;
     let spans: Vec<Sent> =
@@ -301,7 +301,7 @@ fn long_names_with_exceptions_without_end_take_no_memory_without_end() {
 }
 
 #[test]
-fn names_that_are_too_long_together_are_not_told_apart() {
+fn names_that_are_too_long_together_are_combined() {
     // The limit is as long as 32 of these names without their numbers.
     let part = by_effort(32_usize, 1);
     let spans: Vec<Sent> = (0..40)

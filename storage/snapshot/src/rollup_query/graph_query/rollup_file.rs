@@ -22,7 +22,7 @@ use tidings_rollup::{
 
 use crate::rollup_query::{
     call_query::{common, of_hour},
-    file_buckets::{self, Added, PairRetractions, PendingBucket, RetractedCalls},
+    file_buckets::{self, AddOutcome, PairRetractions, PendingBucket, RetractedCalls},
     split_corrections::RollupFile,
 };
 
@@ -156,11 +156,11 @@ impl<'a> GraphRollupFile<'a> {
         taken: (&[PairRetractions<'_>], &RetractedCalls, Remainder),
         totals: &mut QueryTotals,
         go_on: &mut dyn FnMut(&QueryTotals) -> ControlFlow<()>,
-    ) -> Added {
+    ) -> AddOutcome {
         let cells = self.cells();
         let names = cells.groups(&mut |range| self.rollup.page(range));
         let Some(groups) = names.and_then(|names| numbers(&names, totals)) else {
-            return Added::Damaged;
+            return AddOutcome::Damaged;
         };
         let periods = periods.unwrap_or_else(|| file_buckets::all(cells, &self.covered));
         file_buckets::add((cells, &self.rollup), periods, &groups, taken, totals, go_on)

@@ -503,7 +503,7 @@ fn calls_of_a_pair_count_where_only_a_rebuilt_index_has_short_levels() {
 }
 
 #[test]
-fn what_two_pairs_have_settled_is_read_as_rows() {
+fn calls_that_two_pairs_settled_are_read_as_rows() {
     let spans: Vec<Sent> = (0..60).flat_map(|number| call(number, BEGIN + number, 7)).collect();
     let (clients, servers): (Vec<&Sent>, Vec<&Sent>) =
         spans.iter().partition(|sent| sent.service == "shop");
@@ -593,7 +593,7 @@ fn calls_are_counted_by_minute_where_files_have_no_durations_by_minute() {
 }
 
 #[test]
-fn what_takes_too_much_memory_is_not_added_up() {
+fn a_graph_over_the_memory_limit_is_not_aggregated() {
     let spans: Vec<Sent> =
         (0..1_800).flat_map(|number| call(number, BEGIN + number * SECOND, 7)).collect();
     let folder = TempDir::new().unwrap();
@@ -651,7 +651,7 @@ fn a_call_of_which_both_sides_are_in_different_places_counts_once() {
 }
 
 #[test]
-fn what_stood_for_calls_that_are_taken_away_stands_no_longer() {
+fn exemplars_of_retracted_calls_are_replaced() {
     // Open calls, and one call that is served in another file. That call is an extreme of its
     // rollup bucket.
     for others in [1, 3, 512, 513] {
@@ -676,7 +676,7 @@ fn what_stood_for_calls_that_are_taken_away_stands_no_longer() {
 }
 
 #[test]
-fn what_stands_for_calls_is_not_looked_for_where_that_takes_too_much() {
+fn exemplars_are_not_searched_for_beyond_the_budget() {
     // The longest open call of the file is served in another file.
     for others in [1, 3, 500] {
         let late = call(9_999, BEGIN + 1, 90_000);

@@ -344,7 +344,7 @@ fn minutes_of_a_file_that_cannot_be_compared_are_left_to_rows() {
 }
 
 #[test]
-fn what_counts_do_not_know_is_left_to_rows() {
+fn queries_that_counts_cannot_answer_are_left_to_rows() {
     let folder = TempDir::new().unwrap();
     let snapshot = snapshot(&folder, &flushes());
     let everything = [TimeRange::default()];

@@ -68,7 +68,7 @@ proptest! {
     #![proptest_config(random_cases(32))]
 
     #[test]
-    fn what_was_called_is_listed_and_counted(
+    fn called_operations_are_listed_and_counted(
         pool in vec(sent(), 1..60),
         sendings in vec(sending(), 0..60),
         ranges in vec(range(), 6),

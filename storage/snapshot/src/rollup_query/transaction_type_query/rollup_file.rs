@@ -24,7 +24,7 @@ use tidings_rollup::{
 use crate::rollup_query::{
     QueryFailure,
     call_query::common,
-    file_buckets::{self, Added, PairRetractions, PendingBucket, RetractedCalls},
+    file_buckets::{self, AddOutcome, PairRetractions, PendingBucket, RetractedCalls},
     split_corrections::{Pairs, RollupFile, UsedPair},
 };
 
@@ -223,9 +223,9 @@ impl<'a> TransactionTypeRollupFile<'a> {
         (less, taken): (&[PairRetractions<'_>], &RetractedCalls),
         transaction_type_totals: &mut TransactionTypeTotals<'_>,
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> Added {
+    ) -> AddOutcome {
         let Some(transaction_types) = self.numbers(transaction_type_totals) else {
-            return Added::Damaged;
+            return AddOutcome::Damaged;
         };
         let cells = &self.section().cells;
         let TransactionTypeTotals { bounds, totals, .. } = transaction_type_totals;
@@ -248,9 +248,9 @@ impl<'a> TransactionTypeRollupFile<'a> {
         transaction_type_totals: &mut TransactionTypeTotals<'_>,
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
         mut visit: impl FnMut(GroupNumber, u64),
-    ) -> Added {
+    ) -> AddOutcome {
         let Some(transaction_types) = self.numbers(transaction_type_totals) else {
-            return Added::Damaged;
+            return AddOutcome::Damaged;
         };
         let cells = (&self.section().cells, &self.rollup);
         file_buckets::count(cells, &self.covered, go_on, |transaction_type, count| {

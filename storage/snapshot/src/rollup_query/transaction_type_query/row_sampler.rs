@@ -7,7 +7,7 @@ use tidings_disk::ranges::merged;
 use tidings_proto::{DurationNanos, Signal, TraceId};
 use tidings_rollup::{Call, pair_cache::RowRanges, transaction_types::entry_spans::Rank};
 
-use super::{TransactionTypeQuery, rolled::TransactionTypeRollupFile, sample::SampleReader};
+use super::{TransactionTypeQuery, rollup_file::TransactionTypeRollupFile, sample::SampleReader};
 use crate::rollup_query::QueryFailure;
 
 /// Reader of rows for a sample.

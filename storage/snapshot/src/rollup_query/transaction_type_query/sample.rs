@@ -21,7 +21,7 @@ use tidings_rollup::{
     },
 };
 
-use super::rolled::TransactionTypeRollupFile;
+use super::rollup_file::TransactionTypeRollupFile;
 
 /// Trace that may be in the sample.
 #[derive(Debug, Clone)]

@@ -242,7 +242,7 @@ proptest! {
     #![proptest_config(random_cases(16))]
 
     #[test]
-    fn transaction_types_that_are_told_apart_are_right_when_not_all_can_be(
+    fn listed_transaction_types_are_exact_when_others_are_combined(
         pool in vec(sent(), 40..160),
         sendings in vec(sending(), 0..40),
         questions in vec((question(), 900..6_000_usize), 4),
@@ -315,7 +315,7 @@ fn the_most_frequent_transaction_types_are_found_among_ever_new_ones_wherever_th
 }
 
 #[test]
-fn what_the_only_period_of_a_file_adds_takes_no_more_memory_either() {
+fn the_memory_limit_applies_to_the_only_period_of_a_file() {
     let spans: Vec<Sent> = (0..100)
         .flat_map(|number| {
             let [mut first, second] = trace(number, BEGIN + number * SECOND, 7);
@@ -437,7 +437,7 @@ fn samples_are_the_first_by_hash_over_all_files_and_cost_little_more_than_themse
 }
 
 #[test]
-fn a_transaction_counts_where_its_entry_began_whatever_came_where() {
+fn a_transaction_counts_at_its_entry_in_any_order_of_arrival() {
     // The first span arrives last. Its hour is the one before that of the second span.
     let [first, second] = trace(1, BEGIN - 20 * MINUTE, 7);
     let late = |minutes: u64| {
@@ -466,7 +466,7 @@ fn a_transaction_counts_where_its_entry_began_whatever_came_where() {
 }
 
 #[test]
-fn what_stood_for_transactions_that_are_taken_away_stands_no_longer() {
+fn samples_of_retracted_transactions_are_replaced() {
     // The second file has the entry span of one trace. In the first file, that trace is an extreme.
     for others in [1, 3, 512, 513] {
         for (length, joined) in [(0, 0), (90_000, 0), (5, 0), (0, 3), (90_000, 3), (5, 3)] {

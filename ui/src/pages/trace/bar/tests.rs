@@ -54,7 +54,7 @@ fn a_long_bar_that_the_window_cuts_stays_at_its_edge() {
 }
 
 #[test]
-fn what_lies_outside_the_window_says_on_which_side() {
+fn spans_outside_the_window_show_their_side() {
     let shop = TraceModel::new(samples::shop());
     let picture = |window| of_span(&shop, &LogIndex::default(), 2, window, WIDTH);
     assert_eq!(picture(OffsetRange::new(500_000, 900_000)), LinePicture::Outside { before: true });

@@ -53,7 +53,7 @@ fn stretches_without_a_span_belong_to_their_row() {
 }
 
 #[test]
-fn the_slowest_hundredth_of_a_run_is_told_apart_from_its_half() {
+fn the_p99_of_a_run_differs_from_its_median() {
     let mut calls = vec![(0, 0, 0, 0, 1_000)];
     calls.extend((0..200).map(|at| (1, 1, 1, at, if at < 197 { 2 } else { 90 })));
     let model = samples::model(&calls);
@@ -116,7 +116,7 @@ fn calls_in_rotation_are_one_run_for_each_operation() {
 }
 
 #[test]
-fn rows_are_found_by_id_and_told_apart_when_they_share_it() {
+fn rows_are_found_by_id_and_numbered_when_they_share_it() {
     let mut skeleton = samples::shop();
     skeleton.spans.span_id[4] = samples::id(2);
     let model = TraceModel::new(skeleton);

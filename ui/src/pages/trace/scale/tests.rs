@@ -53,7 +53,7 @@ fn a_label_stands_after_its_bar_else_before_it_else_inside() {
 }
 
 #[test]
-fn what_calls_leave_open_is_a_spans_own_time() {
+fn time_without_calls_is_self_time() {
     let bar = OffsetRange::new(0, 100);
     let open = |calls: &[(i64, i64)]| {
         uncovered(bar, calls.iter().map(|&(from, to)| OffsetRange::new(from, to)))

@@ -43,7 +43,7 @@ fn folding_is_undone_by_unfolding() {
 }
 
 #[test]
-fn what_is_below_a_depth_is_folded_but_for_exceptions() {
+fn rows_below_a_depth_are_folded_but_for_exceptions() {
     let shop = TraceModel::new(samples::shop());
     let mut folds = Folds::from_depth(1);
     assert!(folds.is_folded(&shop, 1) && folds.is_folded(&shop, 9) && !folds.is_folded(&shop, 0));
