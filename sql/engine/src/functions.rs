@@ -4,7 +4,7 @@
 //! the code of all in the program. Those that can lengthen their text go through [`bounded`].
 //! Functions that make any amount out of a number (`repeat`, `lpad`, `generate_series`, …) or keep
 //! every value (`array_agg`, `string_agg`) are not on the list.
-//! `ours` has the parts that our own functions for ids, attributes and patterns share, and
+//! `text_functions` has the parts that our own functions for ids, attributes and patterns share, and
 //! `operators` turns operators into functions. `sum`, `checked_integers`, `checked_dates` and
 //! `checked_times` replace the engine's arithmetic of whole numbers and times, which overflows, and
 //! `exact_parts` its parts of a duration.

@@ -19,8 +19,8 @@ use tidings_sql::meter::Meter;
 use super::{
     checked_dates::CheckedDays,
     checked_integers::CheckedOperators,
-    exact_parts, ours, pattern,
-    text_functions::{Arguments, Function},
+    exact_parts, pattern,
+    text_functions::{self, Arguments, Function},
 };
 use crate::error::external;
 
