@@ -35,7 +35,7 @@ use crate::{steps::StepReport, ui::Module};
 const UI: &str = "UI: compile to WebAssembly, compress into ui/dist";
 
 /// Program in which a server without the engine of SQL runs each query.
-const SQL_WORKER: &str = "tidings-sql-worker";
+pub(crate) const SQL_WORKER: &str = "tidings-sql-worker";
 /// Interval at which a build beside the server is asked whether it has ended.
 const BUILD_POLL: Duration = Duration::from_millis(200);
 

@@ -16,9 +16,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    coverage, decoders,
+    SQL_WORKER, coverage, decoders,
     lints::{self, LintingCompiler},
-    steps::{StepReport, apt_install, cargo, is_ci, root, with_niceness, works},
+    steps::{LIBRARIES, StepReport, apt_install, cargo, is_ci, root, with_niceness, works},
     test_programs::{self, EFFORT, TestCounts},
     ui,
 };
@@ -87,18 +87,21 @@ pub(crate) fn run() -> Result<ExitCode> {
         Ok(())
     });
     let effort = report.test_effort();
-    let (mut ui, mut all) = (Ok(()), Ok(Vec::new()));
-    report.tests("tests of libraries; the UI, and all else with lints, beside them", || {
-        thread::scope(|scope| {
-            let tests = scope.spawn(|| test_programs::run(&libraries, &effort));
-            ui = pack_ui(&compiler, ui_module);
-            all = test_programs::build(
-                compiler.lint(&mut with_niceness(cargo().args(TARGETS), BACKGROUND)),
-            );
-            tests.join().unwrap_or_else(|_| bail!("the tests panicked"))
-        })
-    });
-    report.check("UI to WebAssembly", ui);
+    let (mut engine_and_ui, mut all) = (Ok(()), Ok(Vec::new()));
+    report.tests(
+        "tests of libraries; the engine, the UI, and all else with lints, beside them",
+        || {
+            thread::scope(|scope| {
+                let tests = scope.spawn(|| test_programs::run(&libraries, &effort));
+                engine_and_ui = build_engine_and_ui(&compiler, ui_module);
+                all = test_programs::build(
+                    compiler.lint(&mut with_niceness(cargo().args(TARGETS), BACKGROUND)),
+                );
+                tests.join().unwrap_or_else(|_| bail!("the tests panicked"))
+            })
+        },
+    );
+    report.check("engine of SQL, and UI to WebAssembly", engine_and_ui);
     let mut others = report.check("compile all, with lints", all);
     others.retain(|program| !libraries.contains(program));
     if !others.is_empty() {
@@ -117,10 +120,16 @@ pub(crate) fn run() -> Result<ExitCode> {
     Ok(report.close())
 }
 
-/// Waits for the UI's module, and packs it.
-fn pack_ui(compiler: &LintingCompiler, module: JoinHandle<Result<PathBuf>>) -> Result<()> {
+/// Builds the engine of SQL, which needs no UI, and packs the UI's module when it is compiled.
+fn build_engine_and_ui(
+    compiler: &LintingCompiler,
+    module: JoinHandle<Result<PathBuf>>,
+) -> Result<()> {
+    let mut engine = cargo();
+    engine.args(LIBRARIES).args(["--bin", SQL_WORKER]);
+    command(compiler.lint(&mut with_niceness(&engine, BACKGROUND)))?;
     command(compiler.lint(&mut with_niceness(cargo().args(ui::PACKAGER), BACKGROUND)))?;
-    let module = module.join().unwrap_or_else(|_| bail!("the build of the UI panicked"))?;
+    let module = module.join().unwrap_or_else(|_| ui::panicked())?;
     ui::pack(ui::DEV, ui::Module::Shipped, &module)
 }
 

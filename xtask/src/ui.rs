@@ -77,7 +77,8 @@ pub(crate) fn build_beside(
     })
 }
 
-fn panicked<T>() -> Result<T> {
+/// Returns the error of a build of the UI whose thread panicked.
+pub(crate) fn panicked<T>() -> Result<T> {
     bail!("the build of the UI panicked")
 }
 

@@ -9,7 +9,7 @@ use std::{fmt, path::PathBuf, str::FromStr};
 use ring::digest::{Digest, SHA256, digest};
 use serde::{Deserialize, Serialize};
 use tidings_files::StorageError;
-use tidings_proto::{Signal, UnixNanos};
+use tidings_proto::{Signal, UnixNanos, hex};
 
 use super::BackupId;
 
@@ -27,7 +27,7 @@ impl Sha256 {
     }
 
     pub(super) fn from_digest(digest: &Digest) -> Self {
-        Self(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(hex(digest.as_ref()))
     }
 }
 
