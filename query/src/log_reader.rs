@@ -261,7 +261,10 @@ fn pop_last_key(keys: &mut BTreeSet<RecordKey>, order: LogOrder) {
 /// these keys.
 fn rows_needed(keys: &BTreeSet<RecordKey>, order: LogOrder, count: usize) -> RowsNeeded {
     match (last_key(keys, order).filter(|_| keys.len() >= count), order) {
-        (None, _) => RowsNeeded::All,
+        (None, _) => {
+            let found = keys.len() as u64;
+            RowsNeeded::More { found, missing: (count as u64).saturating_sub(found) }
+        }
         (Some((time, _)), LogOrder::Newest) => RowsNeeded::Since(time),
         (Some((time, _)), LogOrder::Oldest) => RowsNeeded::Until(time),
     }

@@ -14,6 +14,7 @@ use tidings_proto::{Signal, UnixNanos};
 use super::{
     prune::Pruner,
     read::{FileReader, GroupTimes},
+    stretches::Stretches,
 };
 use crate::scan::{Progress, Visit};
 
@@ -97,7 +98,9 @@ impl<'a> CandidateGroups<'a> {
         let Some(plan) = source.plan(matcher, group, times)? else {
             return Ok(ControlFlow::Continue(()));
         };
-        for mut stretch in plan.stretches(progress.may_narrow(), matcher.order) {
+        let narrows = progress.may_narrow();
+        let mut stretches = Stretches::new(plan.ranges.clone(), narrows, matcher.order);
+        while let Some(mut stretch) = stretches.next(progress.expected_rows()) {
             if !progress.narrow(matcher, times) {
                 break;
             }

@@ -36,6 +36,7 @@ pub mod scan;
 mod sections;
 mod shred;
 mod sizes;
+mod stretches;
 mod table_view;
 #[cfg(any(test, feature = "samples"))]
 pub mod test_files;
