@@ -1,4 +1,9 @@
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tidings_storage::{StoreSettings, TablesAt};
 
@@ -13,7 +18,7 @@ fn read(
     let path = file.map(|text| {
         let path = folder.path().join("tidings.toml");
         #[expect(clippy::disallowed_methods, reason = "a fixture")]
-        std::fs::write(&path, text).unwrap();
+        fs::write(&path, text).unwrap();
         path
     });
     Sources::read(
@@ -386,23 +391,41 @@ fn names_are_unique() {
     assert_eq!(names.len(), SETTINGS.len());
 }
 
-#[test]
-fn the_page_of_settings_has_each_as_the_table_does() {
-    const PAGE: &str = include_str!("../../docs/settings.md");
-    let (_, table) = PAGE.split_once("| Setting | Default |").unwrap();
-    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
-    let rows: Vec<&str> = rows.collect();
-    let expected = SETTINGS.iter().map(|setting| {
+/// Returns the rows of the page of settings.
+fn page_rows() -> String {
+    let rows = SETTINGS.iter().map(|setting| {
         let (name, unit, help) = (setting.name, setting.unit.unwrap_or_default(), setting.help);
         assert!(!help.contains(['\n', '|', '\\']), "{name}");
         let default = match setting.default_text() {
             text if text.is_empty() => text,
             text => format!("`{text}`"),
         };
-        format!("| `{name}` | {default} | {unit} | {help} |")
+        format!("| `{name}` | {default} | {unit} | {help} |\n")
     });
-    let expected: Vec<String> = expected.collect();
-    assert_eq!(rows, expected, "docs/settings.md should have:\n{}", expected.join("\n"));
+    rows.collect()
+}
+
+#[test]
+fn the_page_of_settings_has_each_as_the_table_does() {
+    const FILE: &str = "docs/settings.md";
+    /// Environment variable with which the test writes the rows of the page.
+    const WRITE: &str = "TIDINGS_WRITE_SETTINGS";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
+    let page = fs::read_to_string(&path).unwrap();
+    let (above, table) = page.split_once("|---|---|---|---|\n").unwrap();
+    let end = table.find("\n\n").map_or(table.len(), |end| end + 1);
+    let (rows, below) = table.split_at(end);
+    let expected = page_rows();
+    if std::env::var_os(WRITE).is_some() {
+        let page = format!("{above}|---|---|---|---|\n{expected}{below}");
+        #[expect(clippy::disallowed_methods, reason = "a file of the sources, not of a store")]
+        fs::write(&path, page).unwrap();
+        return;
+    }
+    assert_eq!(
+        rows, expected,
+        "{WRITE}=1 cargo test --bin tidings page_of_settings writes the rows of {FILE}"
+    );
 }
 
 #[test]
