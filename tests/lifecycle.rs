@@ -458,7 +458,7 @@ fn metrics_count_what_was_received_asked_and_written() {
         assert!((value(name) - expected).abs() < f64::EPSILON, "{name}: {}", value(name));
     }
     assert!(value("tidings_log_sync_seconds_count") >= 1.);
-    assert!(value("tidings_log_bytes") > 0. && value("tidings_memory_table_bytes") > 0.);
+    assert!(value("tidings_log_bytes") > 0. && value("tidings_memtable_bytes") > 0.);
     // Prometheus requires that every sample belongs to the metric that was named last.
     let mut named = "";
     for line in text.lines() {

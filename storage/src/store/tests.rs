@@ -195,7 +195,7 @@ async fn an_empty_batch_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_memory_table_refuses_and_says_so() {
+async fn a_full_memtable_refuses_and_says_so() {
     let root = tempfile::tempdir().unwrap();
     let tight = StoreSettings { memory_bytes_max: 1, ..settings(root.path()) };
     let (store, _) = open_with(Arc::new(RealDisk), tight).await.unwrap();
