@@ -19,6 +19,7 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header, request::Parts};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use tidings_proto::api::StandardReceiver;
 
 use crate::{
     CollectorSettings,
@@ -106,9 +107,9 @@ impl RegisteredReceiver {
 /// Every receiver, in the order of the settings and of the status.
 #[rustfmt::skip]
 pub const RECEIVERS: &[RegisteredReceiver] = &[
-    RegisteredReceiver::new("otlp-grpc", "127.0.0.1:4317", "address of the OTLP/gRPC receiver", &otlp_grpc::OtlpGrpc),
-    RegisteredReceiver::new("otlp-http", "127.0.0.1:4318", "address of the OTLP/HTTP receiver", &otlp_http::OtlpHttp),
-    RegisteredReceiver::new("zipkin", "127.0.0.1:9411", "address of the Zipkin receiver", &zipkin_http::Zipkin),
+    RegisteredReceiver::new("otlp-grpc", StandardReceiver::OTLP_GRPC.address, "address of the OTLP/gRPC receiver", &otlp_grpc::OtlpGrpc),
+    RegisteredReceiver::new("otlp-http", StandardReceiver::OTLP_HTTP.address, "address of the OTLP/HTTP receiver", &otlp_http::OtlpHttp),
+    RegisteredReceiver::new("zipkin", StandardReceiver::ZIPKIN.address, "address of the Zipkin receiver", &zipkin_http::Zipkin),
 ];
 
 /// Returns the receivers that have an address, with the address.

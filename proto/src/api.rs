@@ -68,7 +68,8 @@ pub use search_result::{
 };
 pub use server_status::{
     AnswerTimes, LimitInForce, LimitList, ProcessMemory, QueryOutcome, ReceiverStatus,
-    RefusalStatus, ServerStatus, SignalCounts, SlowQuery, SlowQueryList, TaskCondition, TaskStatus,
+    RefusalStatus, ServerStatus, SignalCounts, SlowQuery, SlowQueryList, StandardReceiver,
+    TaskCondition, TaskStatus,
 };
 pub use service_graph::{CallsBefore, EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph};
 pub use sql_result::{SqlColumn, SqlPartialReason, SqlProgress, SqlRead, SqlResult};

@@ -1,7 +1,7 @@
-//! Access to the browser: clock, time zone, storage, clipboard, focus, sizes.
+//! Access to the browser: clock, time zone, clipboard, focus, sizes.
 //!
 //! Owns no state. Everything here works only in a browser. Code that can be tested without one is
-//! elsewhere.
+//! elsewhere. The browser's storage belongs to [`crate::web_storage`].
 
 use std::time::Duration;
 
@@ -67,34 +67,6 @@ pub(crate) fn local_milliseconds(text: &str) -> Option<u64> {
 )]
 pub(crate) fn to_whole(number: f64) -> u64 {
     number as u64
-}
-
-/// Returns the value in local storage under `key`.
-pub(crate) fn local_value(key: &str) -> Option<String> {
-    window().local_storage().ok().flatten()?.get_item(key).ok().flatten()
-}
-
-/// Stores `value` in local storage; `None` removes it. Has no effect in a browser that forbids
-/// storage.
-pub(crate) fn set_local_value(key: &str, value: Option<&str>) {
-    if let Ok(Some(storage)) = window().local_storage() {
-        let _refused = match value {
-            Some(value) => storage.set_item(key, value),
-            None => storage.remove_item(key),
-        };
-    }
-}
-
-/// Returns the value in this tab's session storage under `key`.
-pub(crate) fn session_value(key: &str) -> Option<String> {
-    window().session_storage().ok().flatten()?.get_item(key).ok().flatten()
-}
-
-/// Stores `value` in this tab's session storage.
-pub(crate) fn set_session_value(key: &str, value: &str) {
-    if let Ok(Some(storage)) = window().session_storage() {
-        let _refused = storage.set_item(key, value);
-    }
 }
 
 /// Resolves when a frame has been drawn.

@@ -17,13 +17,13 @@
 //! security policy forbids style attributes. A hue plus 360 is the same hue in the second tone.
 //!
 //! Owns the picture of the present page: the services on it and their shades. Stored shades of other
-//! tabs are read when a picture begins. `saved_texts` bounds their number.
+//! tabs are read when a picture begins. `web_storage` bounds their number.
 
 use std::{cell::RefCell, collections::HashMap};
 
 use tidings_proto::UnixNanos;
 
-use crate::saved_texts::{self, SavedText};
+use crate::web_storage::{self, SavedText};
 
 #[cfg(test)]
 mod tests;
@@ -150,8 +150,8 @@ fn update_shades<T>(change: impl FnOnce(&mut ShadeMap) -> T) -> T {
     PICTURE.with_borrow_mut(|picture| {
         let painted = change(picture);
         if std::mem::take(&mut picture.is_changed) && !picture.page.is_empty() {
-            let newest = picture.kept.iter().take(saved_texts::ENTRIES_MAX);
-            saved_texts::store(STORAGE_KEY, &newest.map(saved_shade).collect::<Vec<_>>());
+            let newest = picture.kept.iter().take(web_storage::ENTRIES_MAX);
+            web_storage::store_texts(STORAGE_KEY, &newest.map(saved_shade).collect::<Vec<_>>());
         }
         painted
     })
@@ -161,7 +161,7 @@ fn update_shades<T>(change: impl FnOnce(&mut ShadeMap) -> T) -> T {
 pub(crate) fn begin_picture(page: &str) {
     PICTURE.with_borrow_mut(|picture| {
         if picture.page != page {
-            let stored = saved_texts::load(STORAGE_KEY).into_iter().filter_map(read_shade);
+            let stored = web_storage::load_texts(STORAGE_KEY).into_iter().filter_map(read_shade);
             picture.begin_page(page, stored);
         }
     });

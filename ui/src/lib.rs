@@ -19,12 +19,13 @@ pub mod paged_list;
 pub mod pages;
 pub(crate) mod preferences;
 pub mod request_state;
-mod saved_texts;
+pub mod server_watch;
 pub mod shell;
 pub mod shortcuts;
 mod stream;
 pub mod theme;
 pub mod url;
+mod web_storage;
 pub mod window;
 
 pub use pages::start;

@@ -3,11 +3,11 @@
 //! Only this module knows the parameters of other pages.
 
 use leptos::prelude::*;
-use tidings_proto::{DurationNanos, TraceId, UnixNanos, api::ChangedGroup};
+use tidings_proto::{TraceId, api::ChangedGroup};
 
 use crate::{
     addresses, api,
-    url::{TimeRange, UrlQuery, use_query},
+    url::{HeatmapBox, TimeRange, UrlQuery, use_query},
 };
 
 /// Parameter of a service's page: the time that its tables count.
@@ -19,41 +19,6 @@ pub const SINCE_CHANGE: &str = "since";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Links {
     range: TimeRange,
-}
-
-/// A rectangle of a heatmap: moments and durations, each with its ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeatmapBox {
-    /// Its first moment.
-    pub from: UnixNanos,
-    /// The moment after its last.
-    pub to: UnixNanos,
-    /// Its shortest duration.
-    pub shortest: DurationNanos,
-    /// Its longest duration.
-    pub longest: DurationNanos,
-}
-
-impl HeatmapBox {
-    /// Reads a box as `from-to-shortest-longest`: milliseconds since 1970 and nanoseconds.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let numbers: Vec<u64> =
-            text.split('-').map(|part| part.parse().ok()).collect::<Option<_>>()?;
-        let [from, to, shortest, longest] = numbers[..] else { return None };
-        let nanos = |milliseconds: u64| milliseconds.checked_mul(1_000_000).map(UnixNanos);
-        let (from, to) = (nanos(from)?, nanos(to)?);
-        let read =
-            Self { from, to, shortest: DurationNanos(shortest), longest: DurationNanos(longest) };
-        (from < to && shortest <= longest).then_some(read)
-    }
-
-    /// Writes the box in the format of [`Self::parse`].
-    #[must_use]
-    pub fn write(&self) -> String {
-        let (from, to) = (self.from.0 / 1_000_000, self.to.0.div_ceil(1_000_000));
-        format!("{from}-{to}-{}-{}", self.shortest.0, self.longest.0)
-    }
 }
 
 impl Links {
@@ -189,17 +154,13 @@ mod tests {
     use super::{HeatmapBox, Links, TimeRange};
 
     #[test]
-    fn a_box_survives_the_address() {
+    fn a_box_becomes_a_range_and_limits_of_durations() {
         let chosen = HeatmapBox {
             from: UnixNanos(1_795_161_600_000_000_000),
             to: UnixNanos(1_795_161_660_000_000_000),
             shortest: DurationNanos(83_886_080),
             longest: DurationNanos(100_663_295),
         };
-        assert_eq!(HeatmapBox::parse(&chosen.write()), Some(chosen));
-        for wrong in ["", "1-2-3", "2-1-3-4", "1-2-4-3", "1-2-3-x", "1-2-3-4-5"] {
-            assert_eq!(HeatmapBox::parse(wrong), None, "{wrong}");
-        }
         let address = Links::explore_box(&[("service", "pay ment"), ("operation", "")], chosen);
         assert_eq!(
             address,

@@ -1,4 +1,4 @@
-//! The time range that the panels of a page request, and the refresh of it.
+//! The time range that the panels of a page request, its live state, and its refresh.
 //!
 //! All panels of a page request one range that ends at one moment, so that their numbers agree. The
 //! moment advances while the page is live and visible and no request is in progress.
@@ -11,7 +11,6 @@ use tidings_proto::{UnixNanos, api::Searched};
 use crate::{
     api::analysis::Analysis,
     browser, format,
-    shell::use_live,
     url::{TimeRange, use_query},
 };
 
@@ -36,6 +35,16 @@ pub fn use_page_time() -> PageTime {
         (range.get(), browser::now())
     });
     PageTime { range_at, tick }
+}
+
+/// Returns a signal that is true when the page loads new data by itself. It is false when the
+/// switch is off or the range is fixed.
+#[must_use]
+pub fn use_live() -> Memo<bool> {
+    let query = use_query();
+    Memo::new(move |_| {
+        query.with(|query| query.get("live").is_none() && TimeRange::read(query).is_open_ended())
+    })
 }
 
 impl PageTime {

@@ -26,7 +26,7 @@ use crate::{
     },
     browser,
     components::use_toasts,
-    shell::use_live,
+    page_time::use_live,
     url::TimeRange,
 };
 

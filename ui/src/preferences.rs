@@ -7,7 +7,7 @@ use std::cell::Cell;
 
 use leptos::prelude::{document, window};
 
-use crate::browser;
+use crate::web_storage;
 
 const ZONE_KEY: &str = "tidings.zone";
 /// `boot.js` reads it, too, before the first paint.
@@ -25,8 +25,8 @@ thread_local! {
 
 /// Reads the preferences, before anything is drawn.
 pub(crate) fn load() {
-    IS_UTC.set(browser::local_value(ZONE_KEY).as_deref() == Some(UTC));
-    IS_COMPACT.set(browser::local_value(DENSITY_KEY).as_deref() == Some(COMPACT));
+    IS_UTC.set(web_storage::local_value(ZONE_KEY).as_deref() == Some(UTC));
+    IS_COMPACT.set(web_storage::local_value(DENSITY_KEY).as_deref() == Some(COMPACT));
     if let Some(root) = document().document_element() {
         let density = if is_compact() { COMPACT } else { "comfortable" };
         let _refused = root.set_attribute("data-density", density);
@@ -50,13 +50,13 @@ pub(crate) fn row_px() -> f64 {
 
 /// Stores the time zone and reloads the page.
 pub(crate) fn choose_utc(is_utc: bool) {
-    browser::set_local_value(ZONE_KEY, is_utc.then_some(UTC));
+    web_storage::set_local_value(ZONE_KEY, is_utc.then_some(UTC));
     reload();
 }
 
 /// Stores the density and reloads the page.
 pub(crate) fn choose_compact(is_compact: bool) {
-    browser::set_local_value(DENSITY_KEY, is_compact.then_some(COMPACT));
+    web_storage::set_local_value(DENSITY_KEY, is_compact.then_some(COMPACT));
     reload();
 }
 

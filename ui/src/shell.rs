@@ -1,7 +1,7 @@
 //! The frame around every page: navigation, header, notes, the list of shortcuts.
 //!
-//! Owns the contexts that pages use: theme, keys, notes, breadcrumb, and the live state. Pages own
-//! their content and their breadcrumb.
+//! Provides the contexts that pages use: theme, keys, notes, breadcrumb, and the status of the
+//! server. Pages own their content and their breadcrumb.
 
 use leptos::prelude::*;
 use leptos_router::hooks::use_location;
@@ -9,17 +9,16 @@ use leptos_router::hooks::use_location;
 use crate::{
     components::{Icon, IconName, ToastStack, Toasts},
     preferences,
+    server_watch::ServerWatch,
     shortcuts::Shortcuts,
     theme::{Theme, ThemeChoice},
     url::{History, UrlQuery, use_navigation},
 };
 
-mod arrival_gap;
 mod notices;
 pub mod omni;
 pub mod rail;
 pub mod range_picker;
-pub mod server_watch;
 pub mod settings;
 pub mod sheet;
 pub mod sign_in;
@@ -28,14 +27,9 @@ use notices::notices;
 use omni::Omni;
 use rail::{PageEntry, Rail};
 use range_picker::{LiveToggle, RangePicker};
-use server_watch::ServerWatch;
 use settings::SettingsSheet;
 use sheet::KeySheet;
 use sign_in::SignInForm;
-
-pub use arrival_gap::{ArrivalGap, arrival_gap_line, log_gap_line};
-pub use range_picker::use_live;
-pub use server_watch::use_server;
 
 /// One step of the breadcrumb.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +102,7 @@ pub(crate) fn crumb_to_list() -> Crumb {
     let path = crate::browser::path();
     let last = use_context().and_then(|LastList(last)| last.get_untracked());
     if let Some(list) = &last {
-        crate::browser::set_session_value(LIST_KEY, &format!("{path} {list}"));
+        crate::web_storage::set_session_value(LIST_KEY, &format!("{path} {list}"));
     }
     let address = last.or_else(|| stored_list(&path)).unwrap_or_else(|| "/explore".to_owned());
     let text = if address.starts_with("/logs") { "Logs" } else { "Explore" };
@@ -117,7 +111,7 @@ pub(crate) fn crumb_to_list() -> Crumb {
 
 /// Returns the stored address of the list that the trace at this path was opened from.
 fn stored_list(path: &str) -> Option<String> {
-    let stored = crate::browser::session_value(LIST_KEY)?;
+    let stored = crate::web_storage::session_value(LIST_KEY)?;
     let (of, list) = stored.split_once(' ')?;
     (of == path && list.starts_with('/')).then(|| list.to_owned())
 }

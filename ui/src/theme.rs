@@ -6,7 +6,7 @@
 use leptos::prelude::*;
 use wasm_bindgen::{JsCast, closure::Closure};
 
-use crate::browser;
+use crate::web_storage;
 
 const STORAGE_KEY: &str = "tidings.theme";
 
@@ -85,7 +85,7 @@ impl ThemeChoice {
 
     /// Stores a choice. `None` leaves it to the system.
     pub(crate) fn choose(self, theme: Option<Theme>) {
-        browser::set_local_value(STORAGE_KEY, theme.map(Theme::name));
+        web_storage::set_local_value(STORAGE_KEY, theme.map(Theme::name));
         self.theme.set(theme.unwrap_or_else(system));
     }
 }
@@ -97,7 +97,7 @@ pub fn use_theme() -> ThemeChoice {
 }
 
 fn stored() -> Option<Theme> {
-    browser::local_value(STORAGE_KEY).and_then(|name| Theme::named(&name))
+    web_storage::local_value(STORAGE_KEY).and_then(|name| Theme::named(&name))
 }
 
 fn light_query() -> Option<web_sys::MediaQueryList> {
@@ -112,7 +112,7 @@ fn system() -> Theme {
 fn follow_system(theme: RwSignal<Theme>) {
     let Some(query) = light_query() else { return };
     let changed = Closure::<dyn FnMut()>::new(move || {
-        if browser::local_value(STORAGE_KEY).is_none() {
+        if web_storage::local_value(STORAGE_KEY).is_none() {
             theme.set(system());
         }
     });

@@ -26,7 +26,7 @@ pub use list_state::{
     AttributeFilter, COLUMNS_MAX, ExploreState, LogListing, LogState, ParsedParam, TraceFilters,
     TraceListQuery, TraceSort, parse_duration, phrase,
 };
-pub use range::TimeRange;
+pub use range::{HeatmapBox, TimeRange};
 
 /// A query string as its pairs, in order. A key may occur more than once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

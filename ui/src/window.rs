@@ -14,8 +14,8 @@ use tidings_proto::UnixNanos;
 use crate::{
     api::{Request, analysis::Analysis},
     browser,
+    page_time::use_live,
     request_state::RequestState,
-    shell::use_live,
     url::{TimeRange, use_query},
 };
 

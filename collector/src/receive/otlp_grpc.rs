@@ -3,6 +3,7 @@
 use futures::future::BoxFuture;
 use http::{HeaderValue, Response, header, request::Parts};
 use prost::Message;
+use tidings_proto::api::StandardReceiver;
 
 use super::{
     Exchange, PLAIN_TEXT, Receiver, full, grpc,
@@ -67,7 +68,7 @@ const NOT_SERVING: i32 = 2;
 
 impl Receiver for OtlpGrpc {
     fn name(&self) -> &'static str {
-        "otlp/grpc"
+        StandardReceiver::OTLP_GRPC.name
     }
 
     fn receive<'a>(

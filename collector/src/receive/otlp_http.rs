@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use prost::Message;
+use tidings_proto::api::StandardReceiver;
 
 use super::{
     CHALLENGE, Exchange, Receiver, content_encoding, full, grpc, media_type,
@@ -64,7 +65,7 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
 
 impl Receiver for OtlpHttp {
     fn name(&self) -> &'static str {
-        "otlp/http"
+        StandardReceiver::OTLP_HTTP.name
     }
 
     fn receive<'a>(

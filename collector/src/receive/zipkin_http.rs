@@ -9,7 +9,7 @@ mod weight;
 
 use futures::future::BoxFuture;
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
-use tidings_proto::zipkin;
+use tidings_proto::{api::StandardReceiver, zipkin};
 
 use self::weight::{JSON_FORM, ZipkinMessage};
 use super::{CHALLENGE, Exchange, PLAIN_TEXT, Receiver, content_encoding, full, media_type};
@@ -80,7 +80,7 @@ fn format(head: &Parts) -> Result<Format, Refusal> {
 
 impl Receiver for Zipkin {
     fn name(&self) -> &'static str {
-        "zipkin"
+        StandardReceiver::ZIPKIN.name
     }
 
     fn receive<'a>(

@@ -126,6 +126,24 @@ pub struct ReceiverStatus {
     pub refusals: Vec<RefusalStatus>,
 }
 
+/// A receiver that setups of senders name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StandardReceiver {
+    /// Its name, as in [`ReceiverStatus::name`].
+    pub name: &'static str,
+    /// Default of the setting of its address.
+    pub address: &'static str,
+}
+
+impl StandardReceiver {
+    /// OTLP over gRPC.
+    pub const OTLP_GRPC: Self = Self { name: "otlp/grpc", address: "127.0.0.1:4317" };
+    /// OTLP over HTTP.
+    pub const OTLP_HTTP: Self = Self { name: "otlp/http", address: "127.0.0.1:4318" };
+    /// Zipkin over HTTP.
+    pub const ZIPKIN: Self = Self { name: "zipkin", address: "127.0.0.1:9411" };
+}
+
 /// The requests that a receiver refused for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -11,10 +11,7 @@ use tidings_proto::{
 };
 
 use super::{Request, push_range};
-use crate::{
-    links::HeatmapBox,
-    url::{LogState, TimeRange, TraceFilters, UrlQuery, encode},
-};
+use crate::url::{HeatmapBox, LogState, TimeRange, TraceFilters, UrlQuery, encode};
 
 /// Filters and options of an analysis, in the API's own spelling, within a time range.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -158,8 +155,8 @@ pub fn explain(analysis: &Analysis) -> Request<Explanation> {
     Request::get("/explain", &analysis.query)
 }
 
-/// Returns the request for the comparison of two sets of traces; `right` may be `typical`, of which
-/// `window` is the time.
+/// Returns the request for the comparison of two sets of traces. `right` may be `typical`; `window`
+/// is then the time of the typical traces.
 #[must_use]
 pub fn compare(window: Analysis, left: &str, right: &str) -> Request<Comparison> {
     Request::get("/compare", window.with("left", left).with("right", right).query())

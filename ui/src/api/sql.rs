@@ -12,7 +12,7 @@ use super::{ApiError, Request, failure, read};
 pub const ROW_LIMIT: u32 = 100_000;
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct SqlQueryBody<'a> {
     query: &'a str,
     limit: u32,
 }
@@ -20,7 +20,7 @@ struct Body<'a> {
 /// Returns the request for the rows of a query.
 #[must_use]
 pub fn sql(query: &str, limit: u32) -> Request<SqlResult> {
-    Request::post("/sql", &Body { query, limit })
+    Request::post("/sql", &SqlQueryBody { query, limit })
 }
 
 /// Runs a query and returns its rows as a file of the format that `accept` names.

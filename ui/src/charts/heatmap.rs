@@ -18,7 +18,7 @@ use grid::{CellIndex, Grid, Paths, merge_thin_rows};
 
 use super::axis::labels_below;
 
-use crate::{browser, format, links::HeatmapBox};
+use crate::{browser, format, url::HeatmapBox};
 
 /// A marked moment, as a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{HUES, SHADES, ShadeMap, css_colour, hue_of, hue_value, read_shade, saved_shade};
-use crate::saved_texts::{ENTRIES_MAX, SavedText};
+use crate::web_storage::{ENTRIES_MAX, SavedText};
 
 const SHOP: [&str; 12] = [
     "web-gateway",

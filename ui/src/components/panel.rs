@@ -3,8 +3,8 @@
 //! Draws the four states of that answer: grey rows while it loads, the page's words when it is
 //! empty, a note when a part is missing, and the error with a button to retry. An older answer
 //! stays on screen, paler, while a newer one loads. Other requests that the answer needs have a
-//! note when they fail. While the answer of one of them is drawn in place of the panel's own, the
-//! panel is loading or paler as that one is.
+//! note when they fail. A panel that draws the answer of another request follows the state of that
+//! request: it is loading or paler with it.
 
 use std::sync::Arc;
 

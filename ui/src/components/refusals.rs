@@ -1,7 +1,7 @@
 //! Refused requests by receiver and reason, with their number and a remedy.
 
 use leptos::prelude::*;
-use tidings_proto::api::{ReceiverStatus, RefusalStatus, ServerStatus};
+use tidings_proto::api::{ReceiverStatus, RefusalStatus, ServerStatus, StandardReceiver};
 
 use super::{Badge, CopyButton, Tone, change::truncate_name, remedy::remedy_for};
 use crate::{browser, format};
@@ -18,12 +18,13 @@ pub struct RefusalGroup {
 /// Returns the name of a receiver in words.
 #[must_use]
 pub fn receiver_text(name: &str) -> String {
-    match name {
-        "otlp/grpc" => "OTLP over gRPC".to_owned(),
-        "otlp/http" => "OTLP over HTTP".to_owned(),
-        "zipkin" => "Zipkin".to_owned(),
-        _ => name.to_owned(),
-    }
+    let words = [
+        (StandardReceiver::OTLP_GRPC, "OTLP over gRPC"),
+        (StandardReceiver::OTLP_HTTP, "OTLP over HTTP"),
+        (StandardReceiver::ZIPKIN, "Zipkin"),
+    ];
+    let known = words.into_iter().find(|(receiver, _)| receiver.name == name);
+    known.map_or(name, |(_, words)| words).to_owned()
 }
 
 /// Returns the refusals of all receivers, most frequent first.

@@ -16,7 +16,8 @@ use super::{
     refusals::receiver_text,
 };
 use crate::{
-    browser, format, format::rates, links::Links, page_time::SHORTER_RANGE_HINT, shell::use_server,
+    browser, format, format::rates, links::Links, page_time::SHORTER_RANGE_HINT,
+    server_watch::use_server,
 };
 
 /// The times of the numbers of transaction types where one counts from its change, in words.
@@ -27,8 +28,9 @@ pub const TIMES_OF_SERVICES: &str = "calls, failures and durations of changed ro
      change, where its start is known";
 /// Maximum number of names that a sentence lists.
 const NAMES_MAX: usize = 3;
-/// Number of groups of each list, those that changed most, that are asked who feels a change: the
-/// API's default limit. Pages ask for lists of other lengths, and say the same.
+/// Number of the most changed groups of each list that are searched for services that feel a
+/// change. It is the API's default limit, so that pages with lists of other lengths name the same
+/// services.
 const FEELING_GROUPS_MAX: usize = 50;
 
 /// Placeholder of the sentence while the report loads.

@@ -11,7 +11,7 @@ use crate::{
     browser,
     components::{EmptyState, ErrorState, LoadingRows, PartialNote},
     format,
-    shell::use_live,
+    page_time::use_live,
 };
 
 /// Total or scan statistics, and live state of a list. During a slow search it shows the progress

@@ -99,7 +99,7 @@ impl ErrorRow {
         Some(format!("from {}", number_format::truncate(name, 30)))
     }
 
-    /// The measure of *what changed*: new ones first, then by factor.
+    /// Returns the key of the order *what changed*: new kinds first, then by factor.
     fn change(&self) -> f64 {
         let many = (self.group.count as f64).ln_1p() / 100.0;
         if self.group.is_new {
@@ -318,8 +318,8 @@ fn unread_kind(id: &str, list: &ExceptionList) -> Option<String> {
 }
 
 /// Returns the words for a list: `414 exceptions of 7 kinds: 159 at 2 causes, 255 follow from them`.
-/// The numbers of a later list `with_sources` of the same kinds are those of that list. Causes are
-/// not counted without it, where none follows, and where further kinds are not listed.
+/// `with_sources` is a later list. If it has the same kinds, its numbers are used. Causes are
+/// counted only with it, where an exception follows from another, and where all kinds are listed.
 fn count_text(now: &ExceptionList, with_sources: Option<&ExceptionList>) -> String {
     let with_sources = with_sources.filter(|list| {
         list.groups.len() as u64 == now.group_count
@@ -482,7 +482,7 @@ pub(crate) fn type_words(group: &ExceptionGroup) -> &str {
     if group.exception_type.is_empty() { "(no type)" } else { &group.exception_type }
 }
 
-/// The filters that are set, each to be taken off; the service can be chosen.
+/// The active filters, each with a button that removes it, and the choice of a service.
 #[component]
 fn FilterChips(page: ErrorsState) -> impl IntoView {
     let edit = use_edit_query();

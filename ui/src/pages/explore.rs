@@ -19,13 +19,13 @@ use crate::{
     charts::heatmap::{HeatmapState, box_text},
     colour,
     components::{Chip, EmptyState, UnreadNote},
-    links::HeatmapBox,
     paged_list::{ListNotices, ListQuery, ListStatus, OlderButton, PagedList},
-    shell::{arrival_gap_line, crumb, remember_list, set_crumbs},
+    server_watch::arrival_gap_line,
+    shell::{crumb, remember_list, set_crumbs},
     shortcuts::use_shortcuts,
     url::{
-        ExploreState, History, TimeRange, TraceFilters, TraceListQuery, UrlQuery, unread_text,
-        use_navigation, use_query,
+        ExploreState, HeatmapBox, History, TimeRange, TraceFilters, TraceListQuery, UrlQuery,
+        unread_text, use_navigation, use_query,
     },
 };
 

@@ -19,7 +19,8 @@ use crate::{
     links::use_links,
     page_time::use_page_time,
     request_state::RequestState,
-    shell::{crumb, set_crumbs, set_welcome, use_server},
+    server_watch::use_server,
+    shell::{crumb, set_crumbs, set_welcome},
     shortcuts::use_row_shortcuts,
     url::{History, TimeRange, use_edit_query, use_navigation, use_query},
 };

@@ -23,7 +23,8 @@ use crate::{
     page_time::{PageTime, use_page_time},
     paged_list::{ListNotices, ListQuery, ListStatus, OlderButton, PagedList},
     request_state::RequestState,
-    shell::{crumb, log_gap_line, remember_list, set_crumbs},
+    server_watch::log_gap_line,
+    shell::{crumb, remember_list, set_crumbs},
     shortcuts::use_shortcuts,
     url::{History, LogListing, LogState, TimeRange, UrlQuery, use_navigation, use_query},
 };

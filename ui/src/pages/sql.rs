@@ -21,10 +21,10 @@ use crate::{
     components::{CopyButton, ErrorState, PartialNote, Segment, Segments, SortOrder, use_toasts},
     format,
     request_state::RequestState,
-    saved_texts,
     shell::{crumb, set_crumbs},
     shortcuts::use_shortcuts,
     url::{History, use_edit_query, use_query},
+    web_storage,
 };
 
 mod editor;
@@ -185,7 +185,7 @@ pub fn SqlPage() -> impl IntoView {
         runner.result.error().filter(|_| same).and_then(|error| error_position(&error.detail()))
     });
     let state = EditorState::new(runner.text, asked, offered, mistake);
-    let kept = RwSignal::new(saved_texts::load(saved_texts::QUERIES));
+    let kept = RwSignal::new(web_storage::load_texts(web_storage::QUERIES));
     let open = Callback::new(move |text: String| {
         runner.text.set(text);
         run.run(());

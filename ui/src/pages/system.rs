@@ -22,11 +22,8 @@ use crate::{
     },
     format,
     format::rates::{self, three_digits},
-    shell::{
-        arrival_gap_line, crumb,
-        server_watch::{CounterSample, ServerWatch, rate_series},
-        set_crumbs, use_server,
-    },
+    server_watch::{CounterSample, ServerWatch, arrival_gap_line, rate_series, use_server},
+    shell::{crumb, set_crumbs},
 };
 
 mod audit_panel;

@@ -390,8 +390,9 @@ fn time_since(report: &ChangeReport, name: Memo<TypeName>) -> Option<MeasuredTim
     Some(MeasuredTime { length, calls: since.stats.count })
 }
 
-/// Returns a step of which the window, and the time since a change, have enough calls in the mean or
-/// still enough steps; `None` where the answer's is that step.
+/// Returns a wider step than the answer's, with enough calls on average, in the window and in the
+/// time since a change. It is never so wide that too few steps remain. `None` where the answer's
+/// step is wide enough.
 fn wider_step(
     window: &TimeWindow,
     calls: u64,

@@ -2,11 +2,11 @@
 
 use leptos::prelude::*;
 
-use super::server_watch::ServerWatch;
 use crate::{
     browser,
     components::{Icon, IconName},
     format,
+    server_watch::ServerWatch,
 };
 
 /// The notes that apply now.

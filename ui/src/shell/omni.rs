@@ -275,7 +275,7 @@ fn resolve_handler(
     }
 }
 
-/// Result of a look for a text.
+/// Result of the search for a text.
 enum Outcome {
     /// The address of the only or the best match.
     Page(String),

@@ -3,22 +3,13 @@
 use leptos::prelude::*;
 use tidings_proto::UnixNanos;
 
-use super::use_server;
 use crate::{
     browser, format,
+    page_time::use_live,
+    server_watch::use_server,
     shortcuts::use_shortcuts,
     url::{History, TimeRange, use_edit_query, use_query},
 };
-
-/// Returns a signal that is true when the page loads new data by itself. It is false when the
-/// switch is off or the range is fixed.
-#[must_use]
-pub fn use_live() -> Memo<bool> {
-    let query = use_query();
-    Memo::new(move |_| {
-        query.with(|query| query.get("live").is_none() && TimeRange::read(query).is_open_ended())
-    })
-}
 
 fn label(range: TimeRange) -> String {
     let now = browser::now();

@@ -6,14 +6,14 @@ use leptos::{html, prelude::*};
 use leptos_router::hooks::use_location;
 use tidings_proto::api::ServerStatus;
 
-use super::use_server;
 use crate::{
     browser,
     components::{Icon, IconName, Segment, Segments},
     format, preferences,
-    saved_texts::{self, SavedText},
+    server_watch::use_server,
     shortcuts::use_shortcuts,
     theme::{Theme, use_theme},
+    web_storage::{self, SavedText},
 };
 
 const SYSTEM: &str = "system";
@@ -104,19 +104,21 @@ fn appearance_settings() -> impl IntoView {
 /// The named addresses that this browser stores.
 #[component]
 fn SavedViews() -> impl IntoView {
-    let views = RwSignal::new(saved_texts::load(saved_texts::VIEWS));
+    let views = RwSignal::new(web_storage::load_texts(web_storage::VIEWS));
     let name = RwSignal::new(String::new());
     let location = use_location();
     let keep = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         let (name_now, address) = (name.get_untracked(), browser::address());
-        views.update(|all| *all = saved_texts::insert(all, &name_now, &address, browser::now()));
-        views.with_untracked(|all| saved_texts::store(saved_texts::VIEWS, all));
+        views.update(|all| {
+            *all = web_storage::insert_text(all, &name_now, &address, browser::now())
+        });
+        views.with_untracked(|all| web_storage::store_texts(web_storage::VIEWS, all));
         name.set(String::new());
     };
     let forget = move |name: String| {
         views.update(|all| all.retain(|view| view.name != name));
-        views.with_untracked(|all| saved_texts::store(saved_texts::VIEWS, all));
+        views.with_untracked(|all| web_storage::store_texts(web_storage::VIEWS, all));
     };
     let here = Memo::new(move |_| {
         location.pathname.track();

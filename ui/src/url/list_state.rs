@@ -4,8 +4,7 @@ use std::fmt;
 
 use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos};
 
-use super::{TimeRange, UrlQuery};
-use crate::links::HeatmapBox;
+use super::{HeatmapBox, TimeRange, UrlQuery};
 
 /// An attribute that a span must have, with this value or with any.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
-//! The time range of a page.
+//! The time range of a page, and a rectangle of a heatmap within it.
 
-use tidings_proto::UnixNanos;
+use tidings_proto::{DurationNanos, UnixNanos};
 
 use super::UrlQuery;
 use crate::format;
@@ -190,6 +190,41 @@ impl TimeRange {
             }
             Self::All => "All time".to_owned(),
         }
+    }
+}
+
+/// A rectangle of a heatmap: moments and durations, each with its ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeatmapBox {
+    /// Its first moment.
+    pub from: UnixNanos,
+    /// The moment after its last.
+    pub to: UnixNanos,
+    /// Its shortest duration.
+    pub shortest: DurationNanos,
+    /// Its longest duration.
+    pub longest: DurationNanos,
+}
+
+impl HeatmapBox {
+    /// Reads a box as `from-to-shortest-longest`: milliseconds since 1970 and nanoseconds.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let numbers: Vec<u64> =
+            text.split('-').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+        let [from, to, shortest, longest] = numbers[..] else { return None };
+        let nanos = |milliseconds: u64| milliseconds.checked_mul(1_000_000).map(UnixNanos);
+        let (from, to) = (nanos(from)?, nanos(to)?);
+        let read =
+            Self { from, to, shortest: DurationNanos(shortest), longest: DurationNanos(longest) };
+        (from < to && shortest <= longest).then_some(read)
+    }
+
+    /// Writes the box in the format of [`Self::parse`].
+    #[must_use]
+    pub fn write(&self) -> String {
+        let (from, to) = (self.from.0 / 1_000_000, self.to.0.div_ceil(1_000_000));
+        format!("{from}-{to}-{}-{}", self.shortest.0, self.longest.0)
     }
 }
 

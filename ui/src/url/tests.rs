@@ -4,10 +4,10 @@ use proptest::{collection::vec, option, prelude::*};
 use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos};
 
 use super::{
-    AttributeFilter, COLUMNS_MAX, ExploreState, LogListing, LogState, ParsedParam, TimeRange,
-    TraceFilters, TraceListQuery, TraceSort, UrlQuery, parse_duration,
+    AttributeFilter, COLUMNS_MAX, ExploreState, HeatmapBox, LogListing, LogState, ParsedParam,
+    TimeRange, TraceFilters, TraceListQuery, TraceSort, UrlQuery, parse_duration,
 };
-use crate::{api, links::HeatmapBox};
+use crate::api;
 
 fn word() -> impl Strategy<Value = String> {
     prop_oneof!["[a-z.-]{1,12}", "\\PC{1,16}", Just("a&b=c+d %2f#é?".to_owned())]
@@ -321,4 +321,18 @@ fn a_list_of_spans_or_with_columns_is_asked_as_a_query_with_their_values() {
     list_query.query = Some("{ status = error } | count() > 2".to_owned());
     let wanted = "{ status = error } | count() > 2 | select(status, .order.id)";
     assert_eq!(asked(&list_query), (wanted.to_owned(), spans));
+}
+
+#[test]
+fn a_box_survives_the_address() {
+    let chosen = HeatmapBox {
+        from: UnixNanos(1_795_161_600_000_000_000),
+        to: UnixNanos(1_795_161_660_000_000_000),
+        shortest: DurationNanos(83_886_080),
+        longest: DurationNanos(100_663_295),
+    };
+    assert_eq!(HeatmapBox::parse(&chosen.write()), Some(chosen));
+    for wrong in ["", "1-2-3", "2-1-3-4", "1-2-4-3", "1-2-3-x", "1-2-3-4-5"] {
+        assert_eq!(HeatmapBox::parse(wrong), None, "{wrong}");
+    }
 }

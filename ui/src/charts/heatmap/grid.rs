@@ -11,7 +11,7 @@ use tidings_proto::{
 };
 
 use super::super::axis::{Tick, round_durations, time_ticks};
-use crate::links::HeatmapBox;
+use crate::url::HeatmapBox;
 
 /// Number of shades of the colour scale.
 pub(super) const LEVELS: usize = 7;

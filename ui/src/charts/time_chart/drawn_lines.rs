@@ -22,7 +22,7 @@ const LETTERS_HEIGHT: f64 = 10.0;
 const LABEL_LETTER: f64 = 1.7 * LABEL_HEIGHT;
 
 /// Points that a line connects.
-type Run = Vec<(f64, f64)>;
+type ConnectedPoints = Vec<(f64, f64)>;
 
 /// The SVG paths of a series.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -111,7 +111,7 @@ fn dashed_path(places: &[Option<(f64, f64)>], is_solid: impl Fn(usize) -> bool) 
     path
 }
 
-fn area_path(runs: &[Run]) -> String {
+fn area_path(runs: &[ConnectedPoints]) -> String {
     let mut area = String::new();
     for run in runs {
         let (begin, end) = (run[0].0, run[run.len() - 1].0);
@@ -146,7 +146,7 @@ pub(super) fn label_place(chart: &TimeChart, label: &str, top: f64, level: f64) 
     let height = |value: f64| (value * chart.unit.scale() / top).clamp(0.0, 1.0) * VIEW_HEIGHT;
     let level = VIEW_HEIGHT - height(level);
     let width = (label.chars().count() as f64 + 1.0) * LABEL_LETTER;
-    let runs: Vec<Run> = chart
+    let runs: Vec<ConnectedPoints> = chart
         .series
         .iter()
         .flat_map(|series| split_at_gaps(places(chart, series, height).into_iter()))
@@ -160,7 +160,7 @@ pub(super) fn label_place(chart: &TimeChart, label: &str, top: f64, level: f64) 
                 && lower > bottom - LETTERS_HEIGHT
         };
         // The last point of a run stands for itself, too: a run can be a point alone.
-        let of_run = |run: &Run| {
+        let of_run = |run: &ConnectedPoints| {
             let lines = run.iter().zip(run.iter().skip(1).chain(run.last()));
             lines.filter(|&line| is_covered(line)).count()
         };

@@ -1,6 +1,6 @@
 //! The setup of each kind of sender, with the actual addresses of this server's receivers.
 
-use tidings_proto::api::ReceiverStatus;
+use tidings_proto::api::{ReceiverStatus, StandardReceiver};
 
 /// Addresses that senders send to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,16 +13,16 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
-    /// Returns the addresses of these receivers, and the standard ones for those that are off.
+    /// Returns the addresses of these receivers, and the default ones of those that are off.
     pub(super) fn from_receivers(receivers: &[ReceiverStatus]) -> Self {
-        let address = |name: &str, standard: &str| {
-            let found = receivers.iter().find(|receiver| receiver.name == name);
-            found.map_or(standard.to_owned(), |receiver| reachable(&receiver.address))
+        let address = |standard: StandardReceiver| {
+            let found = receivers.iter().find(|receiver| receiver.name == standard.name);
+            found.map_or(standard.address.to_owned(), |receiver| reachable(&receiver.address))
         };
         Self {
-            grpc: address("otlp/grpc", "127.0.0.1:4317"),
-            http: address("otlp/http", "127.0.0.1:4318"),
-            zipkin: address("zipkin", "127.0.0.1:9411"),
+            grpc: address(StandardReceiver::OTLP_GRPC),
+            http: address(StandardReceiver::OTLP_HTTP),
+            zipkin: address(StandardReceiver::ZIPKIN),
             tls: receivers.iter().any(|receiver| receiver.tls),
         }
     }
@@ -230,7 +230,9 @@ curl -i http://{zipkin}/api/v2/spans -H 'content-type: application/json' -d '[{
 
 #[cfg(test)]
 mod tests {
-    use super::{Addresses, GUIDES, ReceiverStatus, opening_command, opening_flags};
+    use super::{
+        Addresses, GUIDES, ReceiverStatus, StandardReceiver, opening_command, opening_flags,
+    };
 
     fn receiver(name: &str, address: &str) -> ReceiverStatus {
         ReceiverStatus {
@@ -351,7 +353,8 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_is_off_has_its_standard_address() {
-        assert_eq!(Addresses::from_receivers(&[]).http, "127.0.0.1:4318");
+    fn a_receiver_that_is_off_has_its_default_address() {
+        let addresses = Addresses::from_receivers(&[]);
+        assert_eq!(addresses.http, StandardReceiver::OTLP_HTTP.address);
     }
 }

@@ -19,11 +19,9 @@ use crate::{
     },
     components::Panel,
     format,
-    links::HeatmapBox,
-    page_time::{partial_answer_text, use_page_time},
+    page_time::{partial_answer_text, use_live, use_page_time},
     request_state::RequestState,
-    shell::use_live,
-    url::{ExploreState, TimeRange, use_query},
+    url::{ExploreState, HeatmapBox, TimeRange, use_query},
     window::Window,
 };
 

@@ -7,11 +7,7 @@ use crate::{
     components::{RefusalCard, SparkTone, Sparkline, WatchedRequest, ranked_refusals},
     format,
     format::rates::three_digits,
-    shell::{
-        ArrivalGap,
-        server_watch::{CounterSample, rate_series},
-        use_server,
-    },
+    server_watch::{ArrivalGap, CounterSample, rate_series, use_server},
 };
 
 /// Number of kinds of refusals on Home. System has all of them.

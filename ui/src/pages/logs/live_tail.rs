@@ -17,7 +17,7 @@ use tidings_proto::{
 
 use crate::{
     api, browser, format,
-    shell::use_live,
+    page_time::use_live,
     shortcuts::use_shortcuts,
     stream::{Connection, EventStream},
     url::{History, LogState, TimeRange, use_edit_query, use_query},
@@ -34,7 +34,7 @@ const EVENTS: [&str; 4] = ["log", "dropped", "end", "problem"];
 
 /// State of the tail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
+enum TailState {
     Off,
     Connecting,
     Open,
@@ -48,9 +48,16 @@ enum State {
     Failed(String),
 }
 
+impl TailState {
+    /// Reports whether the stream is lost, refused or ended.
+    fn is_broken(&self) -> bool {
+        matches!(self, Self::Broken | Self::Refused | Self::Failed(_))
+    }
+}
+
 /// The data of a `dropped` event.
 #[derive(Deserialize)]
-struct Dropped {
+struct DroppedRecords {
     count: u64,
 }
 
@@ -90,7 +97,7 @@ impl DrawBudget {
 pub struct Tail {
     on: Memo<bool>,
     held: Memo<bool>,
-    state: RwSignal<State>,
+    state: RwSignal<TailState>,
     /// The shown records, newest first.
     records: RwSignal<Vec<LogView>>,
     /// Number of records shown since the tail began. Older ones may be gone from the list.
@@ -130,7 +137,7 @@ impl Tail {
         let tail = Self {
             on,
             held,
-            state: RwSignal::new(State::Off),
+            state: RwSignal::new(TailState::Off),
             records: RwSignal::new(Vec::new()),
             shown: RwSignal::new(0),
             arrived: StoredValue::new_local(Vec::new()),
@@ -159,11 +166,12 @@ impl Tail {
                 tail.arrived.set_value(Vec::new());
             }
             match (on.get(), visible.get()) {
-                (false, _) => tail.state.set(State::Off),
-                (true, false) => tail.state.set(State::Paused),
+                (false, _) => tail.state.set(TailState::Off),
+                (true, false) => tail.state.set(TailState::Paused),
                 (true, true) => {
                     let opened = tail.open(&api::log_tail_address(&asked));
-                    let state = if opened.is_some() { State::Connecting } else { State::Refused };
+                    let state =
+                        if opened.is_some() { TailState::Connecting } else { TailState::Refused };
                     tail.state.set(state);
                     stream.set_value(opened);
                     on_start();
@@ -219,9 +227,9 @@ impl Tail {
         let heard = move |name: &'static str, data: &str| self.on_event(name, data);
         let changed = move |connection| {
             self.state.try_set(match connection {
-                Connection::Open => State::Open,
-                Connection::Broken => State::Broken,
-                Connection::Refused => State::Refused,
+                Connection::Open => TailState::Open,
+                Connection::Broken => TailState::Broken,
+                Connection::Refused => TailState::Refused,
             });
         };
         EventStream::open(address, &EVENTS, heard, changed)
@@ -235,17 +243,17 @@ impl Tail {
                 }
             }
             "dropped" => {
-                if let Ok(Dropped { count }) = serde_json::from_str(data) {
+                if let Ok(DroppedRecords { count }) = serde_json::from_str(data) {
                     self.skip(count);
                 }
             }
             "problem" => {
                 if let Ok(problem) = serde_json::from_str::<ProblemDetails>(data) {
-                    self.state.try_set(State::Failed(problem.detail));
+                    self.state.try_set(TailState::Failed(problem.detail));
                 }
             }
             _ => {
-                self.state.try_set(State::Broken);
+                self.state.try_set(TailState::Broken);
             }
         }
     }
@@ -376,20 +384,19 @@ pub fn TailNote(
     tail: Tail,
 ) -> impl IntoView {
     let words = move || match tail.state.get() {
-        State::Off => String::new(),
-        State::Connecting => "Opening the tail…".to_owned(),
-        State::Paused => "The tail is paused while this tab is hidden".to_owned(),
-        State::Broken => "The connection to the server is lost: trying again".to_owned(),
-        State::Refused => "The server refuses the tail: too many may be open".to_owned(),
-        State::Failed(reason) => format!("The tail ended: {reason}"),
-        State::Open => match (tail.waiting.get(), tail.shown.get()) {
+        TailState::Off => String::new(),
+        TailState::Connecting => "Opening the tail…".to_owned(),
+        TailState::Paused => "The tail is paused while this tab is hidden".to_owned(),
+        TailState::Broken => "The connection to the server is lost: trying again".to_owned(),
+        TailState::Refused => "The server refuses the tail: too many may be open".to_owned(),
+        TailState::Failed(reason) => format!("The tail ended: {reason}"),
+        TailState::Open => match (tail.waiting.get(), tail.shown.get()) {
             (0, 0) => "Waiting for the next record".to_owned(),
             (0, shown) => format!("{} since the tail began", counted(shown)),
             (waiting, _) => format!("{} more while you read", counted(waiting)),
         },
     };
-    let is_broken =
-        move || matches!(tail.state.get(), State::Broken | State::Refused | State::Failed(_));
+    let is_broken = move || tail.state.with(TailState::is_broken);
     let retry = move |_| tail.restarts.update(|restarts| *restarts = restarts.wrapping_add(1));
     let skipped = move || {
         let count = tail.skipped.get();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use leptos::{leptos_dom::helpers::TimeoutHandle, prelude::*};
-use tidings_proto::api::NameList;
+use tidings_proto::{api::NameList, otlp::Severity};
 
 use crate::{
     api,
@@ -16,15 +16,6 @@ use crate::{
 const QUERY_ID: &str = "log-query";
 /// Delay between the last key press and the search.
 const DEBOUNCE: Duration = Duration::from_millis(250);
-const SEVERITIES: [(&str, &str); 7] = [
-    ("", "any severity"),
-    ("trace", "trace and worse"),
-    ("debug", "debug and worse"),
-    ("info", "info and worse"),
-    ("warn", "warn and worse"),
-    ("error", "error and worse"),
-    ("fatal", "fatal"),
-];
 
 /// The filters. `on_change` gets the changed state.
 #[component]
@@ -40,7 +31,7 @@ pub fn LogFilters(
         let severity = Some(event_target_value(&event)).filter(|severity| !severity.is_empty());
         on_change.run((LogState { severity, ..state.get_untracked() }, History::Push));
     };
-    let option = move |(value, words): (&'static str, &'static str)| {
+    let option = move |(value, words): (&'static str, String)| {
         let chosen = move || state.with(|state| state.severity.as_deref().unwrap_or("") == value);
         view! {
             <option value=value selected=chosen>
@@ -83,12 +74,24 @@ pub fn LogFilters(
             <QueryBox state on_change />
             <ServiceFilter state on_change />
             <select class="input" aria-label="Severity" on:change=severity>
-                {SEVERITIES.map(option).collect_view()}
+                {severity_choices().into_iter().map(option).collect_view()}
             </select>
             {trace_chip}
             {attribute_chips}
         </div>
     }
+}
+
+/// Returns the choices of a minimum severity: the value of the parameter, and its words.
+fn severity_choices() -> Vec<(&'static str, String)> {
+    let choice = |severity: Severity| {
+        // No severity is worse than the last.
+        let suffix = if severity == Severity::Fatal { "" } else { " and worse" };
+        (severity.word(), format!("{}{suffix}", severity.word()))
+    };
+    let mut choices = vec![("", "any severity".to_owned())];
+    choices.extend(Severity::ALL.map(choice));
+    choices
 }
 
 #[component]

@@ -36,7 +36,7 @@ const CALLER_ONLY: &str =
 
 /// The direction of edges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
+enum EdgeDirection {
     Callers,
     Callees,
 }
@@ -46,13 +46,13 @@ enum Side {
 fn edges_of<'a>(
     graph: &'a ServiceGraph,
     service: &'a str,
-    side: Side,
+    side: EdgeDirection,
 ) -> impl Iterator<Item = (&'a GraphNode, &'a GraphEdge)> {
     let node = move |index: u32| graph.nodes.get(usize::try_from(index).ok()?);
     graph.edges.iter().filter_map(move |edge| {
         let (near, far) = match side {
-            Side::Callers => (node(edge.to)?, node(edge.from)?),
-            Side::Callees => (node(edge.from)?, node(edge.to)?),
+            EdgeDirection::Callers => (node(edge.to)?, node(edge.from)?),
+            EdgeDirection::Callees => (node(edge.from)?, node(edge.to)?),
         };
         let is_here = near.name == service && near.kind == NodeKind::Service;
         is_here.then_some((far, edge))
@@ -75,7 +75,7 @@ pub(super) fn neighbour_panels(view: ServiceView) -> impl IntoView {
             let more = all.len().saturating_sub(EDGES_MAX);
             let row = |(node, edge): &(&GraphNode, &GraphEdge)| {
                 let is_named = |headline: &&ChangeSentence| {
-                    side == Side::Callees && is_subject(headline, node, &service)
+                    side == EdgeDirection::Callees && is_subject(headline, node, &service)
                 };
                 let named = headline.as_ref().filter(is_named).map(|headline| &headline.change);
                 edge_row(node, edge, named, links)
@@ -108,9 +108,9 @@ pub(super) fn neighbour_panels(view: ServiceView) -> impl IntoView {
         {panel(
             "Called by",
             "No caller is known: transactions enter here, or its callers send no spans.",
-            Side::Callers,
+            EdgeDirection::Callers,
         )}
-        {panel("Calls", "Its spans show no calls to others.", Side::Callees)}
+        {panel("Calls", "Its spans show no calls to others.", EdgeDirection::Callees)}
     }
 }
 
@@ -248,7 +248,7 @@ mod tests {
         },
     };
 
-    use super::{Side, edge_words, edges_of};
+    use super::{EdgeDirection, edge_words, edges_of};
 
     #[test]
     fn edges_are_those_of_the_service_and_not_of_its_namesake() {
@@ -311,9 +311,9 @@ mod tests {
         let names = |service, side| -> Vec<String> {
             edges_of(&graph, service, side).map(|(node, _)| node.name.clone()).collect()
         };
-        assert_eq!(names("redis", Side::Callers), ["shop"]);
-        assert_eq!(names("redis", Side::Callees), ["redis"]);
-        assert_eq!(names("shop", Side::Callees), ["redis", "redis"]);
+        assert_eq!(names("redis", EdgeDirection::Callers), ["shop"]);
+        assert_eq!(names("redis", EdgeDirection::Callees), ["redis"]);
+        assert_eq!(names("shop", EdgeDirection::Callees), ["redis", "redis"]);
         let words = |node: usize| edge_words(&graph.nodes[node], &graph.edges[0]);
         assert_eq!([words(0), words(2)], ["25.0 % caller only", "database, 25.0 % caller only"]);
         assert_eq!(words(3), "25.0 % caller only", "its name says that it is unnamed");

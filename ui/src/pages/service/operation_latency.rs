@@ -18,11 +18,11 @@ use crate::{
         change::{change_text, subject_text, truncate_name},
     },
     format,
-    links::{HeatmapBox, Links},
+    links::Links,
     number_format,
     page_time::partial_answer_text,
     request_state::RequestState,
-    url::{History, use_edit_query, use_query},
+    url::{HeatmapBox, History, use_edit_query, use_query},
 };
 
 /// Words beside the heading while no box is drawn.

@@ -147,9 +147,9 @@ pub(super) fn chart(
     })
 }
 
-/// Returns the last step of a chart of these times, in milliseconds since 1970, where they are begins
-/// of steps and the last one ends after `read`. The length of a step is the longest round one of which
-/// all times are multiples and which is no longer than the shortest distance between two.
+/// Returns the last step of a chart if it ends after `read`. `times` are in milliseconds since
+/// 1970. They are begins of steps if all of them are multiples of one round length. The longest
+/// such length that is not above the shortest distance between two times is the length of a step.
 fn unfinished_step(mut times: Vec<f64>, read: UnixNanos) -> Option<UnfinishedStep> {
     times.retain(|time| time.is_finite());
     times.sort_by(f64::total_cmp);

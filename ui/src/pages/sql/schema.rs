@@ -11,7 +11,7 @@ use crate::{
     browser,
     components::{Icon, IconName},
     format,
-    saved_texts::{self, SavedText},
+    web_storage::{self, SavedText},
 };
 
 /// The columns of the views that were received, in the views' order.
@@ -148,13 +148,13 @@ fn saved_queries(
         event.prevent_default();
         let text = editor.text.get_untracked();
         let named = name.get_untracked();
-        kept.update(|all| *all = saved_texts::insert(all, &named, &text, browser::now()));
-        kept.with_untracked(|all| saved_texts::store(saved_texts::QUERIES, all));
+        kept.update(|all| *all = web_storage::insert_text(all, &named, &text, browser::now()));
+        kept.with_untracked(|all| web_storage::store_texts(web_storage::QUERIES, all));
         name.set(String::new());
     };
     let forget = move |named: String| {
         kept.update(|all| all.retain(|one| one.name != named));
-        kept.with_untracked(|all| saved_texts::store(saved_texts::QUERIES, all));
+        kept.with_untracked(|all| web_storage::store_texts(web_storage::QUERIES, all));
     };
     let row = move |one: SavedText| {
         let SavedText { name, text, time } = one;

@@ -12,7 +12,7 @@ use super::{CHART_READINGS_MIN, SECONDS_PER_MINUTE, rate};
 use crate::{
     browser,
     components::{Sparkline, receiver_text},
-    shell::server_watch::ServerWatch,
+    server_watch::ServerWatch,
 };
 
 /// Time after which a reading is dropped: four minutes, as in the chart above.

@@ -8,7 +8,7 @@
 
 use std::cmp::Reverse;
 
-use tidings_proto::{DurationNanos, api::SpanFlags};
+use tidings_proto::{DurationNanos, api::SpanFlags, otlp::Severity};
 
 use super::{
     events_index::PlacedEvent,
@@ -51,8 +51,8 @@ pub(crate) struct Bar {
     pub(crate) overhang: Option<BarBox>,
     /// Position of the error of a failed span: its end.
     pub(crate) error_at: Option<f64>,
-    /// Log records: position and severity of each.
-    pub(crate) ticks: Vec<(f64, Severity)>,
+    /// Log records: position and tone of each.
+    pub(crate) ticks: Vec<(f64, SeverityTone)>,
     /// Events: position and mark of each.
     pub(crate) events: Vec<(f64, EventMark)>,
     pub(crate) label: BarLabel,
@@ -67,9 +67,9 @@ pub(crate) struct BarLabel {
     pub(crate) at: f64,
 }
 
-/// Severity classes in which log records are drawn.
+/// Tones in which log records are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Severity {
+pub(crate) enum SeverityTone {
     Quiet,
     Warning,
     Error,
@@ -84,13 +84,15 @@ pub(crate) struct EventMark {
     pub(crate) event: Reverse<u32>,
 }
 
-impl Severity {
-    /// Returns the class of an OTLP severity number: 13 to 16 is a warning, 17 and more an error.
+impl SeverityTone {
+    /// Returns the tone of an OTLP severity number.
     pub(crate) fn from_number(number: i32) -> Self {
-        match number {
-            17.. => Self::Error,
-            13..17 => Self::Warning,
-            _ => Self::Quiet,
+        if number >= Severity::Error.first_number() {
+            Self::Error
+        } else if number >= Severity::Warn.first_number() {
+            Self::Warning
+        } else {
+            Self::Quiet
         }
     }
 }
@@ -247,9 +249,12 @@ pub(crate) fn moment(at: i64, window: OffsetRange) -> Option<f64> {
     (0.0..=100.0).contains(&at).then_some(at)
 }
 
-fn ticks(logs: &LogIndex, row: u32, window: OffsetRange) -> Vec<(f64, Severity)> {
+fn ticks(logs: &LogIndex, row: u32, window: OffsetRange) -> Vec<(f64, SeverityTone)> {
     let records = logs.of_row(row).iter().filter_map(|&log| logs.get(log));
-    marks(records.map(|log| (logs.offset(log), Severity::from_number(log.severity_number))), window)
+    marks(
+        records.map(|log| (logs.offset(log), SeverityTone::from_number(log.severity_number))),
+        window,
+    )
 }
 
 fn event_marks(model: &TraceModel, row: u32, window: OffsetRange) -> Vec<(f64, EventMark)> {

@@ -12,7 +12,7 @@ use super::{
     model::TraceModel,
     page_signals::{IdentityArc, PageSignals},
     scale::OffsetRange,
-    typical_durations::{self, AgainstUsual, Usual},
+    typical_durations::{self, AgainstUsual, TypicalDurations},
 };
 use crate::{
     addresses::TraceListLink,
@@ -46,7 +46,7 @@ fn width_of(calls: &MergedCalls, by: &str) -> u64 {
 }
 
 /// Returns the time of the calls of a place within their callers. A call that nobody waited for may
-/// take longer than its caller, of which it would otherwise take the room of awaited calls.
+/// take longer than its caller. Its whole time would leave no room for awaited calls.
 fn time_in_caller(model: &TraceModel, calls: &MergedCalls) -> u64 {
     let of_row = |row: &u32| match model.parent(*row) {
         Some(parent) if model.has_flag(*row, SpanFlags::ASYNCHRONOUS) => {
@@ -222,7 +222,7 @@ pub(crate) fn flame_tab(page: PageSignals) -> impl IntoView {
 }
 
 /// Operations by self time.
-fn own_time(page: PageSignals, usual: Memo<IdentityArc<Usual>>) -> impl IntoView {
+fn own_time(page: PageSignals, usual: Memo<IdentityArc<TypicalDurations>>) -> impl IntoView {
     let rows = move || {
         page.model.with(|model| {
             let mut groups = merged::by_name(model, GroupBy::Operation, |_| true);
@@ -266,7 +266,7 @@ fn own_row(
     page: PageSignals,
     model: &TraceModel,
     group: &MergedCalls,
-    usual: &Usual,
+    usual: &TypicalDurations,
     (total, most): (u64, u64),
 ) -> impl IntoView + use<> {
     let service = name_at(model.services(), group.service).to_owned();
@@ -306,7 +306,7 @@ fn side(
     page: PageSignals,
     places: &[MergedCalls],
     calls: &MergedCalls,
-    usual: Memo<IdentityArc<Usual>>,
+    usual: Memo<IdentityArc<TypicalDurations>>,
     only: Callback<()>,
 ) -> impl IntoView + use<> {
     page.model.with(|model| {

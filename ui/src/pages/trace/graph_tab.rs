@@ -191,8 +191,8 @@ fn as_found(card: NetworkNode, words: &str) -> NetworkNode {
     }
 }
 
-/// Draws the graph. Cards with matches are highlighted. Curves are not, because the colour of
-/// highlighted ones is that of the critical path.
+/// Draws the graph. Cards with matches are highlighted. Curves are not, because highlighted curves
+/// have the colour of the critical path.
 fn picture(model: &TraceModel, graph: &ServiceGraph, matches: &Matches) -> NetworkGraph {
     let times: HashMap<&str, &ServiceTime> =
         model.summary.services.iter().map(|service| (service.service.as_str(), service)).collect();

@@ -12,7 +12,7 @@ use leptos::{
 use tidings_proto::{DurationNanos, api::SpanFlags};
 
 use super::{
-    bar::{self, EventMark, LinePicture, Severity},
+    bar::{self, EventMark, LinePicture, SeverityTone},
     labels,
     model::TraceModel,
     page_signals::PageSignals,
@@ -185,11 +185,10 @@ fn call_name(model: &TraceModel, row: u32, times: Option<String>) -> impl IntoVi
 fn log_line(page: PageSignals, place: LinePosition, span: u32, log: u32) -> impl IntoView {
     let logs = page.logs.get_untracked();
     let record = logs.get(log);
-    let severity =
-        record.map_or(Severity::Quiet, |record| Severity::from_number(record.severity_number));
+    let severity_number = record.map_or(0, |record| record.severity_number);
     let entry = InlineEntry {
         span,
-        class: severity_class(severity),
+        class: severity_class(SeverityTone::from_number(severity_number)),
         word: record
             .map(|record| severity_word(&record.severity, &record.severity_text))
             .unwrap_or_default(),
@@ -320,8 +319,8 @@ fn picture_view(page: PageSignals, picture: LinePicture) -> AnyView {
             ></span>
         }
     });
-    let ticks = bar.ticks.into_iter().map(|(at, severity)| {
-        let class = format!("wf-tick {}", severity_class(severity));
+    let ticks = bar.ticks.into_iter().map(|(at, tone)| {
+        let class = format!("wf-tick {}", severity_class(tone));
         view! { <span class=class style=("left", percent(at))></span> }
     });
     let untraced = bar.untraced.into_iter().map(untraced_view).collect_view();
@@ -439,11 +438,11 @@ fn zoom_to_row(page: PageSignals, row: u32) {
     page.zoom_to(Some(super::scale::OffsetRange::dragged(from, to, extent)));
 }
 
-pub(crate) fn severity_class(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Quiet => "severity-quiet",
-        Severity::Warning => "severity-warning",
-        Severity::Error => "severity-error",
+pub(crate) fn severity_class(tone: SeverityTone) -> &'static str {
+    match tone {
+        SeverityTone::Quiet => "severity-quiet",
+        SeverityTone::Warning => "severity-warning",
+        SeverityTone::Error => "severity-error",
     }
 }
 

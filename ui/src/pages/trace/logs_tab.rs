@@ -6,7 +6,7 @@ use leptos::{html, prelude::*};
 use tidings_proto::api::{CorrelatedBy, LogCorrelation, LogView, TotalRelation};
 
 use super::{
-    bar::Severity,
+    bar::SeverityTone,
     lines::{severity_class, severity_word},
     logs_index::LogIndex,
     page_signals::{IdentityArc, PageSignals},
@@ -125,7 +125,7 @@ fn line(
     row: Option<u32>,
     offset: i64,
 ) -> impl IntoView + use<> {
-    let severity = severity_class(Severity::from_number(record.severity_number));
+    let severity = severity_class(SeverityTone::from_number(record.severity_number));
     let span = match row {
         Some(row) => {
             let name = page.model.with_untracked(|model| model.operation(row).to_owned());

@@ -13,7 +13,7 @@ use tidings_proto::{
 use super::model::TraceModel;
 
 /// A span of a sample: depth, service, operation, start and duration in microseconds.
-pub(crate) type Call = (u32, u32, u32, i64, u64);
+pub(crate) type SampleSpan = (u32, u32, u32, i64, u64);
 
 pub(crate) const START: UnixNanos = UnixNanos(1_700_000_000_000_000_000);
 
@@ -24,7 +24,7 @@ pub(crate) fn id(number: u64) -> SpanId {
 
 /// Returns the skeleton of these calls, in depth-first order. Services and operations are
 /// `service-N` and `operation-N`.
-pub(crate) fn skeleton(calls: &[Call]) -> TraceSkeleton {
+pub(crate) fn skeleton(calls: &[SampleSpan]) -> TraceSkeleton {
     let mut columns = SpanColumns::default();
     let mut above: Vec<usize> = Vec::new();
     for (row, &(depth, service, operation, start, duration)) in calls.iter().enumerate() {
@@ -83,7 +83,7 @@ pub(crate) fn skeleton(calls: &[Call]) -> TraceSkeleton {
     }
 }
 
-pub(crate) fn model(calls: &[Call]) -> TraceModel {
+pub(crate) fn model(calls: &[SampleSpan]) -> TraceModel {
     TraceModel::new(skeleton(calls))
 }
 
@@ -189,7 +189,7 @@ pub(crate) fn log(span: Option<SpanId>, at_micros: u64, text: &str) -> LogView {
 }
 
 /// A strategy for small forests.
-pub(crate) fn calls() -> impl Strategy<Value = Vec<Call>> {
+pub(crate) fn calls() -> impl Strategy<Value = Vec<SampleSpan>> {
     proptest::collection::vec((0_u32..6, 0_u32..3, 0_u32..2, 0_i64..1_000, 0_u64..1_000), 0..60)
 }
 

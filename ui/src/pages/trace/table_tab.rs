@@ -12,7 +12,7 @@ use super::{
     merged::{self, GroupBy, MergedCalls},
     model::TraceModel,
     page_signals::{IdentityArc, PageSignals},
-    typical_durations::{self, AgainstUsual, Usual},
+    typical_durations::{self, AgainstUsual, TypicalDurations},
 };
 use crate::{
     colour,
@@ -44,7 +44,7 @@ struct TableLine {
 }
 
 impl TableLine {
-    fn new(model: &TraceModel, usual: &Usual, by: GroupBy, calls: MergedCalls) -> Self {
+    fn new(model: &TraceModel, usual: &TypicalDurations, by: GroupBy, calls: MergedCalls) -> Self {
         let service = name_at(model.services(), calls.service).to_owned();
         let operation = match by {
             GroupBy::Operation => name_at(model.operations(), calls.operation).to_owned(),
@@ -98,7 +98,12 @@ fn sort(lines: &mut [TableLine], order: &SortOrder) {
 }
 
 /// Returns the lines of the chosen spans, in the order of the groups.
-fn lines_of(model: &TraceModel, usual: &Usual, by: GroupBy, spans: &str) -> Vec<TableLine> {
+fn lines_of(
+    model: &TraceModel,
+    usual: &TypicalDurations,
+    by: GroupBy,
+    spans: &str,
+) -> Vec<TableLine> {
     let wanted = |row: u32| match spans {
         "critical" => model.critical_own(row) > 0,
         "failed" => model.has_flag(row, SpanFlags::ERROR),
@@ -222,10 +227,12 @@ fn table_head(order: Memo<SortOrder>) -> impl IntoView {
 }
 
 /// Draws a table without lines. Slow spans are not known before the usual durations.
-fn no_lines(usual: &Usual, spans: &str) -> AnyView {
+fn no_lines(usual: &TypicalDurations, spans: &str) -> AnyView {
     match usual {
-        Usual::Loading if spans == "slow" => view! { <LoadingRows count=4 /> }.into_any(),
-        Usual::Unknown if spans == "slow" => ().into_any(),
+        TypicalDurations::Loading if spans == "slow" => {
+            view! { <LoadingRows count=4 /> }.into_any()
+        }
+        TypicalDurations::Unknown if spans == "slow" => ().into_any(),
         _ => view! { <p class="panel-empty">"No span of the trace matches."</p> }.into_any(),
     }
 }
@@ -233,7 +240,7 @@ fn no_lines(usual: &Usual, spans: &str) -> AnyView {
 fn row(
     page: PageSignals,
     line: &TableLine,
-    usual: &Usual,
+    usual: &TypicalDurations,
     (total, most): (u64, u64),
 ) -> impl IntoView + use<> {
     let longest = page.model.with_untracked(|model| line.calls.longest(model));
@@ -291,7 +298,7 @@ mod tests {
 
     use tidings_proto::{DurationNanos, api::LatencyStats};
 
-    use super::{super::samples, GroupBy, Usual, lines_of};
+    use super::{super::samples, GroupBy, TypicalDurations, lines_of};
 
     #[test]
     fn a_line_compares_medians_and_is_slower_when_one_call_is() {
@@ -301,7 +308,7 @@ mod tests {
         let [p50_nano, p95_nano, max_nano] = [10_000, 20_000, 90_000].map(DurationNanos);
         let stats = LatencyStats { p50_nano, p95_nano, max_nano, ..LatencyStats::default() };
         let operation = ("service-1".to_owned(), "operation-1".to_owned());
-        let usual = Usual::Known(HashMap::from([(operation, stats)]));
+        let usual = TypicalDurations::Known(HashMap::from([(operation, stats)]));
         let lines = lines_of(&model, &usual, GroupBy::Operation, "slow");
         let factors: Vec<Option<f64>> =
             lines.iter().map(|line| line.against().map(|against| against.times)).collect();

@@ -31,7 +31,7 @@ pub(crate) const AGAINST: &str = "The median of the calls against that of this o
 
 /// The typical durations.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Usual {
+pub(crate) enum TypicalDurations {
     Loading,
     /// The request failed.
     Unknown,
@@ -39,7 +39,7 @@ pub(crate) enum Usual {
     Known(HashMap<(String, String), LatencyStats>),
 }
 
-impl Usual {
+impl TypicalDurations {
     fn from_groups(result: &RedResult) -> Self {
         let group = |group: &tidings_proto::api::RedGroup| {
             Some(((group.service.clone()?, group.operation.clone()?), group.duration))
@@ -67,7 +67,7 @@ impl Usual {
 }
 
 /// Requests the typical durations once. The watched request draws their failure.
-pub(crate) fn ask(page: PageSignals) -> (Memo<IdentityArc<Usual>>, WatchedRequest) {
+pub(crate) fn ask(page: PageSignals) -> (Memo<IdentityArc<TypicalDurations>>, WatchedRequest) {
     let end = page.model.with_untracked(|model| {
         let (start, length) = (model.summary.start_unix_nano, model.summary.duration_nano);
         UnixNanos(start.0.saturating_add(length.0).saturating_add(1))
@@ -79,9 +79,9 @@ pub(crate) fn ask(page: PageSignals) -> (Memo<IdentityArc<Usual>>, WatchedReques
     });
     let usual = Memo::new(move |_| {
         IdentityArc::new(match (red.value(), red.error()) {
-            (Some(result), _) => Usual::from_groups(&result),
-            (None, Some(_)) => Usual::Unknown,
-            (None, None) => Usual::Loading,
+            (Some(result), _) => TypicalDurations::from_groups(&result),
+            (None, Some(_)) => TypicalDurations::Unknown,
+            (None, None) => TypicalDurations::Loading,
         })
     });
     (usual, WatchedRequest::new("The usual durations are not known", red))

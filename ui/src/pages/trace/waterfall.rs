@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     browser::{self, element_size, fraction_across},
-    colour, format,
+    colour, format, web_storage,
 };
 
 const NAMES_KEY: &str = "tidings.trace.names";
@@ -234,7 +234,7 @@ fn Divider(names: RwSignal<Option<f64>>, head: NodeRef<html::Div>) -> impl IntoV
     let set = move |percent: f64| {
         let percent = percent.clamp(NAMES_PERCENT_MIN, NAMES_PERCENT_MAX);
         names.set(Some(percent));
-        browser::set_local_value(NAMES_KEY, Some(&format!("{percent:.2}")));
+        web_storage::set_local_value(NAMES_KEY, Some(&format!("{percent:.2}")));
     };
     let moved = move |event: web_sys::PointerEvent| {
         if let Some(head) = head.get_untracked().filter(|_| dragging.get_untracked()) {
@@ -253,7 +253,7 @@ fn Divider(names: RwSignal<Option<f64>>, head: NodeRef<html::Div>) -> impl IntoV
     };
     let reset = move |_| {
         names.set(None);
-        browser::set_local_value(NAMES_KEY, None);
+        web_storage::set_local_value(NAMES_KEY, None);
     };
     let grabbed = move |event: web_sys::PointerEvent| {
         event.prevent_default();
@@ -284,7 +284,7 @@ fn Divider(names: RwSignal<Option<f64>>, head: NodeRef<html::Div>) -> impl IntoV
 /// Returns the width of the names that the reader set, in percent. Without one the style sheet
 /// decides.
 fn stored_names() -> RwSignal<Option<f64>> {
-    let stored = browser::local_value(NAMES_KEY).and_then(|text| text.parse::<f64>().ok());
+    let stored = web_storage::local_value(NAMES_KEY).and_then(|text| text.parse::<f64>().ok());
     RwSignal::new(stored.filter(|width| (NAMES_PERCENT_MIN..=NAMES_PERCENT_MAX).contains(width)))
 }
 

@@ -28,7 +28,7 @@ use crate::{
     links::Links,
     number_format,
     request_state::{KeyedRequestState, RequestState},
-    shell::{server_watch::ServerWatch, use_server},
+    server_watch::{ServerWatch, use_server},
     url::{LogState, TimeRange, UrlQuery, phrase},
 };
 

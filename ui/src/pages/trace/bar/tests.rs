@@ -2,7 +2,7 @@ use tidings_proto::api::{SkeletonSegment, SpanFlags};
 
 use super::{
     super::{logs_index::LogIndex, model::TraceModel, samples},
-    Bar, LabelSide, LinePicture, OffsetRange, Severity, of_run, of_span,
+    Bar, LabelSide, LinePicture, OffsetRange, SeverityTone, of_run, of_span,
 };
 
 const WIDTH: f64 = 1_000.0;
@@ -105,7 +105,7 @@ fn records_on_one_pixel_are_one_tick_of_the_loudest() {
     let loud = samples::log(Some(samples::id(9)), 600, "loud");
     let logs = LogIndex::new(&shop, vec![quiet, loud]);
     let LinePicture::Inside(bar) = of_span(&shop, &logs, 9, shop.extent(), WIDTH) else { panic!() };
-    assert_eq!(bar.ticks, [(60.0, Severity::Error)]);
+    assert_eq!(bar.ticks, [(60.0, SeverityTone::Error)]);
 }
 
 #[test]

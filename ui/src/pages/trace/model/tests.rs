@@ -201,7 +201,7 @@ proptest! {
 
 #[test]
 fn calls_that_nobody_waited_for_start_or_end_after_their_callers() {
-    let model = |calls: &[samples::Call]| {
+    let model = |calls: &[samples::SampleSpan]| {
         let mut skeleton = samples::skeleton(calls);
         skeleton.spans.flags[1] = SpanFlags::ASYNCHRONOUS;
         let model = TraceModel::new(skeleton);

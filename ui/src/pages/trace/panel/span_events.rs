@@ -5,7 +5,7 @@ use tidings_proto::{SpanId, UnixNanos, otlp::Event};
 
 use super::{
     super::{
-        bar::Severity,
+        bar::SeverityTone,
         lines::{severity_class, severity_word},
         page_signals::PageSignals,
     },
@@ -158,7 +158,7 @@ pub(super) fn records(page: PageSignals) -> impl IntoView {
             (here, below) => format!("{here} here, {below} below"),
         };
         let lines = here.iter().take(RECORDS_MAX).filter_map(|&log| logs.get(log)).map(|record| {
-            let severity = severity_class(Severity::from_number(record.severity_number));
+            let severity = severity_class(SeverityTone::from_number(record.severity_number));
             view! {
                 <li class=format!("span-record {severity}")>
                     <span class="faint">{format::offset(logs.offset(record))}</span>

@@ -8,12 +8,17 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use leptos::prelude::*;
 use tidings_proto::{UnixNanos, api::ServerStatus};
 
-use super::arrival_gap::{ArrivalGap, Arrivals};
 use crate::{
     api::{self, ApiError},
     browser,
     request_state::RequestState,
 };
+
+mod arrival_gap;
+
+use arrival_gap::Arrivals;
+
+pub use arrival_gap::{ArrivalGap, arrival_gap_line, log_gap_line};
 
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Time after which a server that has not answered counts as one that does not answer.
@@ -57,7 +62,7 @@ pub struct ServerWatch {
 
 impl ServerWatch {
     /// Starts the requests.
-    pub(super) fn provide() -> Self {
+    pub(crate) fn provide() -> Self {
         let watch = Self {
             answer: RequestState::with_deadline(|| Some(api::status()), DEADLINE),
             samples: RwSignal::new(VecDeque::new()),
@@ -112,7 +117,7 @@ impl ServerWatch {
 
     /// Returns the time since the last arrivals of a kind of records, as [`Self::arrival_gap`].
     #[must_use]
-    pub(super) fn gap_of(self, arrivals: Arrivals) -> Option<ArrivalGap> {
+    fn gap_of(self, arrivals: Arrivals) -> Option<ArrivalGap> {
         let now = self.answered.get()?;
         if self.silent_since().is_some() {
             return None;

@@ -1,10 +1,10 @@
-//! Named texts that this browser stores, newest first: SQL queries, addresses of views, and shades
-//! of services.
+//! Texts that this browser stores: values by key in local storage, which all tabs of this server
+//! share, or in the session storage of one tab, and lists of named texts, newest first: SQL queries,
+//! addresses of views, and shades of services. Values work only in a browser.
 
+use leptos::prelude::window;
 use serde::{Deserialize, Serialize};
 use tidings_proto::UnixNanos;
-
-use crate::browser;
 
 /// Key of SQL queries in local storage.
 pub(crate) const QUERIES: &str = "tidings.sql.saved";
@@ -24,15 +24,43 @@ pub(crate) struct SavedText {
     pub(crate) time: UnixNanos,
 }
 
+/// Returns the value in local storage under `key`.
+pub(crate) fn local_value(key: &str) -> Option<String> {
+    window().local_storage().ok().flatten()?.get_item(key).ok().flatten()
+}
+
+/// Stores `value` in local storage; `None` removes it. Has no effect in a browser that forbids
+/// storage.
+pub(crate) fn set_local_value(key: &str, value: Option<&str>) {
+    if let Ok(Some(storage)) = window().local_storage() {
+        let _refused = match value {
+            Some(value) => storage.set_item(key, value),
+            None => storage.remove_item(key),
+        };
+    }
+}
+
+/// Returns the value in this tab's session storage under `key`.
+pub(crate) fn session_value(key: &str) -> Option<String> {
+    window().session_storage().ok().flatten()?.get_item(key).ok().flatten()
+}
+
+/// Stores `value` in this tab's session storage.
+pub(crate) fn set_session_value(key: &str, value: &str) {
+    if let Ok(Some(storage)) = window().session_storage() {
+        let _refused = storage.set_item(key, value);
+    }
+}
+
 /// Returns the entries under `key`, or none when they cannot be parsed.
-pub(crate) fn load(key: &str) -> Vec<SavedText> {
-    browser::local_value(key).map(|text| read(&text)).unwrap_or_default()
+pub(crate) fn load_texts(key: &str) -> Vec<SavedText> {
+    local_value(key).map(|text| read(&text)).unwrap_or_default()
 }
 
 /// Stores these entries under `key`.
-pub(crate) fn store(key: &str, all: &[SavedText]) {
+pub(crate) fn store_texts(key: &str, all: &[SavedText]) {
     let text = serde_json::to_string(all).unwrap_or_default();
-    browser::set_local_value(key, Some(&text));
+    set_local_value(key, Some(&text));
 }
 
 fn read(text: &str) -> Vec<SavedText> {
@@ -42,7 +70,12 @@ fn read(text: &str) -> Vec<SavedText> {
 }
 
 /// Adds an entry at the front. An entry of the same name is replaced.
-pub(crate) fn insert(all: &[SavedText], name: &str, text: &str, time: UnixNanos) -> Vec<SavedText> {
+pub(crate) fn insert_text(
+    all: &[SavedText],
+    name: &str,
+    text: &str,
+    time: UnixNanos,
+) -> Vec<SavedText> {
     let name: String = name.trim().chars().take(NAME_MAX).collect();
     if name.is_empty() || text.trim().is_empty() {
         return all.to_vec();
@@ -57,18 +90,18 @@ pub(crate) fn insert(all: &[SavedText], name: &str, text: &str, time: UnixNanos)
 mod tests {
     use tidings_proto::UnixNanos;
 
-    use super::{ENTRIES_MAX, insert, read};
+    use super::{ENTRIES_MAX, insert_text, read};
 
     #[test]
     fn an_entry_of_the_same_name_is_replaced_and_the_oldest_goes() {
         let mut all = Vec::new();
         for number in 0..ENTRIES_MAX + 5 {
-            all = insert(&all, &format!("q{number}"), "SELECT 1", UnixNanos(number as u64));
+            all = insert_text(&all, &format!("q{number}"), "SELECT 1", UnixNanos(number as u64));
         }
         assert_eq!((all.len(), all[0].name.as_str()), (ENTRIES_MAX, "q54"));
-        all = insert(&all, " q30 ", "SELECT 2", UnixNanos(99));
+        all = insert_text(&all, " q30 ", "SELECT 2", UnixNanos(99));
         assert_eq!((all.len(), all[0].text.as_str()), (ENTRIES_MAX, "SELECT 2"));
-        assert_eq!(insert(&all, "  ", "SELECT 3", UnixNanos(1)), all);
+        assert_eq!(insert_text(&all, "  ", "SELECT 3", UnixNanos(1)), all);
         let text = serde_json::to_string(&all).unwrap();
         assert_eq!(read(&text), all);
         assert!(read("{broken").is_empty());

@@ -1,8 +1,8 @@
 //! The end of arrivals: how long no sender has sent anything, for the pages and the live switch. A
 //! page of logs speaks of log records, and others of spans.
 //!
-//! It follows from the status that the shell polls. Pages that have the server's own sentence about
-//! the end of traffic leave this one out. After a restart of the server nothing is known until the
+//! It is computed from the status of the server. Pages that have the server's own sentence about
+//! the end of traffic leave this one out. After a restart of the server no gap is known until the
 //! first arrival.
 
 use leptos::prelude::*;
@@ -41,8 +41,8 @@ pub struct ArrivalGap {
 
 impl ArrivalGap {
     /// Returns the gap of a kind of records at a moment, or `None` while these arrive and before the
-    /// first of them. `seen` has the last arrivals that this browser observed, by its own clock, so
-    /// that a wrong clock makes no gap of records that arrive.
+    /// first of them. `seen` has the last arrivals that this browser observed, by its own clock: a
+    /// wrong clock does not report a gap while records arrive.
     pub(super) fn at(
         now: UnixNanos,
         arrivals: Arrivals,
@@ -101,7 +101,7 @@ impl ArrivalGap {
 
     /// Returns the words of the live switch, as `no data for 2 min`. `None` while some records
     /// arrive.
-    pub(super) fn live_text(self) -> Option<String> {
+    pub(crate) fn live_text(self) -> Option<String> {
         let since = self.nothing_since?;
         Some(format!("no data for {}", format::rough_length(self.now.since(since))))
     }
