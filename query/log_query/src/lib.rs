@@ -5,11 +5,16 @@
 //!      ─► fields (the column or attribute that a term is about) ─► storage's LogExpression
 //! ```
 //!
+//! `equality` reads `name=value` without quotes and Loki's pipes. `foreign_syntax` reads or refuses
+//! the forms of other tools.
+//!
 //! Owns the syntax, the names of fields and the text of errors; `docs/logs-query.md` describes
 //! them. Does not evaluate anything: storage does, over rows in memory and in files alike. The
 //! depth, the number of terms and the length of a query are bounded here.
 
+mod equality;
 mod fields;
+mod foreign_syntax;
 mod parser;
 mod term_syntax;
 

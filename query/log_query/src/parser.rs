@@ -23,7 +23,8 @@ pub fn parse(text: &str) -> Result<LogExpression, LogQueryError> {
         return Err(LogQueryError::at(text, 0, message));
     }
     let patterns = Patterns::within(PATTERNS_BYTES_MAX);
-    let mut parser = LogQueryParser { text, at: 0, depth: 0, terms: 0, patterns };
+    let mut parser =
+        LogQueryParser { text, at: 0, depth: 0, terms: 0, patterns, has_selector: false };
     let expression = parser.alternatives(None)?;
     parser.skip_blanks();
     match parser.peek() {
@@ -55,6 +56,8 @@ pub(super) struct LogQueryParser<'a> {
     depth: usize,
     terms: usize,
     pub(super) patterns: Patterns,
+    /// True after a stream selector.
+    pub(super) has_selector: bool,
 }
 
 impl<'a> LogQueryParser<'a> {
@@ -148,7 +151,12 @@ impl<'a> LogQueryParser<'a> {
             match self.operator() {
                 Some((BooleanOperator::Or, _)) => break,
                 Some((BooleanOperator::And, length)) => self.at += length,
-                _ if field.is_none() => self.skip_pipe()?,
+                _ if field.is_none() => {
+                    if let Some(part) = self.pipe()? {
+                        parts.push(part);
+                        continue;
+                    }
+                }
                 _ => {}
             }
             parts.push(self.negation(field)?);
@@ -224,26 +232,10 @@ impl<'a> LogQueryParser<'a> {
         self.depth -= 1;
         self.skip_blanks();
         if self.eat(")") {
+            self.refuse_boost_here()?;
             return Ok(inner);
         }
         self.fail_at(start, "this `(` is not closed; put it in double quotes to look for it")
-    }
-
-    /// Skips the sign before a Loki filter: `{app="shop"} | level="error"`.
-    fn skip_pipe(&mut self) -> Result<(), LogQueryError> {
-        let start = self.at;
-        if self.rest().starts_with("|=") || self.rest().starts_with("|~") || !self.eat("|") {
-            return Ok(());
-        }
-        self.skip_blanks();
-        if self.is_comparison() {
-            return Ok(());
-        }
-        self.fail_at(
-            start,
-            "a query has no pipes: after `|` only a comparison as `level=\"error\"` is understood; \
-             put `|` in double quotes to look for it",
-        )
     }
 
     /// Returns the condition of a term that begins at `start`.
@@ -253,15 +245,22 @@ impl<'a> LogQueryParser<'a> {
         field: &LogField,
         value: TermValue,
     ) -> Result<LogExpression, LogQueryError> {
+        self.count_term(start)?;
+        field.condition(value).or_else(|message| self.fail_at(start, message))
+    }
+
+    /// Counts a term that begins at `start`.
+    pub(super) fn count_term(&mut self, start: usize) -> Result<(), LogQueryError> {
         self.terms += 1;
         if self.terms > TERMS_MAX {
             return self.fail_at(start, format!("a query has at most {TERMS_MAX} terms"));
         }
-        field.condition(value).or_else(|message| self.fail_at(start, message))
+        Ok(())
     }
 }
 
-fn one_or(
+/// Returns the only part, or joins the parts.
+pub(super) fn one_or(
     mut parts: Vec<LogExpression>,
     join: fn(Vec<LogExpression>) -> LogExpression,
 ) -> LogExpression {

@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use tidings_pattern::texts_within;
+use tidings_pattern::{PatternError, texts_within};
 use tidings_storage::{Glyph, LogExpression, TextPattern};
 
 use super::{
@@ -12,19 +12,20 @@ use super::{
 };
 
 /// Signs of comparisons, the longest first.
-const COMPARISONS: [(&str, ComparisonSign); 8] = [
+const COMPARISONS: [(&str, ComparisonSign); 9] = [
     (">=", ComparisonSign::AtLeast),
     ("<=", ComparisonSign::AtMost),
     ("=~", ComparisonSign::Pattern { negated: false }),
     ("!~", ComparisonSign::Pattern { negated: true }),
     ("!=", ComparisonSign::Equal { negated: true }),
+    ("==", ComparisonSign::Equal { negated: false }),
     ("=", ComparisonSign::Equal { negated: false }),
     (">", ComparisonSign::Above),
     ("<", ComparisonSign::Below),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ComparisonSign {
+pub(super) enum ComparisonSign {
     Equal { negated: bool },
     Pattern { negated: bool },
     AtLeast,
@@ -35,25 +36,25 @@ enum ComparisonSign {
 
 /// The characters of a word, each with true when it was escaped by a backslash.
 #[derive(Debug, Default)]
-struct Word(Vec<(char, bool)>);
+pub(super) struct Word(pub(super) Vec<(char, bool)>);
 
 impl Word {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         self.0.iter().map(|(c, _)| *c).collect()
     }
 
     /// Returns true if the word is valid as an unquoted field name.
-    fn is_name(&self) -> bool {
+    pub(super) fn is_name(&self) -> bool {
         let begins = self.0.first().is_some_and(|(c, _)| c.is_alphabetic() || "_@".contains(*c));
         begins && self.0.iter().all(|(c, is_escaped)| *c != '*' || *is_escaped)
     }
 
-    fn is_wildcard(glyph: &(char, bool)) -> bool {
+    pub(super) fn is_wildcard(glyph: &(char, bool)) -> bool {
         *glyph == ('*', false)
     }
 
     /// Converts the word to the value of a term.
-    fn value(self) -> TermValue {
+    pub(super) fn value(self) -> TermValue {
         let glyphs = &self.0;
         let wildcards = glyphs.iter().filter(|glyph| Self::is_wildcard(glyph)).count();
         if wildcards > 0 && wildcards == glyphs.len() {
@@ -92,6 +93,7 @@ impl LogQueryParser<'_> {
     /// Parses a term outside of a field's value.
     pub(super) fn term(&mut self) -> Result<LogExpression, LogQueryError> {
         let start = self.at;
+        self.refuse_time_and_range()?;
         if let Some(selector) = self.selector()? {
             return Ok(selector);
         }
@@ -101,7 +103,10 @@ impl LogQueryParser<'_> {
         if matches!(self.peek(), Some('"' | '`')) {
             let name = self.quoted()?;
             return match self.field_follows() {
-                true => self.value_of(start, &LogField::of_name(&name)),
+                true => {
+                    self.refuse_time_field(start, &name)?;
+                    self.value_of(start, &LogField::of_name(&name))
+                }
                 false => {
                     let value = self.after_quoted(name)?;
                     self.condition(start, &LogField::Body, value)
@@ -113,17 +118,26 @@ impl LogQueryParser<'_> {
         }
         let word = self.word(true)?;
         if word.is_name() {
-            let field = LogField::of_name(&word.text());
+            let name = word.text();
+            let field = LogField::of_name(&name);
             if self.field_follows() {
-                return self.value_of(start, &field);
+                return match name.as_str() {
+                    "_exists_" => self.existence(start),
+                    "_stream" => self.stream(),
+                    _ => self.value_of(start, &field),
+                };
             }
             if let Some(comparison) = self.comparison(&field) {
                 return self.compared(start, &field, comparison);
+            }
+            if let Some(equality) = self.equality_after(&word, self.at) {
+                return self.equal_or_text(start, word, equality);
             }
         }
         if word.0.is_empty() {
             return self.fail(format!("a term was expected, not {}", self.describe_next()));
         }
+        self.refuse_foreign_word(start, &word)?;
         match word.value() {
             // A single `*` matches every record, whatever its body.
             TermValue::Anything => Ok(LogExpression::All(Vec::new())),
@@ -156,10 +170,14 @@ impl LogQueryParser<'_> {
         if let Some(pattern) = self.slashed()? {
             return self.condition(start, field, TermValue::Pattern(pattern));
         }
+        if let Some(condition) = self.value_function(field)? {
+            return Ok(condition);
+        }
         let word = self.word(false)?;
         if word.0.is_empty() {
             return self.fail(format!("a value was expected, not {}", self.describe_next()));
         }
+        self.refuse_foreign_word(start, &word)?;
         self.condition(start, field, word.value())
     }
 
@@ -195,7 +213,7 @@ impl LogQueryParser<'_> {
 
     /// Parses characters up to white space, a parenthesis or a quote. A field name also ends at a
     /// colon or a comparison.
-    fn word(&mut self, may_be_name: bool) -> Result<Word, LogQueryError> {
+    pub(super) fn word(&mut self, may_be_name: bool) -> Result<Word, LogQueryError> {
         let mut word = Word::default();
         while let Some(next) = self.peek() {
             if next.is_whitespace() || matches!(next, '(' | ')' | '"') {
@@ -225,18 +243,19 @@ impl LogQueryParser<'_> {
             return !rest.starts_with("://");
         }
         rest.starts_with(['=', '!', '<', '>'])
-            && self.comparison_at(self.at, &LogField::of_name(&word.text())).is_some()
+            && (self.comparison_at(self.at, &LogField::of_name(&word.text())).is_some()
+                || self.equality_after(word, self.at).is_some())
     }
 
     /// Consumes a comparison if one follows.
-    fn comparison(&mut self, field: &LogField) -> Option<ComparisonSign> {
+    pub(super) fn comparison(&mut self, field: &LogField) -> Option<ComparisonSign> {
         let (comparison, end) = self.comparison_at(self.at, field)?;
         self.at = end;
         Some(comparison)
     }
 
-    /// Returns the comparison after `at` and its end. `a=b` and `a > b` are texts. A comparison has
-    /// a quoted text, a severity or, with an order, a number.
+    /// Returns the comparison after `at` and its end. `a > b` is a text. A comparison has a quoted
+    /// text, a severity or, with an order, a number. `equality` reads `a=b`.
     fn comparison_at(&self, at: usize, field: &LogField) -> Option<(ComparisonSign, usize)> {
         let blanks = |text: &str| text.len() - text.trim_start().len();
         let start = at + blanks(&self.text[at..]);
@@ -264,7 +283,7 @@ impl LogQueryParser<'_> {
     }
 
     /// Parses the value after a comparison.
-    fn compared(
+    pub(super) fn compared(
         &mut self,
         start: usize,
         field: &LogField,
@@ -305,46 +324,55 @@ impl LogQueryParser<'_> {
     /// Parses a range: `[a TO b]`, `{a TO b}`. `*` is an open end, and a brace excludes its end.
     fn range(&mut self, field: &LogField) -> Result<LogExpression, LogQueryError> {
         let start = self.at;
-        let bound = |text: Option<String>, is_included| match text {
-            None => Bound::Unbounded,
-            Some(text) if is_included => Bound::Included(text),
-            Some(text) => Bound::Excluded(text),
-        };
         let low_included = self.peek() == Some('[');
         self.at += 1;
-        let low = bound(self.end_of_range()?, low_included);
+        let low = bound(self.end_of_range("")?, low_included);
         self.skip_blanks();
+        let after = self.rest().get(2..).unwrap_or_default();
         let is_to = self.rest().get(..2).is_some_and(|word| word.eq_ignore_ascii_case("to"));
-        if !is_to || !self.rest()[2..].starts_with(char::is_whitespace) {
-            return self.fail(format!("`TO` was expected, not {}", self.describe_next()));
+        let ends = |c: char| c.is_whitespace() || "[]{}\"`".contains(c);
+        if !is_to || !(after.is_empty() || after.starts_with(ends)) {
+            return self.fail_range(start, "`TO`");
         }
         self.at += 2;
-        let high = self.end_of_range()?;
+        let high = self.end_of_range("")?;
         self.skip_blanks();
         let high = match self.peek() {
             Some(']') => bound(high, true),
             Some('}') => bound(high, false),
-            _ => {
-                let next = self.describe_next();
-                return self.fail(format!("`]` or `}}` was expected, not {next}"));
-            }
+            _ => return self.fail_range(start, "`]` or `}`"),
         };
         self.at += 1;
         self.condition(start, field, TermValue::Range(low, high))
     }
 
-    /// Parses an end of a range; `None` for `*`.
-    fn end_of_range(&mut self) -> Result<Option<String>, LogQueryError> {
+    /// Fails in a range that begins at `start`. A colon or a comma is JSON's.
+    fn fail_range<T>(&self, start: usize, expected: &str) -> Result<T, LogQueryError> {
+        if self.rest().starts_with([':', ',']) {
+            return self.fail_at(
+                start,
+                "a bracket begins a range as `[10 TO 20]`; put JSON in backticks to look for it",
+            );
+        }
+        let next = self.describe_next();
+        self.fail(format!("{expected} was expected, not {next}; a range is `[10 TO 20]`"))
+    }
+
+    /// Parses an end of a range, which also ends at one of `signs`; `None` for `*`.
+    pub(super) fn end_of_range(&mut self, signs: &str) -> Result<Option<String>, LogQueryError> {
         self.skip_blanks();
         if matches!(self.peek(), Some('"' | '`')) {
             return self.quoted().map(Some);
         }
         let rest = self.rest();
-        let end = rest.find(|c: char| c.is_whitespace() || "[]{}()\"".contains(c));
+        let end =
+            rest.find(|c: char| c.is_whitespace() || "[]{}()\"".contains(c) || signs.contains(c));
         let text = &rest[..end.unwrap_or(rest.len())];
         if text.is_empty() {
             let next = self.describe_next();
-            return self.fail(format!("an end of the range was expected, not {next}"));
+            let message =
+                format!("an end of the range was expected, not {next}; a range is `[10 TO 20]`");
+            return self.fail(message);
         }
         self.at += text.len();
         Ok((text != "*").then(|| text.to_owned()))
@@ -352,7 +380,7 @@ impl LogQueryParser<'_> {
 
     /// Parses a text in double quotes, where `\"` and `\\` are escapes, or in backticks, which have
     /// no escapes.
-    fn quoted(&mut self) -> Result<String, LogQueryError> {
+    pub(super) fn quoted(&mut self) -> Result<String, LogQueryError> {
         let start = self.at;
         let raw = self.peek() == Some('`');
         self.at += 1;
@@ -383,6 +411,7 @@ impl LogQueryParser<'_> {
         if self.rest().starts_with('~') {
             return self.fail("`~` follows a word; a phrase in quotes is looked for as it is");
         }
+        self.refuse_boost_here()?;
         Ok(TermValue::Text(text))
     }
 
@@ -405,14 +434,20 @@ impl LogQueryParser<'_> {
         Ok(Some(pattern))
     }
 
-    /// Compiles the pattern of a text that begins at `at`.
+    /// Compiles a pattern whose slash or quote is at `at`.
     fn pattern(&mut self, at: usize, text: &str) -> Result<TextPattern, LogQueryError> {
         match self.patterns.compile_unanchored(text) {
             Ok(pattern) => {
                 let literals = texts_within(pattern.regex.as_str()).unwrap_or_default();
                 Ok(TextPattern::new(pattern.regex, literals))
             }
-            Err(error) => self.fail_at(at, format!("this is not a regular expression: {error}")),
+            Err(error) => {
+                // Escapes before the fault move it: then the error is at the slash or the quote.
+                let is_verbatim = self.text[at + 1..].starts_with(text);
+                let fault = fault_offset(&error, text).filter(|_| is_verbatim);
+                let at = fault.map_or(at, |offset| at + 1 + offset);
+                self.fail_at(at, format!("this is not a regular expression: {error}"))
+            }
         }
     }
 
@@ -439,7 +474,7 @@ impl LogQueryParser<'_> {
     }
 
     /// Parses Loki's stream selector: `{service_name="shop", env=~"prod|test"}`.
-    fn selector(&mut self) -> Result<Option<LogExpression>, LogQueryError> {
+    pub(super) fn selector(&mut self) -> Result<Option<LogExpression>, LogQueryError> {
         let start = self.at;
         if !self.eat("{") {
             return Ok(None);
@@ -465,6 +500,7 @@ impl LogQueryParser<'_> {
             parts.push(self.compared(start, &field, comparison)?);
             self.skip_blanks();
             if self.eat("}") {
+                self.has_selector = true;
                 return Ok(Some(LogExpression::All(parts)));
             }
             if !self.eat(",") {
@@ -473,4 +509,24 @@ impl LogQueryParser<'_> {
             }
         }
     }
+}
+
+/// Returns an end of a range.
+pub(super) fn bound(text: Option<String>, is_included: bool) -> Bound<String> {
+    match text {
+        None => Bound::Unbounded,
+        Some(text) if is_included => Bound::Included(text),
+        Some(text) => Bound::Excluded(text),
+    }
+}
+
+/// Returns the byte of a pattern at which its fault is, if the engine read the pattern as written.
+fn fault_offset(error: &PatternError, pattern: &str) -> Option<usize> {
+    let PatternError::Syntax(error) = error else { return None };
+    let (read, span) = match &**error {
+        regex_syntax::Error::Parse(error) => (error.pattern(), error.span()),
+        regex_syntax::Error::Translate(error) => (error.pattern(), error.span()),
+        _ => return None,
+    };
+    (read == pattern).then_some(span.start.offset)
 }

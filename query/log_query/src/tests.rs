@@ -49,6 +49,14 @@ fn check(cases: Vec<(&str, Log)>) {
     }
 }
 
+fn check_errors(cases: &[(&str, usize, &str)]) {
+    for (query, character, message) in cases {
+        let error = parse(query).expect_err(query);
+        assert_eq!(error.character, *character, "{query}: {error}");
+        assert!(error.message.contains(message), "{query}: {error}");
+    }
+}
+
 #[test]
 fn operators_bind_as_in_kibana_and_nothing_between_terms_is_and() {
     let a_and_b = || Log::All(vec![word("a"), word("b")]);
@@ -85,7 +93,6 @@ fn words_phrases_and_what_looks_like_syntax() {
         ("paymet~1", fuzzy("paymet", 1)),
         ("paymet~", fuzzy("paymet", 2)),
         ("paymet~0", word("paymet")),
-        ("user_id=42", word("user_id 42")),
         ("a->b", word("a b")),
         ("a -> b", Log::All(vec![word("a"), contains("->"), word("b")])),
         ("--flag", word("flag")),
@@ -101,6 +108,12 @@ fn words_phrases_and_what_looks_like_syntax() {
         ("\"and\"", word("and")),
         ("a\\:b", word("a b")),
         ("main(x)", Log::All(vec![word("main"), word("x")])),
+        ("sum (x)", Log::All(vec![word("sum"), word("x")])),
+        ("GET [5m]", Log::All(vec![word("GET"), word("5m")])),
+        ("http://a/?b=c", word("http a b c")),
+        ("a => b", Log::All(vec![word("a"), contains("=>"), word("b")])),
+        ("a= b", Log::All(vec![word("a"), word("b")])),
+        ("a==", word("a")),
         ("|= \"x y\" != \"z\"", Log::All(vec![contains("x y"), not(contains("z"))])),
     ]);
 }
@@ -165,6 +178,91 @@ fn fields_are_columns_or_attributes() {
 }
 
 #[test]
+fn equality_without_quotes_is_about_the_field_or_the_text() {
+    let either = |field: Log, text: &str| Log::Any(vec![field, word(text)]);
+    let severity = || Log::Severity(9..=12);
+    let shop = || column(LogColumn::Service, "shop");
+    check(vec![
+        ("user_id=42", either(exact("user_id", "42"), "user_id 42")),
+        ("http.status==500", either(exact("http.status", "500"), "http status 500")),
+        ("level=info", either(severity(), "level info")),
+        ("level = info", either(severity(), "level info")),
+        ("service=shop", either(shop(), "service shop")),
+        ("user=7, order=b=c", {
+            let user = either(exact("user", "7"), "user 7");
+            Log::All(vec![user, either(exact("order", "b=c"), "order b c")])
+        }),
+        ("-path=/a/b", not(either(exact("path", "/a/b"), "path a b"))),
+        ("tier=go*", {
+            let prefix = || TextPredicate::Phrase(Phrase::new("go", true).unwrap());
+            let text = TextPredicate::Phrase(Phrase::new("tier go", true).unwrap());
+            let field = attribute("tier", ValuePredicate::Text(prefix()));
+            Log::Any(vec![field, Log::Body(text)])
+        }),
+        ("level!=info", not(severity())),
+        ("http.status != 500", not(exact("http.status", "500"))),
+        ("user!=user1", not(exact("user", "user1"))),
+        ("{service_name=\"shop\"} | http.status=500", {
+            Log::All(vec![shop(), exact("http.status", "500")])
+        }),
+        ("{service_name=\"shop\"} | a==5, b=\"6\" | c != 7|d=x", {
+            let parts = [exact("a", "5"), exact("b", "6"), not(exact("c", "7")), exact("d", "x")];
+            Log::All([vec![shop()], parts.to_vec()].concat())
+        }),
+    ]);
+}
+
+#[test]
+fn short_forms_of_other_tools_are_understood() {
+    let shop = column(LogColumn::Service, "shop");
+    let has = |key: &str| attribute(key, ValuePredicate::Any);
+    check(vec![
+        ("_exists_:user.id", has("user.id")),
+        ("-_exists_:\"my key\"", not(has("my key"))),
+        ("_stream:{service_name=\"shop\"}", shop.clone()),
+        ("user:in(a,b , \"c d\")", {
+            Log::Any(vec![exact("user", "a"), exact("user", "b"), exact("user", "c d")])
+        }),
+        ("user:!in(a)", not(exact("user", "a"))),
+        ("service:in(shop)", shop),
+        ("t:range(10, 20)", numbers("t", Bound::Excluded("10"), Bound::Excluded("20"))),
+        ("t:range[-1,2.5)", numbers("t", Bound::Included("-1"), Bound::Excluded("2.5"))),
+        ("t:range(5, inf]", numbers("t", Bound::Excluded("5"), Bound::Unbounded)),
+    ]);
+}
+
+#[test]
+fn forms_of_other_tools_without_an_equivalent_are_refused() {
+    let cases = [
+        ("a i(b)", 3, "`i(` is a function of another language: words and phrases ignore"),
+        ("seq(\"a\", \"b\")", 1, "write a regular expression as `/first.*second/`"),
+        ("user:re(\"a\")", 6, "write a regular expression as `/pattern/`"),
+        ("user:contains_any(a, b)", 6, "write `(one OR other)`"),
+        ("ip:ipv4_range(10.0.0.0/8)", 4, "`10.0.*`"),
+        ("count_over_time({a=\"b\"}[5m])", 1, "/api/v1/logs/stats"),
+        ("sum by (a) (rate({a=\"b\"}[5m]))", 13, "`rate(` is a function"),
+        ("{a=\"b\"}[5m]", 8, "no range of time"),
+        ("{a=\"b\"} |= \"c\" [$__range]", 16, "no range of time"),
+        ("a _time:5m", 3, "`_time` is no field"),
+        ("@timestamp >= now-1h", 1, "`@timestamp` is no field"),
+        ("\"@timestamp\":\"2026\"", 1, "`@timestamp` is no field"),
+        ("word^2", 5, "a term has no boost"),
+        ("(a b)^2", 6, "a term has no boost"),
+        ("\"a b\"^1.5", 6, "a term has no boost"),
+        ("user:a^2", 7, "a term has no boost"),
+        ("word~0.8", 5, "`~` takes a number of edits"),
+        ("_exists_:", 10, "the name of a field was expected"),
+        ("_stream:{}", 9, "a selector as `{service_name=\"shop\"}` was expected, not `{}`"),
+        ("a:in()", 6, "a value was expected, not `)`"),
+        ("a:in(b c)", 8, "`,` or `)` was expected, not `c)`"),
+        ("a:range(1 2)", 11, "`,` was expected, not `2)`"),
+        ("a:range(1, 2", 13, "`)` or `]` was expected, not the end of the query"),
+        ("level=loud", 1, "put `level=loud` in double quotes to look for this text"),
+    ];
+    check_errors(&cases);
+}
+
+#[test]
 fn patterns_stand_between_slashes() {
     for (query, pattern) in [
         ("/time[do]+ut/", "time[do]+ut"),
@@ -211,19 +309,21 @@ fn errors_name_the_character_and_what_was_expected() {
         ("word~3", 1, "1 or 2 edits"),
         ("two-words~1", 1, "one word of letters"),
         ("\"a b\"~2", 6, "`~` follows a word"),
-        ("/(/", 1, "not a regular expression"),
-        ("a=~\"[\"", 4, "not a regular expression"),
+        ("a:[1 TO", 8, "an end of the range was expected, not the end of the query"),
+        ("a:[1 TO]", 8, "an end of the range was expected, not `]`"),
+        ("a:{}", 4, "an end of the range was expected, not `}`"),
+        ("body:{\"a\":1}", 6, "put JSON in backticks to look for it"),
+        ("/(/", 2, "not a regular expression: error: unclosed group"),
+        ("é /ab[c/", 6, "not a regular expression: error: unclosed character class"),
+        ("a=~\"x[\"", 6, "not a regular expression"),
+        ("/a\\/(/", 1, "not a regular expression"),
         ("a | stats count()", 3, "no pipes"),
         ("{a=\"b\"", 7, "`,` or `}` was expected"),
         ("a\\", 3, "after `\\`"),
         (deep.as_str(), DEPTH_MAX + 1, "parentheses nest at most"),
         (many.as_str(), 2 * TERMS_MAX + 1, "at most 200 terms"),
     ];
-    for (query, character, message) in cases {
-        let error = parse(query).expect_err(query);
-        assert_eq!(error.character, character, "{query}: {error}");
-        assert!(error.message.contains(message), "{query}: {error}");
-    }
+    check_errors(&cases);
     let error = parse(&"x".repeat(20_000)).unwrap_err().to_string();
     assert_eq!(error, "at character 1: a query has at most 16384 bytes; this has 20000");
     let patterns: Vec<String> = (0..40).map(|n| format!("/x{n}+/")).collect();
@@ -243,6 +343,7 @@ proptest! {
         parts in prop::collection::vec(prop::sample::select(vec![
             "a", "b*", "\"c d\"", "(", ")", " ", "and", "or", "not", "-", "!", ":", "~1", "/", "[",
             "]", "{", "}", "TO", ">=", "=", "=~", "|", "|=", "*", "\\", "`", "severity", "é", ",",
+            "!=", "==", "in(", "range[", "^2", ".5", "_exists_:", "_stream:", "_time", "[5m]",
         ]), 0..24),
     ) {
         let text = parts.concat();

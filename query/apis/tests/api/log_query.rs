@@ -129,7 +129,7 @@ async fn story() -> Harness {
 async fn each_construct_finds_its_records() {
     let harness = story().await;
     let of_trace = format!("trace_id:{}", trace_id(2));
-    let cases: [(&str, &[u64]); 42] = [
+    let cases: [(&str, &[u64]); 46] = [
         ("payment", &[2, 1]),
         ("PAYMENT declined", &[1]),
         ("\"payment declined\"", &[1]),
@@ -172,6 +172,10 @@ async fn each_construct_finds_its_records() {
         ("attribute.host.name:*", &[]),
         ("{service_name=\"shop\"} |= \"Cart\"", &[3]),
         ("tier:/^g.ld$/", &[3]),
+        ("level=info", &[2]),
+        ("level!=info", &[3, 1]),
+        ("order.id:in(A-17, \"A-18\")", &[2, 1]),
+        ("{service_name=\"payment\"} | took_ms!=250", &[2]),
     ];
     for is_flushed in [false, true] {
         if is_flushed {

@@ -149,6 +149,10 @@ pub enum Question {
     Has(&'static str),
     Field(&'static str, String),
     Exactly(&'static str, String),
+    /// `name=value` without quotes.
+    EqualOrText(&'static str, String),
+    /// `name!=value` without quotes.
+    Unequal(&'static str, String),
     Range(&'static str, i32, Option<i32>),
     And(Vec<Self>),
     Or(Vec<Self>),
@@ -167,6 +171,8 @@ pub fn questions() -> impl Strategy<Value = Question> {
             Just("shop-1".to_owned()),
         ]
     };
+    // A value without quotes has no white space.
+    let bare = || value().prop_map(|value| value.replace(' ', "-"));
     let leaf = prop_oneof![
         3 => word().prop_map(|word| Question::Words(word.to_owned())),
         2 => (word(), word()).prop_map(|(one, two)| Question::Words(format!("{one} {two}"))),
@@ -186,6 +192,8 @@ pub fn questions() -> impl Strategy<Value = Question> {
         1 => key().prop_map(Question::Has),
         2 => (key(), value()).prop_map(|(key, value)| Question::Field(key, value)),
         1 => (key(), value()).prop_map(|(key, value)| Question::Exactly(key, value)),
+        1 => (key(), bare()).prop_map(|(key, value)| Question::EqualOrText(key, value)),
+        1 => (key(), bare()).prop_map(|(key, value)| Question::Unequal(key, value)),
         1 => (key(), 0..20_i32, prop::option::of(5..40_i32))
             .prop_map(|(key, low, high)| Question::Range(key, low, high)),
     ];
@@ -221,6 +229,8 @@ impl fmt::Display for Question {
             Self::Has(key) => write!(f, "{key}:*"),
             Self::Field(key, value) => write!(f, "{key}:\"{value}\""),
             Self::Exactly(key, value) => write!(f, "{key}:=\"{value}\""),
+            Self::EqualOrText(key, value) => write!(f, "{key}={value}"),
+            Self::Unequal(key, value) => write!(f, "{key}!={value}"),
             Self::Range(key, low, None) => write!(f, "{key}:>{low}"),
             Self::Range(key, low, Some(high)) => write!(f, "{key}:[{low} TO {high}}}"),
             Self::And(parts) => write!(f, "{}", joined(parts, " ")),
@@ -269,6 +279,11 @@ impl Question {
                 AttributeValue::Bool(truth) => wanted.parse() == Ok(truth),
                 AttributeValue::Texts(texts) => texts.contains(wanted),
             }),
+            Self::EqualOrText(key, wanted) => {
+                Self::Exactly(key, wanted.clone()).holds(of)
+                    || has_phrase(&of.body, &format!("{key}={wanted}"))
+            }
+            Self::Unequal(key, wanted) => !Self::Exactly(key, wanted.clone()).holds(of),
             Self::Range(key, low, high) => any(key, &|value| {
                 let number = match value {
                     AttributeValue::Int(int) => f64::from(int),
