@@ -55,7 +55,7 @@ pub struct LogPatternList {
     /// The time it is about.
     #[serde(flatten)]
     pub window: TimeWindow,
-    /// Start of the time that the window is compared with: a pattern that is not seen in it is new.
+    /// Start of the time that the window is compared with.
     #[schema(value_type = String)]
     pub known_since_unix_nano: UnixNanos,
     /// End of that time.
@@ -92,7 +92,8 @@ pub struct LogPattern {
     pub count: u64,
     /// The highest severity among them: `trace` to `fatal`; empty when none says.
     pub severity: String,
-    /// True if the pattern does not occur in the time that the window is compared with.
+    /// True if the pattern occurs neither in the time that the window is compared with, nor in the
+    /// seven days before both.
     pub is_new: bool,
     /// Number of records in the time that the window is compared with.
     #[serde(default)]
@@ -109,10 +110,11 @@ pub struct LogPattern {
     /// The difference between both.
     #[serde(default)]
     pub change: PatternChange,
-    /// When the first of the window was.
+    /// When the first of the window was, of the time that it is compared with, or of the seven days
+    /// before both.
     #[schema(value_type = String)]
     pub first_seen_unix_nano: UnixNanos,
-    /// When the last was.
+    /// When the last of the window was; of a pattern that is gone, the last before it.
     #[schema(value_type = String)]
     pub last_seen_unix_nano: UnixNanos,
     /// By step; steps without one are left out.

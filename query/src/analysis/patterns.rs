@@ -4,10 +4,12 @@
 //! same length and ends where the window begins. Records are counted by the forms of their
 //! messages: the words without those that certainly vary. The counts in data files answer where
 //! they can. Elsewhere rows are read. Both are added to one bounded table for each range, which
-//! keeps the most frequent forms. `template` then merges forms. A pattern is new when none of its
-//! forms is in the other range, and gone when none is in the window. A service with forms that were
-//! dropped has no new, gone or changed patterns: their records may belong to any of its patterns.
-//! The examples of the listed patterns are read last.
+//! keeps the most frequent forms. `template` then merges forms. The forms of a week before both
+//! ranges are merged with them, so that the templates of a window change less with its length. A
+//! pattern is new when none of its forms is in the other range or in that week, and gone when none
+//! is in the window. A service with forms that were dropped has no new, gone or changed patterns:
+//! their records may belong to any of its patterns. The examples of the listed patterns are read
+//! last.
 
 mod template;
 
@@ -42,6 +44,12 @@ const FORMS_MAX: usize = 20_000;
 const WINDOW_FORMS: FormBounds = FormBounds { forms_max: FORMS_MAX, bytes_max: 48 << 20 };
 /// Bounds of the forms of the compared time, which have a single step.
 const BASE_FORMS: FormBounds = FormBounds { forms_max: FORMS_MAX, bytes_max: 16 << 20 };
+/// Bounds of the forms of the time before both ranges.
+const EARLIER_FORMS: FormBounds = BASE_FORMS;
+/// Length of the time before both ranges in which patterns are looked for.
+const EARLIER: DurationNanos = DurationNanos(7 * 24 * 60 * MINUTE);
+/// Maximum number of rows that are read of that time, where data files do not count them.
+const EARLIER_ROWS_MAX: u64 = 100_000;
 /// Minimum factor between two rates that counts as a change.
 const FACTOR_MIN: f64 = 1.5;
 /// Minimum difference of a count from the expected one that counts as a change, in standard
@@ -87,6 +95,13 @@ impl ComparedTimes {
         let [start, end] = self.window.times();
         (seconds(start, end), seconds(self.base.0, self.base.1))
     }
+
+    /// Range of time before both ranges in which patterns are looked for.
+    fn earlier(self) -> TimeRange {
+        let [start, _] = self.window.times();
+        let end = start.min(self.base.0);
+        TimeRange { start: Some(UnixNanos(end.0.saturating_sub(EARLIER.0))), end: Some(end) }
+    }
 }
 
 /// The records of one form, or of one pattern. At least one of the ranges has some.
@@ -95,6 +110,19 @@ struct PatternRecords {
     window: Option<FormRecords>,
     /// Records of the compared time.
     base: Option<FormRecords>,
+    /// Records of the time before both.
+    earlier: Option<FormRecords>,
+}
+
+/// The forms of all ranges, and the services that lack some.
+struct PairedForms {
+    forms: Vec<MessageForm>,
+    /// Services that lack forms of the window or of the compared time.
+    cut: CutServices,
+    /// Services that lack forms of the time before both.
+    earlier_cut: CutServices,
+    /// Number of records of the compared time that are in no form.
+    base_other_count: u64,
 }
 
 /// A service, the form of its messages, and the records.
@@ -125,9 +153,16 @@ pub fn patterns(reader: &Reader, search: &PatternSearch) -> Result<LogPatternLis
     let rows_max = rows_max.saturating_sub(stats.rows);
     let (before, work) = count_forms(reader, &of_base, BASE_STEP, BASE_FORMS, rows_max)?;
     stats += work;
+    let of_earlier = LogFilter { time: times.earlier(), ..search.filter.clone() };
+    let rows_max = rows_max.saturating_sub(work.rows).min(EARLIER_ROWS_MAX);
+    let (earlier, work) = count_forms(reader, &of_earlier, BASE_STEP, EARLIER_FORMS, rows_max)?;
+    // No count needs the earlier records, so their completeness is not that of the answer.
+    stats.rows += work.rows;
+    stats.files += work.files;
     let other = now.other_count;
-    let (forms, cut, base_other_count) = pair(now, before);
-    let mut patterns = merge_into_patterns(forms, &cut, times);
+    let paired = pair(now, before, earlier);
+    let base_other_count = paired.base_other_count;
+    let mut patterns = merge_into_patterns(paired, times);
     reader.check()?;
     if !stats.complete {
         patterns.iter_mut().for_each(|found| leave_uncompared(&mut found.view));
@@ -231,12 +266,11 @@ fn count_forms(
     Ok((forms.finish(), stats))
 }
 
-/// Pairs the forms of both ranges. Also returns the services that lack some, and the number of
-/// records of the compared time that are in no form. Forms that only the compared time has fill the
-/// places that the window leaves.
-fn pair(window: KeptForms, base: KeptForms) -> (Vec<MessageForm>, CutServices, u64) {
+/// Pairs the forms of all ranges. Forms that only the compared time has fill the places that the
+/// window leaves, and those that only the time before has fill the rest.
+fn pair(window: KeptForms, base: KeptForms, earlier: KeptForms) -> PairedForms {
     let mut base_other_count = base.other_count;
-    let mut cut = window.cut;
+    let (mut cut, mut earlier_cut) = (window.cut, earlier.cut);
     cut.join(&base.cut);
     let mut paired: HashMap<(Arc<str>, String), PatternRecords, RandomState> = HashMap::default();
     for (service, form, records) in window.forms {
@@ -245,19 +279,23 @@ fn pair(window: KeptForms, base: KeptForms) -> (Vec<MessageForm>, CutServices, u
     for (service, form, records) in base.forms {
         paired.entry((service, form)).or_default().base = Some(records);
     }
+    for (service, form, records) in earlier.forms {
+        paired.entry((service, form)).or_default().earlier = Some(records);
+    }
     let mut forms: Vec<MessageForm> = paired.into_iter().collect();
     if forms.len() > FORMS_MAX {
         forms.sort_by(|(key, one), (other_key, other)| {
-            let counts =
-                |records: &PatternRecords| Reverse((records.count(), records.base_count()));
+            let counts = |records: &PatternRecords| Reverse(records.counts());
             counts(one).cmp(&counts(other)).then_with(|| key.cmp(other_key))
         });
         for ((service, _), records) in forms.drain(FORMS_MAX..) {
-            base_other_count += records.base_count();
-            cut.add(&service);
+            let [of_window, of_base, _] = records.counts();
+            base_other_count += of_base;
+            let is_earlier = of_window == 0 && of_base == 0;
+            if is_earlier { &mut earlier_cut } else { &mut cut }.add(&service);
         }
     }
-    (forms, cut, base_other_count)
+    PairedForms { forms, cut, earlier_cut, base_other_count }
 }
 
 /// The difference of a pattern's count from the count that its rate in the compared time predicts,
@@ -291,34 +329,36 @@ fn change(pattern: &LogPattern, times: ComparedTimes) -> PatternChange {
     }
 }
 
-/// Merges forms into patterns. Those of `cut` services are not compared.
-fn merge_into_patterns(
-    forms: Vec<MessageForm>,
-    cut: &CutServices,
-    times: ComparedTimes,
-) -> Vec<FoundPattern> {
+/// Merges forms into patterns of the window or the compared time. Patterns of services that lack
+/// forms are not compared.
+fn merge_into_patterns(paired: PairedForms, times: ComparedTimes) -> Vec<FoundPattern> {
     let mut services: BTreeMap<Arc<str>, Vec<(String, PatternRecords)>> = BTreeMap::new();
-    for ((service, form), records) in forms {
+    for ((service, form), records) in paired.forms {
         services.entry(service).or_default().push((form, records));
     }
     let mut patterns = Vec::new();
     for (service, mut forms) in services {
         forms.sort_by(|(form, one), (other_form, other)| {
-            let all = |records: &PatternRecords| records.count() + records.base_count();
+            let all = |records: &PatternRecords| records.counts().iter().sum::<u64>();
             all(other).cmp(&all(one)).then_with(|| form.cmp(other_form))
         });
         let (forms, records): (Vec<String>, Vec<PatternRecords>) = forms.into_iter().unzip();
         let words: Vec<Vec<&str>> =
             forms.iter().map(|form| form.split_whitespace().collect()).collect();
         let mut records: Vec<Option<PatternRecords>> = records.into_iter().map(Some).collect();
-        let is_cut = cut.contains(&service);
+        let is_cut = paired.cut.contains(&service);
+        let is_earlier_cut = paired.earlier_cut.contains(&service);
         for (template, of) in template::templates(&words) {
             let of = of.into_iter().filter_map(|at| records[at].take());
             let records = of.fold(PatternRecords::default(), PatternRecords::join);
+            if records.window.is_none() && records.base.is_none() {
+                continue;
+            }
             let mut found = records.into_found(service.to_string(), template.join(" "), times);
             if is_cut {
                 leave_uncompared(&mut found.view);
             }
+            found.view.is_new &= !is_earlier_cut;
             patterns.push(found);
         }
     }
@@ -326,14 +366,16 @@ fn merge_into_patterns(
 }
 
 impl PatternRecords {
-    /// Number of records in the window.
-    fn count(&self) -> u64 {
-        self.window.as_ref().map_or(0, |records| records.summary.count)
+    /// Returns the numbers of records in the window, in the compared time, and before both.
+    fn counts(&self) -> [u64; 3] {
+        let count = |of: &Option<FormRecords>| of.as_ref().map_or(0, |of| of.summary.count);
+        [count(&self.window), count(&self.base), count(&self.earlier)]
     }
 
-    /// Number of records in the compared time.
-    fn base_count(&self) -> u64 {
-        self.base.as_ref().map_or(0, |records| records.summary.count)
+    /// Returns the time of the first record.
+    fn first(&self) -> Option<UnixNanos> {
+        let all = [&self.window, &self.base, &self.earlier].into_iter().flatten();
+        all.map(|records| records.summary.first).min()
     }
 
     fn join(self, other: Self) -> Self {
@@ -344,12 +386,17 @@ impl PatternRecords {
             }
             (one, other) => one.or(other),
         };
-        Self { window: join(self.window, other.window), base: join(self.base, other.base) }
+        Self {
+            window: join(self.window, other.window),
+            base: join(self.base, other.base),
+            earlier: join(self.earlier, other.earlier),
+        }
     }
 
     fn into_found(self, service: String, template: String, times: ComparedTimes) -> FoundPattern {
         let (seconds, base_seconds) = times.seconds();
-        let (count, base_count) = (self.count(), self.base_count());
+        let [count, base_count, earlier_count] = self.counts();
+        let first = self.first();
         let FormRecords { summary, steps } = self.window.or(self.base).unwrap_or_default();
         let step = |(start_unix_nano, count)| CountInStep { start_unix_nano, count };
         let steps = steps.into_iter().filter(|_| count > 0).map(step).collect();
@@ -359,13 +406,13 @@ impl PatternRecords {
             template,
             count,
             severity: severity_name(summary.severity_number).to_owned(),
-            is_new: base_count == 0,
+            is_new: base_count == 0 && earlier_count == 0,
             base_count,
             per_second: count as f64 / seconds,
             base_per_second: base_count as f64 / base_seconds,
             factor: None,
             change: PatternChange::Same,
-            first_seen_unix_nano: summary.first,
+            first_seen_unix_nano: first.unwrap_or(summary.first),
             last_seen_unix_nano: summary.last.0,
             steps,
             example: String::new(),

@@ -154,3 +154,51 @@ async fn counts_of_an_answer_are_bounded_by_its_patterns_and_steps() {
         assert_eq!((status, &problem["parameter"]), (400, &json!(parameter)), "{problem}");
     }
 }
+
+#[tokio::test]
+async fn patterns_of_the_days_before_are_not_new_and_keep_their_ids() {
+    for is_flushed in [false, true] {
+        let harness = Harness::new().await;
+        let minute = |minute: u64| minute * 60_000;
+        let offline = |name: &str| format!("tenant {name} went offline today");
+        harness.log([("shop", record(None, 0, 9, "cache was warmed"))]).await;
+        for (at, name) in ["red", "green", "blue", "amber", "white"].into_iter().enumerate() {
+            let at = minute(10) + at as u64;
+            harness.log([("shop", record(None, at, 9, &offline(name)))]).await;
+        }
+        if is_flushed {
+            harness.store.flush().await.unwrap();
+        }
+        let now = ["cache was warmed", "payment queue is full", &offline("red")];
+        harness.log(now.map(|message| ("shop", record(None, minute(300), 9, message)))).await;
+        let time = |at: u64| BEGIN + minute(at) * MILLI;
+        let path = format!("/logs/patterns?start={}&end={}&step=1m", time(299), time(301));
+        let answer = harness.get(&path).await;
+        assert_eq!(
+            listed(&answer),
+            [
+                "shop: cache was warmed, new 1",
+                "shop: payment queue is full, new 1",
+                "shop: tenant <*> went offline today, new 1",
+            ],
+            "new beside the two minutes before"
+        );
+        let seen = answer["patterns"].as_array().unwrap().iter();
+        let seen = seen.map(|one| (&one["isNew"], text(&one["firstSeenUnixNano"])));
+        let first = |at: u64| time(at).to_string();
+        assert_eq!(
+            seen.collect::<Vec<_>>(),
+            [(&json!(false), first(0)), (&json!(true), first(300)), (&json!(false), first(10))]
+        );
+        let day = format!("/logs/patterns?start={}&end={}&step=1h", time(0), time(301));
+        let day = harness.get(&day).await;
+        let ids = |answer: &Json, template: &str| {
+            let patterns = answer["patterns"].as_array().unwrap().iter();
+            let one = patterns.filter(|one| text(&one["template"]) == template);
+            one.map(|one| text(&one["id"])).collect::<Vec<_>>()
+        };
+        let offline = "tenant <*> went offline today";
+        assert_eq!(ids(&answer, offline), ids(&day, offline), "whichever window is asked for");
+        assert_eq!(ids(&day, offline).len(), 1);
+    }
+}

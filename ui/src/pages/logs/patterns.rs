@@ -24,9 +24,11 @@ use crate::{
 
 pub(super) const NANOS_PER_MILLI: u64 = 1_000_000;
 
-/// Returns the sort key of a pattern's change: new ones first, gone ones last.
+/// Returns the sort key of a pattern's change: new ones first, then those that are back, gone ones
+/// last.
 fn rank(pattern: &LogPattern) -> f64 {
     match pattern.change {
+        PatternChange::New if pattern.is_new => f64::INFINITY,
         PatternChange::New => f64::MAX,
         PatternChange::Gone => 0.0,
         // Its factor is not shown, because it is within chance.
@@ -112,35 +114,49 @@ pub(super) fn LogPatterns(
 /// Returns the meaning of the marks of changes that occur, or the time that is compared where none
 /// does. `None` where no record of that time is known.
 fn legend(patterns: &[LogPattern], length: &str) -> Option<String> {
-    let has_new = patterns.iter().any(|pattern| pattern.change == PatternChange::New);
-    let has_factor = patterns.iter().any(|pattern| {
-        matches!(pattern.change, PatternChange::More | PatternChange::Fewer)
-            && pattern.factor.is_some()
-    });
-    match (has_new, has_factor) {
-        (true, true) => {
-            Some(format!("NEW: none in the {length} before. ×: compared with that {length}."))
-        }
-        (true, false) => Some(format!("NEW: none in the {length} before.")),
-        (false, true) => Some(format!("×: compared with the {length} before.")),
-        (false, false) => {
-            let is_compared = patterns.iter().any(|pattern| pattern.base_count > 0);
-            is_compared.then(|| format!("as usual: compared with the {length} before."))
-        }
+    let has = |is_marked: fn(&LogPattern) -> bool| patterns.iter().any(is_marked);
+    let mut marks = Vec::new();
+    if has(is_new) {
+        marks.push(format!("NEW: none in the {length} before, nor in the week before that."));
     }
+    if has(is_back) {
+        marks.push(format!("BACK: none in the {length} before, but earlier."));
+    }
+    if has(has_factor) {
+        marks.push(format!("×: compared with the {length} before."));
+    }
+    if marks.is_empty() && has(|pattern| pattern.base_count > 0) {
+        marks.push(format!("as usual: compared with the {length} before."));
+    }
+    (!marks.is_empty()).then(|| marks.join(" "))
+}
+
+/// Reports whether the pattern was not seen before.
+fn is_new(pattern: &LogPattern) -> bool {
+    pattern.change == PatternChange::New && pattern.is_new
+}
+
+/// Reports whether the pattern was seen before, but not in the time that is compared.
+fn is_back(pattern: &LogPattern) -> bool {
+    pattern.change == PatternChange::New && !pattern.is_new
+}
+
+fn has_factor(pattern: &LogPattern) -> bool {
+    matches!(pattern.change, PatternChange::More | PatternChange::Fewer) && pattern.factor.is_some()
 }
 
 /// Returns the sentence above the patterns: the existence of new and of more frequent ones. `None`
 /// where nothing is known of the time before, or of patterns that are not listed.
 fn change_sentence(answer: &LogPatternList) -> Option<&'static str> {
     let patterns = &answer.patterns;
-    let has = |change: PatternChange| patterns.iter().any(|pattern| pattern.change == change);
+    let has_new = patterns.iter().any(is_new);
+    let has_more = patterns.iter().any(|pattern| pattern.change == PatternChange::More);
     let is_compared =
         answer.base_other_count > 0 || patterns.iter().any(|pattern| pattern.base_count > 0);
     if !is_compared {
         return None;
     }
-    match (has(PatternChange::New), has(PatternChange::More)) {
+    match (has_new, has_more) {
         (true, true) => {
             Some("At least one pattern is new, and at least one comes more often than before.")
         }
@@ -276,6 +292,9 @@ fn template(template: &str) -> impl IntoView + use<> {
 pub(super) fn change_view(pattern: &LogPattern) -> AnyView {
     let is_bad = severity_tone(&pattern.severity) != SparkTone::Plain;
     match (pattern.change, pattern.factor) {
+        (PatternChange::New, _) if !pattern.is_new => {
+            view! { <span class="badge">"BACK"</span> }.into_any()
+        }
         (PatternChange::New, _) if is_bad => view! { <span class="new">"NEW"</span> }.into_any(),
         (PatternChange::New, _) => view! { <span class="badge">"NEW"</span> }.into_any(),
         (PatternChange::Gone, _) => view! { <span class="badge">"GONE"</span> }.into_any(),
@@ -353,7 +372,8 @@ mod tests {
     };
 
     use super::{
-        LogPattern, LogPatternList, SortOrder, change_sentence, legend, longest_constant_part, sort,
+        LogPattern, LogPatternList, PatternChange, SortOrder, change_sentence, legend,
+        longest_constant_part, sort,
     };
 
     fn pattern(id: &str, count: u64, change: &str, factor: Option<f64>) -> LogPattern {
@@ -377,6 +397,11 @@ mod tests {
         let ids = |rows: &[LogPattern]| rows.iter().map(|one| one.id.clone()).collect::<String>();
         sort(&mut rows, &SortOrder::parse("-change"));
         assert_eq!(ids(&rows), "cbade");
+        rows[0].is_new = false;
+        rows[1].change = PatternChange::New;
+        rows[1].is_new = true;
+        sort(&mut rows, &SortOrder::parse("-change"));
+        assert_eq!(ids(&rows), "bcade", "one that is back comes after a new one");
         sort(&mut rows, &SortOrder::parse("-count"));
         assert_eq!(ids(&rows), "abdce");
     }
@@ -412,8 +437,13 @@ mod tests {
         rows.push(pattern("c", 9, "fewer", Some(0.2)));
         assert_eq!(legend(&rows, "1 h").as_deref(), Some("×: compared with the 1 h before."));
         rows.push(pattern("d", 9, "new", None));
-        let both = "NEW: none in the 1 h before. ×: compared with that 1 h.";
+        let both = "NEW: none in the 1 h before, nor in the week before that. \
+                    ×: compared with the 1 h before.";
         assert_eq!(legend(&rows, "1 h").as_deref(), Some(both));
+        rows.truncate(2);
+        rows.push(LogPattern { is_new: false, ..pattern("e", 9, "new", None) });
+        let back = "BACK: none in the 1 h before, but earlier.";
+        assert_eq!(legend(&rows, "1 h").as_deref(), Some(back));
     }
 
     #[test]
