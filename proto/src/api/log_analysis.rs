@@ -74,6 +74,10 @@ pub struct LogPatternList {
     /// The same of the time that the window is compared with.
     #[serde(default)]
     pub base_other_count: u64,
+    /// True if all records of the seven days before the window were looked at for `isNew`,
+    /// `historyCount` and `firstSeenUnixNano`.
+    #[serde(default)]
+    pub is_history_complete: bool,
     /// Rows and files read.
     pub searched: Searched,
 }
@@ -92,9 +96,12 @@ pub struct LogPattern {
     pub count: u64,
     /// The highest severity among them: `trace` to `fatal`; empty when none says.
     pub severity: String,
-    /// True if the pattern occurs neither in the time that the window is compared with, nor in the
-    /// seven days before both.
+    /// True if no record of the pattern is known of the time that the window is compared with, nor
+    /// of the seven days before the window.
     pub is_new: bool,
+    /// Number of records in the seven days before the window, as far as they are known.
+    #[serde(default)]
+    pub history_count: u64,
     /// Number of records in the time that the window is compared with.
     #[serde(default)]
     pub base_count: u64,
@@ -111,7 +118,7 @@ pub struct LogPattern {
     #[serde(default)]
     pub change: PatternChange,
     /// When the first of the window was, of the time that it is compared with, or of the seven days
-    /// before both.
+    /// before the window. Of a pattern that is gone, the first of the time compared.
     #[schema(value_type = String)]
     pub first_seen_unix_nano: UnixNanos,
     /// When the last of the window was; of a pattern that is gone, the last before it.

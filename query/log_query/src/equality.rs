@@ -76,21 +76,25 @@ impl LogQueryParser<'_> {
             (value.value(), typed.value())
         } else {
             // In `user=7, order=8` the comma is no part of the value.
-            let text = value.text();
-            let text = text.trim_end_matches([',', ';']);
-            (TermValue::Whole(text.to_owned()), TermValue::Text(typed.text()))
+            let mut value = value;
+            while matches!(value.0.last(), Some((',' | ';', false))) {
+                value.0.pop();
+            }
+            (TermValue::Whole(value.text()), TermValue::Text(typed.text()))
         };
         self.count_term(start)?;
-        let equals = field.condition(value).or_else(|message| {
-            let term = &self.text[start..self.at];
-            let hint = format!("{message}; put `{term}` in double quotes to look for this text");
-            self.fail_at(start, hint)
-        })?;
+        let equals = field.condition(value);
         if equality.sign == "!=" {
+            let equals = equals.or_else(|message| {
+                let term = &self.text[start..self.at];
+                let hint = format!("{message}; put `{term}` in double quotes to look for the text");
+                self.fail_at(start, hint)
+            })?;
             return Ok(equality.apply(equals));
         }
         let text = LogField::Body.condition(typed).or_else(|why| self.fail_at(start, why))?;
-        Ok(LogExpression::Any(vec![equals, text]))
+        // A value that the field cannot have, as in `level=loud`, is text only.
+        Ok(one_or(equals.into_iter().chain([text]).collect(), LogExpression::Any))
     }
 
     /// Parses a pipe of Loki with comparisons: `{app="shop"} | level="error", status!=500`.
@@ -126,7 +130,10 @@ impl LogQueryParser<'_> {
         }
         let field = LogField::of_name(&name.text());
         if let Some(comparison) = self.comparison(&field) {
-            return self.compared(start, &field, comparison).map(Some);
+            self.is_in_pipe = true;
+            let compared = self.compared(start, &field, comparison);
+            self.is_in_pipe = false;
+            return compared.map(Some);
         }
         let Some(equality) = self.equality_at(self.at) else { return Ok(None) };
         self.at = equality.value_at;

@@ -98,13 +98,13 @@ impl LogQueryParser<'_> {
             return Ok(None);
         }
         let low_included = self.text[..self.at].ends_with('[');
-        let low = bound(self.end_of_numbers()?, low_included);
+        let low = bound(self.end_of_numbers(&["-inf"])?, low_included);
         self.skip_blanks();
         if !self.eat(",") {
             let next = self.describe_next();
             return self.fail(format!("`,` was expected, not {next}; a range is `range(10, 20]`"));
         }
-        let high = self.end_of_numbers()?;
+        let high = self.end_of_numbers(&["inf", "+inf"])?;
         self.skip_blanks();
         let high_included = self.peek() == Some(']');
         if !high_included && self.peek() != Some(')') {
@@ -116,10 +116,11 @@ impl LogQueryParser<'_> {
         self.condition(start, field, range).map(Some)
     }
 
-    /// Parses an end of a range of numbers; `None` for an infinite one.
-    fn end_of_numbers(&mut self) -> Result<Option<String>, LogQueryError> {
+    /// Parses an end of a range of numbers; `None` for an infinite one, which has one of these
+    /// forms.
+    fn end_of_numbers(&mut self, infinite: &[&str]) -> Result<Option<String>, LogQueryError> {
         let is_infinite =
-            |text: &String| text.trim_start_matches(['+', '-']).eq_ignore_ascii_case("inf");
+            |text: &String| infinite.iter().any(|form| text.eq_ignore_ascii_case(form));
         Ok(self.end_of_range(",")?.filter(|text| !is_infinite(text)))
     }
 
@@ -186,19 +187,30 @@ impl LogQueryParser<'_> {
         )
     }
 
-    /// Refuses a word that is a function or has a boost.
+    /// Refuses a word that is a function or has a boost. `is_value` is true after the colon of a
+    /// field.
     pub(super) fn refuse_foreign_word(
         &self,
         start: usize,
         word: &Word,
+        is_value: bool,
     ) -> Result<(), LogQueryError> {
-        self.refuse_function(start, &word.text())?;
+        self.refuse_function(start, &word.text(), is_value)?;
         self.refuse_suffix(word)
     }
 
-    /// Refuses a function: its name was written at `start`, and a parenthesis follows.
-    fn refuse_function(&self, start: usize, text: &str) -> Result<(), LogQueryError> {
-        let is_called = self.peek() == Some('(') && self.text[start..self.at] == *text;
+    /// Refuses a function: its name was written at `start`, and a parenthesis follows. Texts of
+    /// messages have such names, too, as `count(*)`. So it is one only as the value of a field, or
+    /// with a quote or a selector as its first argument.
+    fn refuse_function(
+        &self,
+        start: usize,
+        text: &str,
+        is_value: bool,
+    ) -> Result<(), LogQueryError> {
+        let argument = self.rest().strip_prefix('(').map(str::trim_start);
+        let is_argument = |argument: &str| is_value || argument.starts_with(['"', '`', '{']);
+        let is_called = argument.is_some_and(is_argument) && self.text[start..self.at] == *text;
         let known = FUNCTIONS.iter().find(|(names, _)| names.contains(&text));
         let Some((_, instead)) = known.filter(|_| is_called) else { return Ok(()) };
         self.fail_at(
@@ -217,17 +229,20 @@ impl LogQueryParser<'_> {
             return Ok(());
         };
         let (before, suffix) = word.0.split_at(sign_at);
-        let is_number =
-            |(c, is_escaped): &(char, bool)| !is_escaped && (c.is_ascii_digit() || *c == '.');
-        let suffix_is_number = suffix.len() > 1 && suffix[1..].iter().all(is_number);
-        if before.is_empty() || !suffix_is_number {
+        // Others are texts, as `10^6` and the version `pkg~1.2.3`.
+        let is_word = before.iter().all(|(c, _)| c.is_alphabetic());
+        let number: String = suffix[1..].iter().map(|(c, _)| *c).collect();
+        let is_number = number.starts_with(|c: char| c.is_ascii_digit())
+            && suffix[1..].iter().all(|(_, is_escaped)| !is_escaped)
+            && number.parse::<f64>().is_ok();
+        if before.is_empty() || !is_word || !is_number {
             return Ok(());
         }
         // The suffix is ASCII without escapes.
         let at = self.at - suffix.len();
         match suffix[0].0 {
             '^' => self.refuse_boost(at),
-            _ if suffix.contains(&('.', false)) => self.fail_at(
+            _ if number.starts_with("0.") || number == "1.0" => self.fail_at(
                 at,
                 "`~` takes a number of edits, 1 or 2, and no similarity: write `word~1`; put the \
                  text in double quotes to look for it",

@@ -23,8 +23,15 @@ pub fn parse(text: &str) -> Result<LogExpression, LogQueryError> {
         return Err(LogQueryError::at(text, 0, message));
     }
     let patterns = Patterns::within(PATTERNS_BYTES_MAX);
-    let mut parser =
-        LogQueryParser { text, at: 0, depth: 0, terms: 0, patterns, has_selector: false };
+    let mut parser = LogQueryParser {
+        text,
+        at: 0,
+        depth: 0,
+        terms: 0,
+        patterns,
+        has_selector: false,
+        is_in_pipe: false,
+    };
     let expression = parser.alternatives(None)?;
     parser.skip_blanks();
     match parser.peek() {
@@ -58,6 +65,8 @@ pub(super) struct LogQueryParser<'a> {
     pub(super) patterns: Patterns,
     /// True after a stream selector.
     pub(super) has_selector: bool,
+    /// True in a comparison behind a pipe, where a word ends at a comma or a pipe.
+    pub(super) is_in_pipe: bool,
 }
 
 impl<'a> LogQueryParser<'a> {

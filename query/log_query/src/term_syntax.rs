@@ -137,7 +137,7 @@ impl LogQueryParser<'_> {
         if word.0.is_empty() {
             return self.fail(format!("a term was expected, not {}", self.describe_next()));
         }
-        self.refuse_foreign_word(start, &word)?;
+        self.refuse_foreign_word(start, &word, false)?;
         match word.value() {
             // A single `*` matches every record, whatever its body.
             TermValue::Anything => Ok(LogExpression::All(Vec::new())),
@@ -177,7 +177,7 @@ impl LogQueryParser<'_> {
         if word.0.is_empty() {
             return self.fail(format!("a value was expected, not {}", self.describe_next()));
         }
-        self.refuse_foreign_word(start, &word)?;
+        self.refuse_foreign_word(start, &word, true)?;
         self.condition(start, field, word.value())
     }
 
@@ -216,7 +216,8 @@ impl LogQueryParser<'_> {
     pub(super) fn word(&mut self, may_be_name: bool) -> Result<Word, LogQueryError> {
         let mut word = Word::default();
         while let Some(next) = self.peek() {
-            if next.is_whitespace() || matches!(next, '(' | ')' | '"') {
+            let ends_in_pipe = self.is_in_pipe && matches!(next, ',' | '|');
+            if next.is_whitespace() || ends_in_pipe || matches!(next, '(' | ')' | '"') {
                 break;
             }
             if may_be_name && word.is_name() && self.ends_name(&word) {

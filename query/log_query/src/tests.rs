@@ -234,7 +234,7 @@ fn short_forms_of_other_tools_are_understood() {
 #[test]
 fn forms_of_other_tools_without_an_equivalent_are_refused() {
     let cases = [
-        ("a i(b)", 3, "`i(` is a function of another language: words and phrases ignore"),
+        ("a i(\"b\")", 3, "`i(` is a function of another language: words and phrases ignore"),
         ("seq(\"a\", \"b\")", 1, "write a regular expression as `/first.*second/`"),
         ("user:re(\"a\")", 6, "write a regular expression as `/pattern/`"),
         ("user:contains_any(a, b)", 6, "write `(one OR other)`"),
@@ -257,7 +257,7 @@ fn forms_of_other_tools_without_an_equivalent_are_refused() {
         ("a:in(b c)", 8, "`,` or `)` was expected, not `c)`"),
         ("a:range(1 2)", 11, "`,` was expected, not `2)`"),
         ("a:range(1, 2", 13, "`)` or `]` was expected, not the end of the query"),
-        ("level=loud", 1, "put `level=loud` in double quotes to look for this text"),
+        ("level!=loud", 1, "put `level!=loud` in double quotes to look for the text"),
     ];
     check_errors(&cases);
 }
@@ -360,4 +360,15 @@ proptest! {
         let expected = if terms.len() == 1 { terms.remove(0) } else { Log::All(terms) };
         prop_assert_eq!(found, expected);
     }
+}
+
+#[test]
+fn texts_that_resemble_forms_of_other_tools_are_words() {
+    for text in ["select count(*) from t", "i(b)", "10^6", "pkg~1.2.3", "level=loud", "trace_id=x"]
+    {
+        assert!(parse(text).is_ok(), "{text}: {:?}", parse(text));
+    }
+    let piped = parse("{a=\"b\"} | status>=500, level=\"error\"").unwrap();
+    assert_eq!(piped, parse("{a=\"b\"} | status>=500 | level=\"error\"").unwrap());
+    assert_eq!(piped, parse("a=\"b\" status:>=500 level:=error").unwrap());
 }

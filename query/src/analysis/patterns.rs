@@ -4,10 +4,10 @@
 //! same length and ends where the window begins. Records are counted by the forms of their
 //! messages: the words without those that certainly vary. The counts in data files answer where
 //! they can. Elsewhere rows are read. Both are added to one bounded table for each range, which
-//! keeps the most frequent forms. `template` then merges forms. The forms of a week before both
-//! ranges are merged with them, so that the templates of a window change less with its length. A
-//! pattern is new when none of its forms is in the other range or in that week, and gone when none
-//! is in the window. A service with forms that were dropped has no new, gone or changed patterns:
+//! keeps the most frequent forms. `template` then merges forms. The forms of the week before the
+//! window are merged with them, so that the templates of a window change less with its length. A
+//! pattern is new when none of its forms is known of the other range or of that week, and gone when
+//! none is in the window. A service with forms that were dropped has no new, gone or changed patterns:
 //! their records may belong to any of its patterns. The examples of the listed patterns are read
 //! last.
 
@@ -44,12 +44,12 @@ const FORMS_MAX: usize = 20_000;
 const WINDOW_FORMS: FormBounds = FormBounds { forms_max: FORMS_MAX, bytes_max: 48 << 20 };
 /// Bounds of the forms of the compared time, which have a single step.
 const BASE_FORMS: FormBounds = FormBounds { forms_max: FORMS_MAX, bytes_max: 16 << 20 };
-/// Bounds of the forms of the time before both ranges.
-const EARLIER_FORMS: FormBounds = BASE_FORMS;
-/// Length of the time before both ranges in which patterns are looked for.
-const EARLIER: DurationNanos = DurationNanos(7 * 24 * 60 * MINUTE);
+/// Bounds of the forms of the time before the window.
+const HISTORY_FORMS: FormBounds = BASE_FORMS;
+/// Length of the time before the window in which patterns are looked for.
+const HISTORY_LENGTH: DurationNanos = DurationNanos(7 * 24 * 60 * MINUTE);
 /// Maximum number of rows that are read of that time, where data files do not count them.
-const EARLIER_ROWS_MAX: u64 = 100_000;
+const HISTORY_ROWS_MAX: u64 = 100_000;
 /// Minimum factor between two rates that counts as a change.
 const FACTOR_MIN: f64 = 1.5;
 /// Minimum difference of a count from the expected one that counts as a change, in standard
@@ -96,11 +96,12 @@ impl ComparedTimes {
         (seconds(start, end), seconds(self.base.0, self.base.1))
     }
 
-    /// Range of time before both ranges in which patterns are looked for.
-    fn earlier(self) -> TimeRange {
-        let [start, _] = self.window.times();
-        let end = start.min(self.base.0);
-        TimeRange { start: Some(UnixNanos(end.0.saturating_sub(EARLIER.0))), end: Some(end) }
+    /// Range of time before the window in which patterns are looked for. It may include the
+    /// compared time.
+    fn history(self) -> TimeRange {
+        let [end, _] = self.window.times();
+        let start = UnixNanos(end.0.saturating_sub(HISTORY_LENGTH.0));
+        TimeRange { start: Some(start), end: Some(end) }
     }
 }
 
@@ -110,8 +111,8 @@ struct PatternRecords {
     window: Option<FormRecords>,
     /// Records of the compared time.
     base: Option<FormRecords>,
-    /// Records of the time before both.
-    earlier: Option<FormRecords>,
+    /// Records of the time before the window.
+    history: Option<FormRecords>,
 }
 
 /// The forms of all ranges, and the services that lack some.
@@ -119,8 +120,8 @@ struct PairedForms {
     forms: Vec<MessageForm>,
     /// Services that lack forms of the window or of the compared time.
     cut: CutServices,
-    /// Services that lack forms of the time before both.
-    earlier_cut: CutServices,
+    /// Services that lack forms of the time before the window.
+    history_cut: CutServices,
     /// Number of records of the compared time that are in no form.
     base_other_count: u64,
 }
@@ -153,14 +154,15 @@ pub fn patterns(reader: &Reader, search: &PatternSearch) -> Result<LogPatternLis
     let rows_max = rows_max.saturating_sub(stats.rows);
     let (before, work) = count_forms(reader, &of_base, BASE_STEP, BASE_FORMS, rows_max)?;
     stats += work;
-    let of_earlier = LogFilter { time: times.earlier(), ..search.filter.clone() };
-    let rows_max = rows_max.saturating_sub(work.rows).min(EARLIER_ROWS_MAX);
-    let (earlier, work) = count_forms(reader, &of_earlier, BASE_STEP, EARLIER_FORMS, rows_max)?;
+    let of_history = LogFilter { time: times.history(), ..search.filter.clone() };
+    let rows_max = rows_max.saturating_sub(work.rows).min(HISTORY_ROWS_MAX);
+    let (history, work) = count_forms(reader, &of_history, BASE_STEP, HISTORY_FORMS, rows_max)?;
     // No count needs the earlier records, so their completeness is not that of the answer.
+    let is_history_complete = work.complete && history.other_count == 0;
     stats.rows += work.rows;
     stats.files += work.files;
     let other = now.other_count;
-    let paired = pair(now, before, earlier);
+    let paired = pair(now, before, history);
     let base_other_count = paired.base_other_count;
     let mut patterns = merge_into_patterns(paired, times);
     reader.check()?;
@@ -186,6 +188,7 @@ pub fn patterns(reader: &Reader, search: &PatternSearch) -> Result<LogPatternLis
         count,
         other_count: other,
         base_other_count,
+        is_history_complete,
         searched: search_stats(reader, stats),
     })
 }
@@ -268,9 +271,9 @@ fn count_forms(
 
 /// Pairs the forms of all ranges. Forms that only the compared time has fill the places that the
 /// window leaves, and those that only the time before has fill the rest.
-fn pair(window: KeptForms, base: KeptForms, earlier: KeptForms) -> PairedForms {
+fn pair(window: KeptForms, base: KeptForms, history: KeptForms) -> PairedForms {
     let mut base_other_count = base.other_count;
-    let (mut cut, mut earlier_cut) = (window.cut, earlier.cut);
+    let (mut cut, mut history_cut) = (window.cut, history.cut);
     cut.join(&base.cut);
     let mut paired: HashMap<(Arc<str>, String), PatternRecords, RandomState> = HashMap::default();
     for (service, form, records) in window.forms {
@@ -279,8 +282,8 @@ fn pair(window: KeptForms, base: KeptForms, earlier: KeptForms) -> PairedForms {
     for (service, form, records) in base.forms {
         paired.entry((service, form)).or_default().base = Some(records);
     }
-    for (service, form, records) in earlier.forms {
-        paired.entry((service, form)).or_default().earlier = Some(records);
+    for (service, form, records) in history.forms {
+        paired.entry((service, form)).or_default().history = Some(records);
     }
     let mut forms: Vec<MessageForm> = paired.into_iter().collect();
     if forms.len() > FORMS_MAX {
@@ -291,11 +294,11 @@ fn pair(window: KeptForms, base: KeptForms, earlier: KeptForms) -> PairedForms {
         for ((service, _), records) in forms.drain(FORMS_MAX..) {
             let [of_window, of_base, _] = records.counts();
             base_other_count += of_base;
-            let is_earlier = of_window == 0 && of_base == 0;
-            if is_earlier { &mut earlier_cut } else { &mut cut }.add(&service);
+            let is_of_history = of_window == 0 && of_base == 0;
+            if is_of_history { &mut history_cut } else { &mut cut }.add(&service);
         }
     }
-    PairedForms { forms, cut, earlier_cut, base_other_count }
+    PairedForms { forms, cut, history_cut, base_other_count }
 }
 
 /// The difference of a pattern's count from the count that its rate in the compared time predicts,
@@ -347,7 +350,7 @@ fn merge_into_patterns(paired: PairedForms, times: ComparedTimes) -> Vec<FoundPa
             forms.iter().map(|form| form.split_whitespace().collect()).collect();
         let mut records: Vec<Option<PatternRecords>> = records.into_iter().map(Some).collect();
         let is_cut = paired.cut.contains(&service);
-        let is_earlier_cut = paired.earlier_cut.contains(&service);
+        let is_history_cut = paired.history_cut.contains(&service);
         for (template, of) in template::templates(&words) {
             let of = of.into_iter().filter_map(|at| records[at].take());
             let records = of.fold(PatternRecords::default(), PatternRecords::join);
@@ -358,7 +361,7 @@ fn merge_into_patterns(paired: PairedForms, times: ComparedTimes) -> Vec<FoundPa
             if is_cut {
                 leave_uncompared(&mut found.view);
             }
-            found.view.is_new &= !is_earlier_cut;
+            found.view.is_new &= !is_history_cut;
             patterns.push(found);
         }
     }
@@ -366,15 +369,15 @@ fn merge_into_patterns(paired: PairedForms, times: ComparedTimes) -> Vec<FoundPa
 }
 
 impl PatternRecords {
-    /// Returns the numbers of records in the window, in the compared time, and before both.
+    /// Returns the numbers of records in the window, in the compared time, and before the window.
     fn counts(&self) -> [u64; 3] {
         let count = |of: &Option<FormRecords>| of.as_ref().map_or(0, |of| of.summary.count);
-        [count(&self.window), count(&self.base), count(&self.earlier)]
+        [count(&self.window), count(&self.base), count(&self.history)]
     }
 
-    /// Returns the time of the first record.
+    /// Returns the time of the first record, of all ranges.
     fn first(&self) -> Option<UnixNanos> {
-        let all = [&self.window, &self.base, &self.earlier].into_iter().flatten();
+        let all = [&self.window, &self.base, &self.history].into_iter().flatten();
         all.map(|records| records.summary.first).min()
     }
 
@@ -389,14 +392,15 @@ impl PatternRecords {
         Self {
             window: join(self.window, other.window),
             base: join(self.base, other.base),
-            earlier: join(self.earlier, other.earlier),
+            history: join(self.history, other.history),
         }
     }
 
     fn into_found(self, service: String, template: String, times: ComparedTimes) -> FoundPattern {
         let (seconds, base_seconds) = times.seconds();
-        let [count, base_count, earlier_count] = self.counts();
-        let first = self.first();
+        let [count, base_count, history_count] = self.counts();
+        // Of a pattern that is gone, the records of the compared time are shown.
+        let first = self.first().filter(|_| count > 0);
         let FormRecords { summary, steps } = self.window.or(self.base).unwrap_or_default();
         let step = |(start_unix_nano, count)| CountInStep { start_unix_nano, count };
         let steps = steps.into_iter().filter(|_| count > 0).map(step).collect();
@@ -406,7 +410,8 @@ impl PatternRecords {
             template,
             count,
             severity: severity_name(summary.severity_number).to_owned(),
-            is_new: base_count == 0 && earlier_count == 0,
+            is_new: base_count == 0 && history_count == 0,
+            history_count,
             base_count,
             per_second: count as f64 / seconds,
             base_per_second: base_count as f64 / base_seconds,

@@ -21,6 +21,8 @@ pub(crate) struct Stretches {
     order: TimeOrder,
     /// Maximum number of rows of the next stretch.
     rows_max: usize,
+    /// Number of rows of all stretches so far.
+    taken_rows: usize,
 }
 
 impl Stretches {
@@ -28,19 +30,23 @@ impl Stretches {
     /// them at once. A scan for the newest rows begins with the last rows, which are mostly the
     /// newest.
     pub(crate) fn new(ranges: Vec<Range<usize>>, narrows: bool, order: TimeOrder) -> Self {
-        Self { left: ranges.into(), order, rows_max: if narrows { FIRST_ROWS } else { usize::MAX } }
+        let rows_max = if narrows { FIRST_ROWS } else { usize::MAX };
+        Self { left: ranges.into(), order, rows_max, taken_rows: 0 }
     }
 
     /// Returns the next stretch: ranges of rows, ascending. It has about as many rows as the scan
-    /// is expected to need, if that is known.
+    /// is expected to need, if that is known, and at least half as many as all before, so that the
+    /// number of stretches is logarithmic.
     pub(crate) fn next(&mut self, expected_rows: Option<usize>) -> Option<Vec<Range<usize>>> {
-        let rows = expected_rows.map_or(self.rows_max, |rows| rows.max(MIN_ROWS));
+        let rows_min = MIN_ROWS.max(self.taken_rows / 2);
+        let rows = expected_rows.map_or(self.rows_max, |rows| rows.max(rows_min));
         let mut room = rows.min(self.rows_max);
         self.rows_max = room.saturating_mul(GROWTH);
         let mut stretch = Vec::new();
         while room > 0 {
             let Some(part) = self.take(room) else { break };
             room -= part.len();
+            self.taken_rows += part.len();
             stretch.push(part);
         }
         if self.order == TimeOrder::NewestFirst {
@@ -105,8 +111,8 @@ mod tests {
             assert_eq!(all(&ranges, order, &[]), [2_048, 8_192, 32_768, rows - 43_008]);
             let expected = [Some(1), Some(3_000), Some(1 << 20), Some(1_500)];
             assert_eq!(
-                all(&ranges, order, &expected)[..6],
-                [1_024, 3_000, 12_000, 1_500, 6_000, 24_000],
+                all(&ranges, order, &expected),
+                [1_024, 3_000, 12_000, 8_012, 32_048, rows - 56_084],
             );
         }
     }

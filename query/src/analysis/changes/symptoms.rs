@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use tidings_proto::{
     UnixNanos,
-    api::{Change, ChangeKind, ChangedGroup, ExceptionGroup, LogPatternList, ReportPart},
+    api::{
+        Change, ChangeKind, ChangedGroup, ExceptionGroup, LogPatternList, PatternChange, ReportPart,
+    },
     otlp::Severity,
 };
 use tidings_storage::{LogFilter, TimeRange};
@@ -157,7 +159,10 @@ pub(super) fn add_log_patterns(
         contiguous: true,
         is_full: true,
     };
-    for pattern in found.patterns.into_iter().filter(|pattern| pattern.is_new) {
+    for pattern in found.patterns {
+        if pattern.change != PatternChange::New {
+            continue;
+        }
         let said = (pattern.template, pattern.id);
         let first = pattern.first_seen_unix_nano;
         let found = occurrence(ChangeKind::NewLogPattern, pattern.count, first, said, periods);

@@ -16,8 +16,9 @@ use tidings_proto::UnixNanos;
 
 use super::{RowsNeeded, ScanStats, ScanWatch, Visit};
 
-/// Part of the expected rows that is read in addition, because matching rows are not spread evenly.
-const MARGIN: u64 = 4;
+/// Divisor of the expected rows: that part of them is read in addition, because matching rows are
+/// not spread evenly.
+const MARGIN_DIVISOR: u64 = 4;
 
 /// Dynamic filter that a scan shares with its visitor. Its numbers are places of times in the
 /// scan's order, where the greatest comes first. Rows below `floor`, which only rises, are no
@@ -79,7 +80,7 @@ impl DynamicFilter {
             Some((0, _)) => None,
             Some((found, missing)) => {
                 let expected = read.saturating_mul(missing) / found;
-                Some(expected.saturating_add(expected / MARGIN).max(uncounted))
+                Some(expected.saturating_add(expected / MARGIN_DIVISOR).max(uncounted))
             }
             None => (self.floor.get() != self.asked && uncounted > 0).then_some(uncounted),
         }

@@ -28,8 +28,8 @@ pub(super) const NANOS_PER_MILLI: u64 = 1_000_000;
 /// last.
 fn rank(pattern: &LogPattern) -> f64 {
     match pattern.change {
-        PatternChange::New if pattern.is_new => f64::INFINITY,
-        PatternChange::New => f64::MAX,
+        PatternChange::New if is_back(pattern) => f64::MAX,
+        PatternChange::New => f64::INFINITY,
         PatternChange::Gone => 0.0,
         // Its factor is not shown, because it is within chance.
         PatternChange::Same => 1.0,
@@ -73,7 +73,7 @@ pub(super) fn LogPatterns(
             let row =
                 |pattern: LogPattern| view! { <Row pattern buckets open list_query change /> };
             let length = format::length(window.end_unix_nano.since(window.start_unix_nano));
-            let legend = legend(&rows, &length);
+            let legend = legend(&rows, answer.is_history_complete, &length);
             let legend =
                 legend.map(|words| view! { <p class="log-patterns-note mute">{words}</p> });
             view! {
@@ -113,11 +113,12 @@ pub(super) fn LogPatterns(
 
 /// Returns the meaning of the marks of changes that occur, or the time that is compared where none
 /// does. `None` where no record of that time is known.
-fn legend(patterns: &[LogPattern], length: &str) -> Option<String> {
+fn legend(patterns: &[LogPattern], is_history_complete: bool, length: &str) -> Option<String> {
     let has = |is_marked: fn(&LogPattern) -> bool| patterns.iter().any(is_marked);
     let mut marks = Vec::new();
     if has(is_new) {
-        marks.push(format!("NEW: none in the {length} before, nor in the week before that."));
+        let of_week = if is_history_complete { ", nor in the week" } else { "" };
+        marks.push(format!("NEW: none in the {length} before{of_week}."));
     }
     if has(is_back) {
         marks.push(format!("BACK: none in the {length} before, but earlier."));
@@ -131,14 +132,14 @@ fn legend(patterns: &[LogPattern], length: &str) -> Option<String> {
     (!marks.is_empty()).then(|| marks.join(" "))
 }
 
-/// Reports whether the pattern was not seen before.
+/// Reports whether no record of the pattern is known of the time before.
 fn is_new(pattern: &LogPattern) -> bool {
-    pattern.change == PatternChange::New && pattern.is_new
+    pattern.change == PatternChange::New && pattern.history_count == 0
 }
 
 /// Reports whether the pattern was seen before, but not in the time that is compared.
 fn is_back(pattern: &LogPattern) -> bool {
-    pattern.change == PatternChange::New && !pattern.is_new
+    pattern.change == PatternChange::New && pattern.history_count > 0
 }
 
 fn has_factor(pattern: &LogPattern) -> bool {
@@ -292,7 +293,7 @@ fn template(template: &str) -> impl IntoView + use<> {
 pub(super) fn change_view(pattern: &LogPattern) -> AnyView {
     let is_bad = severity_tone(&pattern.severity) != SparkTone::Plain;
     match (pattern.change, pattern.factor) {
-        (PatternChange::New, _) if !pattern.is_new => {
+        (PatternChange::New, _) if is_back(pattern) => {
             view! { <span class="badge">"BACK"</span> }.into_any()
         }
         (PatternChange::New, _) if is_bad => view! { <span class="new">"NEW"</span> }.into_any(),
@@ -397,9 +398,8 @@ mod tests {
         let ids = |rows: &[LogPattern]| rows.iter().map(|one| one.id.clone()).collect::<String>();
         sort(&mut rows, &SortOrder::parse("-change"));
         assert_eq!(ids(&rows), "cbade");
-        rows[0].is_new = false;
+        rows[0].history_count = 7;
         rows[1].change = PatternChange::New;
-        rows[1].is_new = true;
         sort(&mut rows, &SortOrder::parse("-change"));
         assert_eq!(ids(&rows), "bcade", "one that is back comes after a new one");
         sort(&mut rows, &SortOrder::parse("-count"));
@@ -430,20 +430,21 @@ mod tests {
     #[test]
     fn marks_of_changes_are_explained_where_they_occur() {
         let mut rows = vec![pattern("a", 9, "same", Some(1.0)), pattern("b", 9, "gone", None)];
-        assert_eq!(legend(&rows, "1 h"), None, "nothing is known of the hour before");
+        assert_eq!(legend(&rows, true, "1 h"), None, "nothing is known of the hour before");
         rows[0].base_count = 9;
         let usual = "as usual: compared with the 1 h before.";
-        assert_eq!(legend(&rows, "1 h").as_deref(), Some(usual));
+        assert_eq!(legend(&rows, true, "1 h").as_deref(), Some(usual));
         rows.push(pattern("c", 9, "fewer", Some(0.2)));
-        assert_eq!(legend(&rows, "1 h").as_deref(), Some("×: compared with the 1 h before."));
+        assert_eq!(legend(&rows, true, "1 h").as_deref(), Some("×: compared with the 1 h before."));
         rows.push(pattern("d", 9, "new", None));
-        let both = "NEW: none in the 1 h before, nor in the week before that. \
-                    ×: compared with the 1 h before.";
-        assert_eq!(legend(&rows, "1 h").as_deref(), Some(both));
+        let both = "NEW: none in the 1 h before. ×: compared with the 1 h before.";
+        assert_eq!(legend(&rows, false, "1 h").as_deref(), Some(both));
+        let both = "NEW: none in the 1 h before, nor in the week. ×: compared with the 1 h before.";
+        assert_eq!(legend(&rows, true, "1 h").as_deref(), Some(both));
         rows.truncate(2);
-        rows.push(LogPattern { is_new: false, ..pattern("e", 9, "new", None) });
+        rows.push(LogPattern { history_count: 1, ..pattern("e", 9, "new", None) });
         let back = "BACK: none in the 1 h before, but earlier.";
-        assert_eq!(legend(&rows, "1 h").as_deref(), Some(back));
+        assert_eq!(legend(&rows, true, "1 h").as_deref(), Some(back));
     }
 
     #[test]
@@ -465,6 +466,7 @@ mod tests {
             count: 9,
             other_count: 0,
             base_other_count: 0,
+            is_history_complete: true,
             searched,
         };
         let nothing = Some("Nothing new, and nothing that comes more often than before.");
