@@ -198,7 +198,6 @@ impl PageKeys {
     ) -> Result<ScanStats, QueryError> {
         let filter = after_cursor(filter, search);
         let scan = Scan { detail: Projection::Keys, rows_max: search.rows_max };
-        let before = self.keys.len();
         let visit = |rows: &LogRows| {
             for row in 0..rows.len() {
                 let key = (rows.time(row), rows.content_hash(row));
@@ -207,7 +206,7 @@ impl PageKeys {
                 }
             }
             reader.report_matches(self.counted.len());
-            Ok(rows_needed(&self.keys, before, search.order, search.limit))
+            Ok(rows_needed(&self.keys, search.order, search.limit))
         };
         scan_in_order(reader, (search.order, counted_rows), &filter, scan, visit)
     }
@@ -259,18 +258,10 @@ fn pop_last_key(keys: &mut BTreeSet<RecordKey>, order: LogOrder) {
 }
 
 /// Returns the rows that a search for the first `count` keys in this order still needs when it has
-/// these keys, `before` of them from an earlier scan.
-fn rows_needed(
-    keys: &BTreeSet<RecordKey>,
-    before: usize,
-    order: LogOrder,
-    count: usize,
-) -> RowsNeeded {
+/// these keys.
+fn rows_needed(keys: &BTreeSet<RecordKey>, order: LogOrder, count: usize) -> RowsNeeded {
     match (last_key(keys, order).filter(|_| keys.len() >= count), order) {
-        (None, _) => {
-            let found = keys.len().saturating_sub(before) as u64;
-            RowsNeeded::More { found, missing: count.saturating_sub(keys.len()) as u64 }
-        }
+        (None, _) => RowsNeeded::All,
         (Some((time, _)), LogOrder::Newest) => RowsNeeded::Since(time),
         (Some((time, _)), LogOrder::Oldest) => RowsNeeded::Until(time),
     }

@@ -144,7 +144,7 @@ fn nearest(
                 pop_last_key(&mut keys, order);
             }
         }
-        Ok(rows_needed(&keys, 0, order, count))
+        Ok(rows_needed(&keys, order, count))
     };
     let read = scan_in_order(reader, (order, 0), &filter, scan, visit)?;
     add(stats, read);

@@ -14,7 +14,6 @@ use tidings_proto::{Signal, UnixNanos};
 use super::{
     prune::Pruner,
     read::{FileReader, GroupTimes},
-    stretches::Stretches,
 };
 use crate::scan::{Progress, Visit};
 
@@ -98,9 +97,7 @@ impl<'a> CandidateGroups<'a> {
         let Some(plan) = source.plan(matcher, group, times)? else {
             return Ok(ControlFlow::Continue(()));
         };
-        let narrows = progress.may_narrow();
-        let mut stretches = Stretches::new(plan.ranges.clone(), narrows, matcher.order);
-        while let Some(mut stretch) = stretches.next(progress.expected_rows()) {
+        for mut stretch in plan.stretches(progress.may_narrow(), matcher.order) {
             if !progress.narrow(matcher, times) {
                 break;
             }

@@ -36,7 +36,6 @@ pub mod scan;
 mod sections;
 mod shred;
 mod sizes;
-mod stretches;
 mod table_view;
 #[cfg(any(test, feature = "samples"))]
 pub mod test_files;

@@ -28,7 +28,7 @@ use tidings_disk::ranges::intersection;
 use tidings_files::{StorageError, error::failed, table_file::DataFile, table_store::Readable};
 use tidings_index::{
     CandidateRows, IndexBuilder, Sums,
-    filter::{Bound, Matcher},
+    filter::{Bound, Matcher, TimeOrder},
 };
 use tidings_proto::{Signal, UnixNanos};
 
@@ -48,6 +48,9 @@ const FEW_ROWS: usize = 128;
 const GAP_ROWS: usize = 8;
 /// Maximum number of rows whose attribute orders are read before their columns.
 const ORDERS_READ: usize = 2048;
+/// Rows of the first range of a row group in a scan with a dynamic filter. Each further range has
+/// four times as many, because each range decodes the dictionaries again.
+const STRETCH_ROWS: usize = 2048;
 /// Maximum number of log records whose pages are kept for the next read. A search finds records by
 /// their texts first, and then reads them. A scan of more rows finds more than are read again.
 const KEPT_ROWS: usize = 16_384;
@@ -139,8 +142,48 @@ pub(super) struct RowGroupPlan {
     group: usize,
     rows: usize,
     /// Ranges of rows that can match, ascending.
-    pub(super) ranges: Vec<Range<usize>>,
+    ranges: Vec<Range<usize>>,
     times: (UnixNanos, UnixNanos),
+}
+
+impl RowGroupPlan {
+    /// Divides the ranges into parts that are read in sequence. A scan for the newest rows begins
+    /// with the last rows, which are mostly the newest.
+    pub(super) fn stretches(&self, growing: bool, order: TimeOrder) -> Vec<Vec<Range<usize>>> {
+        let mut ranges = self.ranges.clone();
+        if !growing {
+            return vec![ranges];
+        }
+        if order == TimeOrder::OldestFirst {
+            ranges.reverse();
+        }
+        let mut stretches = vec![Vec::new()];
+        let (mut size, mut room) = (STRETCH_ROWS, STRETCH_ROWS);
+        while let Some(mut rest) = ranges.pop() {
+            while !rest.is_empty() {
+                if room == 0 {
+                    stretches.push(Vec::new());
+                    size = size.saturating_mul(4);
+                    room = size;
+                }
+                let count = rest.len().min(room);
+                room -= count;
+                let part = match order {
+                    TimeOrder::NewestFirst => rest.end - count..rest.end,
+                    TimeOrder::OldestFirst => rest.start..rest.start + count,
+                };
+                match order {
+                    TimeOrder::NewestFirst => rest.end = part.start,
+                    TimeOrder::OldestFirst => rest.start = part.end,
+                }
+                stretches.last_mut().expect("invariant: there is one").push(part);
+            }
+        }
+        if order == TimeOrder::NewestFirst {
+            stretches.iter_mut().for_each(|ranges| ranges.reverse());
+        }
+        stretches
+    }
 }
 
 /// Rows that match.

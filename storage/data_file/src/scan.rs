@@ -35,14 +35,6 @@ pub struct Scan {
 pub enum RowsNeeded {
     /// All matching rows.
     All,
-    /// Matching rows until `missing` more were passed, of which `found` were passed so far. The
-    /// scan reads about as many rows as have them before it asks again.
-    More {
-        /// Number of matching rows that were passed.
-        found: u64,
-        /// Number of matching rows that are still needed.
-        missing: u64,
-    },
     /// Matching rows from this time on. The scan may skip older rows and is then incomplete. Some
     /// older rows may still be passed.
     Since(UnixNanos),

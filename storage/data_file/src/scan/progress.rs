@@ -16,10 +16,6 @@ use tidings_proto::UnixNanos;
 
 use super::{RowsNeeded, ScanStats, ScanWatch, Visit};
 
-/// Divisor of the expected rows: that part of them is read in addition, because matching rows are
-/// not spread evenly.
-const MARGIN_DIVISOR: u64 = 4;
-
 /// Dynamic filter that a scan shares with its visitor. Its numbers are places of times in the
 /// scan's order, where the greatest comes first. Rows below `floor`, which only rises, are no
 /// longer needed. All rows above `reached`, which only falls, were read.
@@ -32,8 +28,6 @@ pub struct DynamicFilter {
     asked: u64,
     /// The floor takes effect only after this many rows were read.
     counted_rows: u64,
-    /// Numbers of rows that the visitor found, and that it still needs, if it said them.
-    matches: Cell<Option<(u64, u64)>>,
 }
 
 impl DynamicFilter {
@@ -45,7 +39,7 @@ impl DynamicFilter {
         };
         let asked = order.place(last);
         let (floor, reached) = (Cell::new(asked), Cell::new(u64::MAX));
-        Self { order, floor, reached, asked, counted_rows, matches: Cell::new(None) }
+        Self { order, floor, reached, asked, counted_rows }
     }
 
     /// Returns the time that the scan has reached. All rows after it were read, or all rows before
@@ -56,10 +50,6 @@ impl DynamicFilter {
 
     /// Applies the visitor's answer.
     pub fn take(&self, need: RowsNeeded) -> ControlFlow<()> {
-        self.matches.set(match need {
-            RowsNeeded::More { found, missing } => Some((found, missing)),
-            _ => None,
-        });
         match (need, self.order) {
             (RowsNeeded::Since(time), TimeOrder::NewestFirst)
             | (RowsNeeded::Until(time), TimeOrder::OldestFirst) => {
@@ -69,20 +59,6 @@ impl DynamicFilter {
             (RowsNeeded::Nothing, _) => ControlFlow::Break(()),
             // A bound at the beginning of the order excludes nothing.
             _ => ControlFlow::Continue(()),
-        }
-    }
-
-    /// Returns the number of rows to read until the visitor has what it needs, estimated from
-    /// these rows that were read. `None` when the visitor does not say what it needs.
-    fn expected_rows(&self, read: u64) -> Option<u64> {
-        let uncounted = self.counted_rows.saturating_sub(read);
-        match self.matches.get() {
-            Some((0, _)) => None,
-            Some((found, missing)) => {
-                let expected = read.saturating_mul(missing) / found;
-                Some(expected.saturating_add(expected / MARGIN_DIVISOR).max(uncounted))
-            }
-            None => (self.floor.get() != self.asked && uncounted > 0).then_some(uncounted),
         }
     }
 
@@ -135,12 +111,6 @@ impl<'a> Progress<'a> {
     /// Returns true if the visitor may narrow the filter during the scan.
     pub(crate) fn may_narrow(&self) -> bool {
         self.dynamic.is_some()
-    }
-
-    /// Returns the number of rows after which the visitor is expected to narrow the filter.
-    pub(crate) fn expected_rows(&self) -> Option<usize> {
-        let rows = self.dynamic?.expected_rows(self.stats.rows)?;
-        Some(usize::try_from(rows).unwrap_or(usize::MAX))
     }
 
     /// Returns the order in which rows are read.
@@ -200,27 +170,5 @@ impl<'a> Progress<'a> {
         self.stats.complete &= floor <= one.min(other);
         dynamic.narrow(&mut matcher.time);
         floor <= one.max(other)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_expected_by_the_share_that_matched() {
-        let needed = DynamicFilter::new(TimeOrder::NewestFirst, TimeRange::default(), 1_000);
-        assert_eq!(needed.expected_rows(0), None, "nothing is known yet");
-        let _ = needed.take(RowsNeeded::More { found: 0, missing: 100 });
-        assert_eq!(needed.expected_rows(2_000), None, "no row matched");
-        let _ = needed.take(RowsNeeded::More { found: 20, missing: 80 });
-        assert_eq!(needed.expected_rows(2_000), Some(10_000), "8,000 and a quarter");
-        let _ = needed.take(RowsNeeded::More { found: 99, missing: 1 });
-        assert_eq!(needed.expected_rows(200), Some(800), "as many as must be counted");
-        let _ = needed.take(RowsNeeded::Since(UnixNanos(7)));
-        assert_eq!(needed.expected_rows(200), Some(800));
-        assert_eq!(needed.expected_rows(1_000), None, "the floor takes effect");
-        let _ = needed.take(RowsNeeded::All);
-        assert_eq!(needed.expected_rows(1_000), None);
     }
 }
