@@ -137,11 +137,8 @@ impl LogQueryParser<'_> {
         }
         let Some(equality) = self.equality_at(self.at) else { return Ok(None) };
         self.at = equality.value_at;
-        let rest = self.rest();
-        let end = rest.find(|c: char| c.is_whitespace() || "()|,\"".contains(c));
-        let text = &rest[..end.unwrap_or(rest.len())];
-        self.at += text.len();
-        let equals = self.condition(start, &field, TermValue::Whole(text.to_owned()))?;
+        let text = self.text_until("()|,\"").to_owned();
+        let equals = self.condition(start, &field, TermValue::Whole(text))?;
         Ok(Some(equality.apply(equals)))
     }
 }

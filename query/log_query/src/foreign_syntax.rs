@@ -131,7 +131,7 @@ impl LogQueryParser<'_> {
             self.skip_blanks();
             let start = self.at;
             let is_quoted = matches!(self.peek(), Some('"' | '`'));
-            let text = if is_quoted { self.quoted()? } else { self.item() };
+            let text = if is_quoted { self.quoted()? } else { self.text_until(",()\"").to_owned() };
             if text.is_empty() && !is_quoted {
                 return self.fail(format!("a value was expected, not {}", self.describe_next()));
             }
@@ -145,15 +145,6 @@ impl LogQueryParser<'_> {
                 return self.fail(format!("`,` or `)` was expected, not {next}"));
             }
         }
-    }
-
-    /// Consumes characters up to a comma, white space, a parenthesis or a quote.
-    fn item(&mut self) -> String {
-        let rest = self.rest();
-        let end = rest.find(|c: char| c.is_whitespace() || ",()\"".contains(c));
-        let text = &rest[..end.unwrap_or(rest.len())];
-        self.at += text.len();
-        text.to_owned()
     }
 
     /// Refuses conditions on the time of a record, and a range as `[5m]` behind a selector.

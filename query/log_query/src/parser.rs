@@ -83,6 +83,15 @@ impl<'a> LogQueryParser<'a> {
         self.at += rest.len() - rest.trim_start().len();
     }
 
+    /// Consumes and returns the characters up to white space or one of these signs.
+    pub(super) fn text_until(&mut self, signs: &str) -> &'a str {
+        let rest = self.rest();
+        let end = rest.find(|c: char| c.is_whitespace() || signs.contains(c));
+        let text = &rest[..end.unwrap_or(rest.len())];
+        self.at += text.len();
+        text
+    }
+
     /// Consumes this sign if it is next.
     pub(super) fn eat(&mut self, sign: &str) -> bool {
         let is_next = self.rest().starts_with(sign);

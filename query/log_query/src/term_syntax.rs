@@ -365,17 +365,13 @@ impl LogQueryParser<'_> {
         if matches!(self.peek(), Some('"' | '`')) {
             return self.quoted().map(Some);
         }
-        let rest = self.rest();
-        let end =
-            rest.find(|c: char| c.is_whitespace() || "[]{}()\"".contains(c) || signs.contains(c));
-        let text = &rest[..end.unwrap_or(rest.len())];
+        let text = self.text_until(&["[]{}()\"", signs].concat());
         if text.is_empty() {
             let next = self.describe_next();
             let message =
                 format!("an end of the range was expected, not {next}; a range is `[10 TO 20]`");
             return self.fail(message);
         }
-        self.at += text.len();
         Ok((text != "*").then(|| text.to_owned()))
     }
 

@@ -7,9 +7,9 @@
 //! keeps the most frequent forms. `template` then merges forms. The forms of the week before the
 //! window are merged with them, so that the templates of a window change less with its length. A
 //! pattern is new when none of its forms is known of the other range or of that week, and gone when
-//! none is in the window. A service with forms that were dropped has no new, gone or changed patterns:
-//! their records may belong to any of its patterns. The examples of the listed patterns are read
-//! last.
+//! none is in the window. A service with forms that were dropped has no new, gone or changed
+//! patterns: their records may belong to any of its patterns. The examples of the listed patterns
+//! are read last.
 
 mod template;
 
@@ -42,10 +42,9 @@ use crate::{
 const FORMS_MAX: usize = 20_000;
 /// Bounds of the forms of the window. The bytes suffice for forms of 120 bytes in 60 steps each.
 const WINDOW_FORMS: FormBounds = FormBounds { forms_max: FORMS_MAX, bytes_max: 48 << 20 };
-/// Bounds of the forms of the compared time, which have a single step.
+/// Bounds of the forms of the compared time, and of those of the time before the window. They have
+/// a single step.
 const BASE_FORMS: FormBounds = FormBounds { forms_max: FORMS_MAX, bytes_max: 16 << 20 };
-/// Bounds of the forms of the time before the window.
-const HISTORY_FORMS: FormBounds = BASE_FORMS;
 /// Length of the time before the window in which patterns are looked for.
 const HISTORY_LENGTH: DurationNanos = DurationNanos(7 * 24 * 60 * MINUTE);
 /// Maximum number of rows that are read of that time, where data files do not count them.
@@ -156,7 +155,7 @@ pub fn patterns(reader: &Reader, search: &PatternSearch) -> Result<LogPatternLis
     stats += work;
     let of_history = LogFilter { time: times.history(), ..search.filter.clone() };
     let rows_max = rows_max.saturating_sub(work.rows).min(HISTORY_ROWS_MAX);
-    let (history, work) = count_forms(reader, &of_history, BASE_STEP, HISTORY_FORMS, rows_max)?;
+    let (history, work) = count_forms(reader, &of_history, BASE_STEP, BASE_FORMS, rows_max)?;
     // No count needs the earlier records, so their completeness is not that of the answer.
     let is_history_complete = work.complete && history.other_count == 0;
     stats.rows += work.rows;

@@ -159,12 +159,13 @@ pub(super) fn add_log_patterns(
         contiguous: true,
         is_full: true,
     };
-    for pattern in found.patterns {
-        if pattern.change != PatternChange::New {
-            continue;
-        }
+    let new = found.patterns.into_iter().filter(|found| found.change == PatternChange::New);
+    for pattern in new {
         let said = (pattern.template, pattern.id);
-        let first = pattern.first_seen_unix_nano;
+        // Of a pattern that is back, the first record of all is older than the window.
+        let begin = pattern.steps.first().map_or(UnixNanos(0), |step| step.start_unix_nano);
+        let [start, _] = windows.now.times();
+        let first = pattern.first_seen_unix_nano.max(begin).max(start);
         let found = occurrence(ChangeKind::NewLogPattern, pattern.count, first, said, periods);
         add(services, &pattern.service, found, PATTERN_WEIGHT);
     }
