@@ -29,6 +29,11 @@ impl StepReport {
         Self { begun: now(), count, ended: Vec::new() }
     }
 
+    /// Returns the time at which the command began.
+    pub(crate) fn begun(&self) -> Instant {
+        self.begun
+    }
+
     /// Returns the time since the command began.
     pub(crate) fn elapsed(&self) -> Duration {
         self.begun.elapsed()

@@ -5,10 +5,10 @@
 
 use std::{
     env,
-    ffi::OsString,
     io::Write,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
+    sync::mpsc::{SyncSender, sync_channel},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -19,17 +19,17 @@ use crate::{
     SQL_WORKER, coverage, decoders,
     lints::{self, LintingCompiler},
     steps::{LIBRARIES, StepReport, apt_install, cargo, is_ci, root, with_niceness, works},
-    test_programs::{self, EFFORT, TestCounts},
+    test_programs::{self, EFFORT, TestCounts, TestEffort, TestProgram},
     ui,
 };
 
 /// Steps of [`run`]; the last, advisories, needs the network.
-const STEPS: usize = 9;
+const STEPS: usize = 8;
 
 /// Seconds of each fuzz target, in CI and elsewhere.
 const FUZZ_SECONDS: [u64; 2] = [20, 5];
-/// Time after which a CI begins its tests with little effort. It ends a run after 90 minutes, and one
-/// of its machines takes twice as long as another.
+/// Time after which a CI begins test programs with little effort. It ends a run after 90 minutes, and
+/// one of its machines takes twice as long as another.
 const LATE_TESTS: Duration = Duration::from_secs(15 * 60);
 /// Time after which a CI does not fuzz.
 const LATE_FUZZING: Duration = Duration::from_secs(70 * 60);
@@ -81,31 +81,28 @@ pub(crate) fn run() -> Result<ExitCode> {
     report.step("format", || command(cargo().args(["fmt", "--all", "--", "--check"])));
     // Tests of libraries need no UI, whose module is optimised on one core.
     let ui_module = thread::spawn(|| ui::compile(ui::Module::Shipped, BACKGROUND));
-    let mut libraries = Vec::new();
-    report.step("tests of libraries with lints, and the UI in the background", || {
-        libraries = test_programs::build(compiler.lint(cargo().args(LIBRARY_TESTS)))?;
-        Ok(())
-    });
     let effort = report.test_effort();
-    let (mut engine_and_ui, mut all) = (Ok(()), Ok(Vec::new()));
-    report.tests(
-        "tests of libraries; the engine, the UI, and all else with lints, beside them",
-        || {
-            thread::scope(|scope| {
-                let tests = scope.spawn(|| test_programs::run(&libraries, &effort));
-                engine_and_ui = build_engine_and_ui(&compiler, ui_module);
-                all = test_programs::build(
-                    compiler.lint(&mut with_niceness(cargo().args(TARGETS), BACKGROUND)),
-                );
-                tests.join().unwrap_or_else(|_| bail!("the tests panicked"))
-            })
-        },
-    );
+    let (built, programs) = sync_channel(test_programs::WAITING_MAX);
+    let lint = |arguments: &[&str], built: Option<SyncSender<TestProgram>>| {
+        let mut cargo = with_niceness(cargo().args(arguments), BACKGROUND);
+        test_programs::build(compiler.lint(&mut cargo), built)
+    };
+    let (mut libraries, mut engine_and_ui, mut all) = (Ok(Vec::new()), Ok(()), Ok(Vec::new()));
+    report.tests("tests of libraries while all is compiled, with lints", || {
+        thread::scope(|scope| {
+            let tests = scope.spawn(|| test_programs::run(programs, &effort));
+            libraries = lint(&LIBRARY_TESTS, Some(built));
+            engine_and_ui = build_engine_and_ui(&compiler, ui_module);
+            all = lint(&TARGETS, None);
+            tests.join().unwrap_or_else(|_| bail!("the tests panicked"))
+        })
+    });
+    let libraries = report.check("compile libraries, with lints", libraries);
     report.check("engine of SQL, and UI to WebAssembly", engine_and_ui);
     let mut others = report.check("compile all, with lints", all);
     others.retain(|program| !libraries.contains(program));
     if !others.is_empty() {
-        report.tests("tests of programs", || test_programs::run(&others, &effort));
+        report.tests("tests of programs", || test_programs::run(others, &effort));
     }
     report.step("benchmarks, and the server without SQL, with lints", || {
         command(compiler.lint(cargo().args(BENCHMARKS)))?;
@@ -262,23 +259,21 @@ impl CheckReport {
                 self.failures.extend(counted.failures);
                 self.messages.extend(counted.messages);
                 self.left_out.extend(counted.left_out);
+                let name = "full effort";
+                if counted.is_late && self.not_checked.iter().all(|(known, _)| *known != name) {
+                    let reason = "CI is slow: tests try fewer seeds, random cases, faults, kills and \
+                                  pages";
+                    self.not_checked.push((name, reason.to_owned()));
+                }
             }
             Err(error) => self.fail(name, &error),
         }
     }
 
-    /// Returns the effort of the tests: what the environment says, or full, or quick in a CI that is
-    /// late.
-    fn test_effort(&mut self) -> OsString {
-        if let Some(effort) = env::var_os(EFFORT) {
-            return effort;
-        }
-        if !self.is_late(LATE_TESTS) {
-            return "full".into();
-        }
-        let reason = "CI is slow: the tests try fewer seeds, random cases, faults, kills and pages";
-        self.not_checked.push(("full effort", reason.to_owned()));
-        "quick".into()
+    /// Returns the effort of the tests: what the environment says, or full until a CI is late.
+    fn test_effort(&self) -> TestEffort {
+        let late_from = is_ci().then(|| self.progress.begun() + LATE_TESTS);
+        TestEffort { given: env::var_os(EFFORT), late_from }
     }
 
     /// Reports whether a CI has run for longer than this. Nobody ends a run elsewhere.

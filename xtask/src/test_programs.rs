@@ -1,19 +1,19 @@
 //! Test programs: has cargo build them, runs them, counts their results, and ends one that hangs.
 //! `test.rs` owns the report.
 //!
-//! Cargo names the programs it has built, so that some run while it builds others, each in the folder
-//! of its package, as `cargo test` does.
+//! Cargo names each program that it has built, which then runs while cargo builds others, in the
+//! folder of its package, as `cargo test` does.
 
 use std::{
     collections::BTreeSet,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs,
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -27,14 +27,32 @@ const MESSAGE_LINES_MAX: usize = 12;
 const SILENCE_MAX: Duration = Duration::from_secs(1_200);
 /// Lines that wait to be counted.
 const LINES_WAITING: usize = 1_000;
+/// Test programs that wait to be run. There are fewer.
+pub(crate) const WAITING_MAX: usize = 1_000;
 /// Variable of the effort of all tests (`storage/disk/src/test_effort.rs`). Without it they try
 /// little.
 pub(crate) const EFFORT: &str = "TEST_EFFORT";
 /// End of the line about a test that takes long.
 const IS_SLOW: &str = " has been running for over 60 seconds";
 
+/// How much tests try.
+#[derive(Debug)]
+pub(crate) struct TestEffort {
+    /// The effort that the environment gives.
+    pub(crate) given: Option<OsString>,
+    /// Time from which programs begin with little effort, unless an effort is given.
+    pub(crate) late_from: Option<Instant>,
+}
+
+impl TestEffort {
+    fn is_late(&self) -> bool {
+        let is_over = |time: Instant| time.elapsed() > Duration::ZERO;
+        self.given.is_none() && self.late_from.is_some_and(is_over)
+    }
+}
+
 /// A test program that cargo has built.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TestProgram {
     path: PathBuf,
     /// Folder of its package, in which it runs.
@@ -60,6 +78,8 @@ pub(crate) struct TestCounts {
     /// First lines of the output of each failed test.
     pub(crate) messages: Vec<String>,
     pub(crate) left_out: Vec<String>,
+    /// True if a program began late, with little effort.
+    pub(crate) is_late: bool,
     /// Number of following lines that still belong to the message of a failure.
     message_lines: usize,
     /// Tests that have been running for a minute.
@@ -147,11 +167,15 @@ impl TestCounts {
     }
 }
 
-/// Builds what a command of cargo names, and returns the test programs of it.
+/// Builds what a command of cargo names, and returns the test programs of it. Sends each as soon as
+/// it is built, if somebody wants to run it.
 ///
 /// # Errors
 /// Fails if something cannot be compiled. Cargo prints what.
-pub(crate) fn build(cargo: &mut Command) -> Result<Vec<TestProgram>> {
+pub(crate) fn build(
+    cargo: &mut Command,
+    built: Option<SyncSender<TestProgram>>,
+) -> Result<Vec<TestProgram>> {
     let mut build = cargo
         .arg("--message-format=json-render-diagnostics")
         .stdout(Stdio::piped())
@@ -161,7 +185,12 @@ pub(crate) fn build(cargo: &mut Command) -> Result<Vec<TestProgram>> {
     let mut programs = Vec::new();
     for message in messages {
         let message = serde_json::from_str(&message?).context("not a message of cargo")?;
-        programs.extend(TestProgram::from_message(&message));
+        let Some(program) = TestProgram::from_message(&message) else { continue };
+        if let Some(built) = &built {
+            // Nobody takes further programs after one that hung.
+            let _ = built.send(program.clone());
+        }
+        programs.push(program);
     }
     let status = build.wait()?;
     if !status.success() {
@@ -171,24 +200,30 @@ pub(crate) fn build(cargo: &mut Command) -> Result<Vec<TestProgram>> {
     Ok(programs)
 }
 
-/// Runs test programs one after the other with this effort, and adds up the counts that they print.
-/// The rest is given up after one that hangs.
+/// Runs test programs one after the other, as they come, and adds up the counts that they print. The
+/// rest is given up after one that hangs.
 ///
 /// # Errors
 /// Fails if the file of parts that were left out cannot be used.
-pub(crate) fn run(programs: &[TestProgram], effort: &OsStr) -> Result<TestCounts> {
+pub(crate) fn run(
+    programs: impl IntoIterator<Item = TestProgram>,
+    effort: &TestEffort,
+) -> Result<TestCounts> {
     let skipped = target_dir().join("left-out.txt");
     write(&skipped, "")?;
     let left_out = fs::canonicalize(&skipped)?;
     let mut counted = TestCounts::default();
     for program in programs {
+        let is_late = effort.is_late();
+        counted.is_late |= is_late;
+        let usual = OsStr::new(if is_late { "quick" } else { "full" });
         let mut command = Command::new(&program.path);
         remove_package_variables(&mut command);
         command
             .current_dir(&program.folder)
             .env("CARGO_MANIFEST_DIR", &program.folder)
             .env("TEST_LEFT_OUT", &left_out)
-            .env(EFFORT, effort);
+            .env(EFFORT, effort.given.as_deref().unwrap_or(usual));
         counted.run(&mut command);
         if counted.is_hung {
             break;
@@ -246,11 +281,17 @@ fn write(path: &Path, text: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::process::ExitStatusExt, path::Path, process::Command};
+    use std::{
+        ffi::OsString, os::unix::process::ExitStatusExt, path::Path, process::Command,
+        sync::mpsc::sync_channel, thread, time::Duration,
+    };
 
     use serde_json::json;
 
-    use super::{TestCounts, TestProgram, counts, kill_with_descendants};
+    use super::{
+        TestCounts, TestEffort, TestProgram, WAITING_MAX, build, counts, kill_with_descendants,
+    };
+    use crate::steps::StepReport;
 
     #[test]
     fn test_programs_are_distinguished_from_other_artifacts() {
@@ -266,6 +307,40 @@ mod tests {
         assert_eq!(message(true, None), None, "a library");
         let end = json!({ "reason": "build-finished", "success": true });
         assert_eq!(TestProgram::from_message(&end), None);
+    }
+
+    #[test]
+    fn a_program_runs_when_it_is_built_and_tries_less_when_that_is_late() {
+        let message = json!({
+            "manifest_path": "/tmp/Cargo.toml", "profile": { "test": true }, "executable": "/bin/true",
+        });
+        let script = format!("printf '%s\\n' '{message}' '{{}}'; read line; exit 0");
+        let (built, programs) = sync_channel(WAITING_MAX);
+        // The build ends when its input does, which is after the program came.
+        let (input, end) = std::io::pipe().unwrap();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).stdin(input);
+        let (first, all) = thread::scope(|scope| {
+            let build = scope.spawn(|| build(&mut shell, Some(built)));
+            let first = programs.recv_timeout(Duration::from_secs(60)).unwrap();
+            drop(end);
+            (first, build.join().unwrap().unwrap())
+        });
+        assert_eq!(all, [first]);
+        let begun = StepReport::new(1).begun();
+        let effort = |given: Option<&str>, late_from| TestEffort {
+            given: given.map(OsString::from),
+            late_from,
+        };
+        let hour = Duration::from_secs(3_600);
+        for (effort, is_late) in [
+            (effort(None, None), false),
+            (effort(None, Some(begun + hour)), false),
+            (effort(None, begun.checked_sub(Duration::from_millis(1))), true),
+            (effort(Some("full"), begun.checked_sub(Duration::from_millis(1))), false),
+        ] {
+            assert_eq!(effort.is_late(), is_late, "{effort:?}");
+        }
     }
 
     #[test]
