@@ -14,6 +14,7 @@ mod column_builders;
 mod hash;
 mod logs;
 mod sender;
+mod severity;
 mod spans;
 mod text;
 

@@ -1,6 +1,6 @@
 //! Converts log records to rows.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use ahash::RandomState;
 use arrow_array::RecordBatch;
@@ -15,7 +15,7 @@ use tidings_proto::{
 
 use super::{
     attribute_builder::canonical, column_builders::column_builders, hash::ContentHash, sender,
-    text::json_text,
+    severity, text::json_text,
 };
 use crate::{
     ConversionError,
@@ -58,14 +58,19 @@ impl<'a> LogBuilder<'a> {
     ) -> Result<(), NonCanonical> {
         let time_known = record.time_unix_nano != 0;
         let time = if time_known { record.time_unix_nano } else { record.observed_time_unix_nano };
-        let mut hash = hash(record, seed);
+        let body = StoredBody::new(record.body)?;
+        let severity_number = match record.severity_number {
+            0 => severity::inferred(record.severity_text, body.text()),
+            number => number,
+        };
+        let mut hash = hash(record, severity_number, seed);
         let columns = &mut self.columns;
         columns.time_unix_nanos.push(time.cast_signed());
         columns.time_known.append_value(time_known);
         columns.observed_unix_nanos.push(record.observed_time_unix_nano.cast_signed());
-        columns.severity_number.push(record.severity_number);
+        columns.severity_number.push(severity_number);
         columns.severity_text.push(Some(record.severity_text), 1);
-        columns.append_body(record.body, &mut hash)?;
+        body.append(columns, &mut hash);
         columns.event_name.push(Some(record.event_name), 1);
         columns.trace_id.push(record.trace_id);
         columns.span_id.push(record.span_id);
@@ -91,21 +96,20 @@ impl<'a> LogBuilder<'a> {
     }
 }
 
-impl LogColumnBuilders<'_> {
-    /// Appends a body. A missing body has neither text nor body value. A plain text has text only.
-    /// Any other body has both.
-    fn append_body(
-        &mut self,
-        body: Option<AnyView<'_>>,
-        hash: &mut ContentHash,
-    ) -> Result<(), NonCanonical> {
+/// A body as its two columns store it. A missing body has neither text nor value. A plain text has
+/// text only. Any other body has both.
+struct StoredBody<'a> {
+    body: Option<AnyView<'a>>,
+    text: Option<Cow<'a, [u8]>>,
+    encoded: Option<Vec<u8>>,
+}
+
+impl<'a> StoredBody<'a> {
+    fn new(body: Option<AnyView<'a>>) -> Result<Self, NonCanonical> {
         let encoded = match body {
-            None | Some(AnyView::String(_)) => {
-                hash.value(body);
-                let text = if let Some(AnyView::String(text)) = body { text } else { &[] };
-                self.text.push(body.is_some().then_some(text));
-                self.body.append_null();
-                return Ok(());
+            None => return Ok(Self { body, text: None, encoded: None }),
+            Some(AnyView::String(text)) => {
+                return Ok(Self { body, text: Some(Cow::Borrowed(text)), encoded: None });
             }
             Some(AnyView::Nested(encoded)) => canonical(encoded)?,
             Some(AnyView::Empty) => Vec::new(),
@@ -113,23 +117,39 @@ impl LogColumnBuilders<'_> {
             Some(AnyView::Int(number)) => AnyValue::from(number).encode_to_vec(),
             Some(AnyView::Double(number)) => AnyValue::from(number).encode_to_vec(),
         };
-        hash.value(Some(AnyView::Nested(&encoded)));
         let any = AnyValue::decode(encoded.as_slice()).map_err(|_| NonCanonical)?;
-        self.text.push(Some(json_text(&any).as_bytes()));
-        self.body.append_value(&encoded);
-        Ok(())
+        let text = json_text(&any).into_bytes();
+        Ok(Self { body, text: Some(Cow::Owned(text)), encoded: Some(encoded) })
+    }
+
+    fn text(&self) -> &[u8] {
+        self.text.as_deref().unwrap_or_default()
+    }
+
+    fn append(&self, columns: &mut LogColumnBuilders<'_>, hash: &mut ContentHash) {
+        match &self.encoded {
+            Some(encoded) => {
+                hash.value(Some(AnyView::Nested(encoded)));
+                columns.body.append_value(encoded);
+            }
+            None => {
+                hash.value(self.body);
+                columns.body.append_null();
+            }
+        }
+        columns.text.push(self.text.as_deref());
     }
 }
 
 /// Hashes the fields that occur once. Body and attributes are added when they are appended.
-fn hash(record: &LogRecordView<'_>, seed: u64) -> ContentHash {
+fn hash(record: &LogRecordView<'_>, severity_number: i32, seed: u64) -> ContentHash {
     let mut hash = ContentHash::new(seed);
     for bytes in [record.trace_id, record.span_id, record.severity_text, record.event_name] {
         hash.bytes(bytes);
     }
     hash.number(record.time_unix_nano);
     hash.number(record.observed_time_unix_nano);
-    hash.number(u64::from(record.flags) << 32 | u64::from(record.severity_number.cast_unsigned()));
+    hash.number(u64::from(record.flags) << 32 | u64::from(severity_number.cast_unsigned()));
     hash.number(record.dropped_attributes_count.into());
     hash
 }

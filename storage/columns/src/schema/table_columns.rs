@@ -92,7 +92,8 @@ macro_rules! log_columns {
                 time_known: Bool [Full], "true if the sender said when it happened";
                 observed_unix_nanos: Long derivable [Facts],
                     "as in OTLP; null where it is `time_unix_nanos`";
-                severity_number: Int [Facts as number], "as in OTLP";
+                severity_number: Int [Facts as number],
+                    "as in OTLP; inferred where the sender gave none";
                 severity_text: Word [Facts as word], "as in OTLP";
             }
             sender service;
