@@ -13,6 +13,9 @@ use super::{
     term_syntax::Word,
 };
 
+/// Parsers of JSON in pipes of Loki and of VictoriaLogs.
+const JSON_PARSERS: [&str; 2] = ["json", "unpack_json"];
+
 /// Sign of an equality before a value without quotes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct UnquotedEquality {
@@ -82,7 +85,7 @@ impl LogQueryParser<'_> {
             }
             (TermValue::Whole(value.text()), TermValue::Text(typed.text()))
         };
-        self.count_term(start)?;
+        self.count_terms(start, field.keys_count())?;
         let equals = field.condition(value);
         if equality.sign == "!=" {
             let equals = equals.or_else(|message| {
@@ -97,11 +100,16 @@ impl LogQueryParser<'_> {
         Ok(one_or(equals.into_iter().chain([text]).collect(), LogExpression::Any))
     }
 
-    /// Parses a pipe of Loki with comparisons: `{app="shop"} | level="error", status!=500`.
+    /// Parses a pipe of Loki with comparisons: `{app="shop"} | level="error", status!=500`. A parser
+    /// of JSON is no condition: fields of JSON are read without it.
     pub(super) fn pipe(&mut self) -> Result<Option<LogExpression>, LogQueryError> {
         let start = self.at;
         if self.rest().starts_with("|=") || self.rest().starts_with("|~") || !self.eat("|") {
             return Ok(None);
+        }
+        self.skip_blanks();
+        if self.json_parser() {
+            return Ok(Some(LogExpression::All(Vec::new())));
         }
         let mut parts = Vec::new();
         loop {
@@ -121,6 +129,18 @@ impl LogQueryParser<'_> {
         }
     }
 
+    /// Consumes the name of a parser of JSON, if a pipe or the end follows.
+    fn json_parser(&mut self) -> bool {
+        let rest = self.rest();
+        let after = JSON_PARSERS.iter().find_map(|name| rest.strip_prefix(name));
+        let Some(after) = after.map(str::trim_start) else { return false };
+        let is_parser = after.is_empty() || after.starts_with(['|', '!', ')']);
+        if is_parser {
+            self.at = self.text.len() - after.len();
+        }
+        is_parser
+    }
+
     /// Parses a comparison of a field only.
     fn piped_comparison(&mut self) -> Result<Option<LogExpression>, LogQueryError> {
         let start = self.at;
@@ -128,7 +148,7 @@ impl LogQueryParser<'_> {
         if !name.is_name() {
             return Ok(None);
         }
-        let field = LogField::of_name(&name.text());
+        let field = LogField::of_label(&name.text());
         if let Some(comparison) = self.comparison(&field) {
             self.is_in_pipe = true;
             let compared = self.compared(start, &field, comparison);

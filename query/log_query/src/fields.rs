@@ -10,6 +10,13 @@ use tidings_storage::{
 
 /// OTLP's highest number of a severity.
 const SEVERITY_MAX: i32 = 24;
+/// Maximum number of underscores of a label that each may be a dot.
+const DOTTED_MAX: usize = 4;
+/// Prefix of the names of fields of structured messages.
+const BODY_PREFIX: &str = "body.";
+/// Keys of attributes that loggers give the id of a trace.
+const TRACE_KEYS: [&str; 7] =
+    ["trace_id", "trace.id", "traceId", "traceID", "traceid", "TraceId", "dd.trace_id"];
 
 /// A field of log records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +31,13 @@ pub enum LogField {
     Span,
     /// A column of texts.
     Column(LogColumn),
-    /// The attribute of this key.
+    /// The attribute of this key and owner.
     Attribute(AttributeOwner, String),
+    /// The field of a structured message at this dotted path.
+    BodyField(String),
+    /// An attribute with one of these keys of any owner, or a field of a structured message at such
+    /// a path. The first is the name itself.
+    Named(Vec<String>),
 }
 
 /// Names of the fields that are not attributes. The first name of each is the native one.
@@ -62,8 +74,8 @@ pub(super) enum TermValue {
 }
 
 impl LogField {
-    /// Returns the field of a name: one in the table, an attribute of a named owner, or any
-    /// attribute.
+    /// Returns the field of a name: one in the table, one of the message, an attribute of a named
+    /// owner, or anything of this name.
     #[must_use]
     pub fn of_name(name: &str) -> Self {
         let known = NAMES.iter().find(|(names, _)| names.contains(&name));
@@ -76,11 +88,28 @@ impl LogField {
             ("resource.", AttributeOwner::Resource),
             ("scope.", AttributeOwner::Scope),
         ];
-        let owned = owners.iter().find_map(|(prefix, owner)| {
-            let key = name.strip_prefix(prefix).filter(|key| !key.is_empty())?;
-            Some(Self::Attribute(*owner, key.to_owned()))
-        });
-        owned.unwrap_or_else(|| Self::Attribute(AttributeOwner::Any, name.to_owned()))
+        let after = |prefix| name.strip_prefix(prefix).filter(|key: &&str| !key.is_empty());
+        let owned = owners
+            .into_iter()
+            .find_map(|(prefix, owner)| Some(Self::Attribute(owner, after(prefix)?.to_owned())));
+        let of_body = || Some(Self::BodyField(after(BODY_PREFIX)?.to_owned()));
+        owned.or_else(of_body).unwrap_or_else(|| Self::Named(vec![name.to_owned()]))
+    }
+
+    /// Returns the field of a label of Loki, which has underscores in place of the dots of a key.
+    pub(super) fn of_label(name: &str) -> Self {
+        match Self::of_name(name) {
+            Self::Named(_) => Self::Named(keys_of_label(name)),
+            known => known,
+        }
+    }
+
+    /// Returns the number of keys that a condition of this field compares.
+    pub(super) fn keys_count(&self) -> usize {
+        match self {
+            Self::Named(keys) => keys.len(),
+            _ => 1,
+        }
     }
 
     /// Returns the condition of a term about this field.
@@ -91,10 +120,10 @@ impl LogField {
         match self {
             Self::Body => body(value).map(LogExpression::Body),
             Self::Severity => severity(value),
-            Self::Trace => Ok(LogExpression::Trace(match id(value, "trace")? {
-                None => None,
-                Some(text) => Some(vec![trace_id(&text)?]),
-            })),
+            Self::Trace => match id(value, "trace")? {
+                None => Ok(LogExpression::Trace(None)),
+                Some(text) => trace(&text),
+            },
             Self::Span => Ok(LogExpression::Span(match id(value, "span")? {
                 None => None,
                 Some(text) => Some(text.parse::<SpanId>().map_err(|_| {
@@ -105,8 +134,54 @@ impl LogField {
             Self::Attribute(owner, key) => {
                 Ok(LogExpression::Attribute(*owner, key.clone(), attribute(value)?))
             }
+            Self::BodyField(path) => Ok(LogExpression::BodyField(path.clone(), attribute(value)?)),
+            Self::Named(keys) => Ok(named(keys, &attribute(value)?)),
         }
     }
+}
+
+/// Returns the condition that an attribute or a field of the message has one of these keys and a
+/// value.
+fn named(keys: &[String], value: &ValuePredicate) -> LogExpression {
+    let parts = keys.iter().flat_map(|key| {
+        let of_any = LogExpression::Attribute(AttributeOwner::Any, key.clone(), value.clone());
+        [of_any, LogExpression::BodyField(key.clone(), value.clone())]
+    });
+    LogExpression::Any(parts.collect())
+}
+
+/// Returns the keys that Loki shows as this label: each underscore may be a dot. Of a label with
+/// many underscores, all or none are.
+fn keys_of_label(name: &str) -> Vec<String> {
+    let underscores: Vec<usize> = name.match_indices('_').map(|(at, _)| at).collect();
+    if underscores.len() > DOTTED_MAX {
+        return vec![name.to_owned(), name.replace('_', ".")];
+    }
+    let key = |dotted: u32| {
+        let mut key = name.to_owned();
+        for (bit, at) in underscores.iter().enumerate() {
+            if dotted >> bit & 1 == 1 {
+                key.replace_range(*at..=*at, ".");
+            }
+        }
+        key
+    };
+    (0..1 << underscores.len()).map(key).collect()
+}
+
+/// Returns the condition that a record belongs to a trace, or has the trace's id in its message or
+/// as an attribute.
+fn trace(text: &str) -> Result<LogExpression, String> {
+    let id = trace_id(text)?;
+    let mut parts = vec![
+        LogExpression::Trace(Some(vec![id])),
+        LogExpression::Body(TextPredicate::contains(text)),
+    ];
+    let value = ValuePredicate::Equals(text.to_ascii_lowercase());
+    parts.extend(TRACE_KEYS.iter().map(|key| {
+        LogExpression::Attribute(AttributeOwner::Any, (*key).to_owned(), value.clone())
+    }));
+    Ok(LogExpression::Any(parts))
 }
 
 fn body(value: TermValue) -> Result<TextPredicate, String> {

@@ -263,13 +263,13 @@ impl<'a> LogQueryParser<'a> {
         field: &LogField,
         value: TermValue,
     ) -> Result<LogExpression, LogQueryError> {
-        self.count_term(start)?;
+        self.count_terms(start, field.keys_count())?;
         field.condition(value).or_else(|message| self.fail_at(start, message))
     }
 
-    /// Counts a term that begins at `start`.
-    pub(super) fn count_term(&mut self, start: usize) -> Result<(), LogQueryError> {
-        self.terms += 1;
+    /// Counts terms. The first begins at `start`.
+    pub(super) fn count_terms(&mut self, start: usize, count: usize) -> Result<(), LogQueryError> {
+        self.terms += count;
         if self.terms > TERMS_MAX {
             return self.fail_at(start, format!("a query has at most {TERMS_MAX} terms"));
         }

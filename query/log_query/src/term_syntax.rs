@@ -490,7 +490,7 @@ impl LogQueryParser<'_> {
                 return self
                     .fail(format!("a comparison as `name=\"value\"` was expected, not {next}"));
             }
-            let field = LogField::of_name(&self.word(true)?.text());
+            let field = LogField::of_label(&self.word(true)?.text());
             let Some(comparison) = self.comparison(&field) else {
                 return self.fail("a comparison was expected");
             };

@@ -21,7 +21,15 @@ fn column(column: LogColumn, text: &str) -> Log {
 }
 
 fn attribute(key: &str, value: ValuePredicate) -> Log {
-    Log::Attribute(AttributeOwner::Any, key.to_owned(), value)
+    labels(&[key], value)
+}
+
+fn labels(keys: &[&str], value: ValuePredicate) -> Log {
+    let parts = keys.iter().flat_map(|key| {
+        let field = Log::BodyField((*key).to_owned(), value.clone());
+        [Log::Attribute(AttributeOwner::Any, (*key).to_owned(), value.clone()), field]
+    });
+    Log::Any(parts.collect())
 }
 
 fn words(key: &str, text: &str) -> Log {
@@ -149,7 +157,11 @@ fn fields_are_columns_or_attributes() {
         ("\"my key\":42", words("my key", "42")),
         ("my\\ key:true", words("my key", "true")),
         ("tier:go*", text("tier", "go")),
-        ("tier:*", of(AttributeOwner::Any, "tier")),
+        ("tier:*", attribute("tier", ValuePredicate::Any)),
+        ("body.tier:*", Log::BodyField("tier".to_owned(), ValuePredicate::Any)),
+        ("body.user.id:=7", {
+            Log::BodyField("user.id".to_owned(), ValuePredicate::Equals("7".to_owned()))
+        }),
         ("attribute.service:*", of(AttributeOwner::Record, "service")),
         ("resource.host.name:*", of(AttributeOwner::Resource, "host.name")),
         ("scope.version:*", of(AttributeOwner::Scope, "version")),
@@ -175,6 +187,40 @@ fn fields_are_columns_or_attributes() {
             Log::All(vec![shop, exact("tier", "gold"), Log::Severity(17..=20)])
         }),
     ]);
+}
+
+#[test]
+fn labels_are_keys_with_dots_or_underscores() {
+    let is = |text: &str| ValuePredicate::Equals(text.to_owned());
+    let pod = || labels(&["k8s_pod_name", "k8s.pod_name", "k8s_pod.name", "k8s.pod.name"], is("a"));
+    let six = "a_b_c_d_e_f";
+    check(vec![
+        ("{k8s_pod_name=\"a\"}", pod()),
+        ("{k8s_pod_name!=\"a\"}", not(pod())),
+        ("x | json | k8s_pod_name=\"a\"", Log::All(vec![word("x"), pod()])),
+        ("x | unpack_json", word("x")),
+        ("x |json|= \"y\"", Log::All(vec![word("x"), Log::Body(TextPredicate::contains("y"))])),
+        ("k8s_pod_name=\"a\"", exact("k8s_pod_name", "a")),
+        ("{a_b_c_d_e_f=\"a\"}", labels(&[six, "a.b.c.d.e.f"], is("a"))),
+    ]);
+    // A label counts as many terms as it has keys.
+    let many = "x | a_b_c_d=1 ".repeat(30);
+    check_errors(&[(many.as_str(), 341, "at most 200 terms")]);
+}
+
+#[test]
+fn a_trace_is_found_by_its_field_its_id_in_the_message_or_an_attribute() {
+    let id = "0af7651916cd43dd8448eb211c80319c";
+    for query in [format!("trace_id:{id}"), format!("traceId=\"{id}\"")] {
+        let Ok(Log::Any(parts)) = parse(&query) else { panic!("{query}: {:?}", parse(&query)) };
+        assert_eq!(parts[0], Log::Trace(Some(vec![id.parse().unwrap()])));
+        assert_eq!(parts[1], Log::Body(TextPredicate::contains(id)));
+        let key = |key: &str| {
+            let value = ValuePredicate::Equals(id.to_owned());
+            Log::Attribute(AttributeOwner::Any, key.to_owned(), value)
+        };
+        assert!(parts.contains(&key("trace.id")) && parts.contains(&key("dd.trace_id")));
+    }
 }
 
 #[test]

@@ -109,12 +109,14 @@ impl Ids {
     }
 
     fn bits_of_field(&self, attribute: &KeyValue) -> Option<u32> {
-        match attribute.value()? {
+        let value = attribute.value()?;
+        match value {
             Value::String(text) => self.bits_of_text(text),
             // Datadog's ids are numbers. Any other number may be equal by chance.
             Value::Int(number) if attribute.key.to_ascii_lowercase().contains("trace") => {
                 self.low64s.contains(&number.cast_unsigned()).then_some(64)
             }
+            Value::Array(_) | Value::Kvlist(_) => self.bits_of_text(&value.to_text()),
             _ => None,
         }
     }

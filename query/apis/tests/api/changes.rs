@@ -419,6 +419,20 @@ async fn a_report_has_log_patterns_that_the_baseline_does_not_have() {
 }
 
 #[tokio::test]
+async fn a_log_pattern_that_is_back_changes_within_the_window() {
+    let harness = after(times().flat_map(usual)).await;
+    let back = |at: u64| ("orders", record(None, at, 13, "the replica lags"));
+    harness.log([back(10 * MINUTE)]).await;
+    harness.log(times().filter(|at| is_struck(*at)).map(back)).await;
+    let start = BEGIN + CHANGED_FROM * MILLI;
+    let end = BEGIN + 2 * HOUR * MILLI;
+    let report = harness.get(&format!("/changes?start={start}&end={end}&explain=true")).await;
+    let orders = service(&report, "orders");
+    assert_eq!(kinds(orders), ["newLogPattern"], "{orders}");
+    assert_eq!(orders["changes"][0]["sinceUnixNano"], start.to_string(), "{orders}");
+}
+
+#[tokio::test]
 async fn all_sentences_about_the_subject_of_the_headline_state_its_numbers() {
     let slower = |slow: u64| move |at: u64| if at < CHANGED_FROM { 20 } else { slow };
     let (order, basket) = (slower(70), slower(130));

@@ -1,7 +1,7 @@
 //! Transactions by trace id and by transaction key.
 
 use insta::assert_json_snapshot;
-use tidings_proto::otlp::{KeyValue, SpanKind};
+use tidings_proto::otlp::{KeyValue, KeyValueList, SpanKind, Value};
 use tidings_query::QueryLimits;
 
 use crate::harness::{Harness, checkout, record, span, text, trace_id};
@@ -133,6 +133,8 @@ async fn records_that_only_mention_the_trace_are_joined_and_say_how() {
         record.attributes.push(KeyValue::new(key, value));
         record
     };
+    let values = vec![KeyValue::new("trace", id.as_str())];
+    let map = Value::Kvlist(KeyValueList { values });
     harness
         .log([
             (
@@ -144,6 +146,7 @@ async fn records_that_only_mention_the_trace_are_joined_and_say_how() {
             ("app", with(4, "dd.trace_id", low64.to_string().as_str().into())),
             ("app", with(5, "dd.trace_id", low64.cast_signed().into())),
             ("app", with(6, "order", low64.cast_signed().into())),
+            ("app", with(10, "context", map.into())),
             ("app", record(None, 7, 9, "nothing to see here, an ordinary message-with-long-words")),
             ("app", record(None, 8, 9, &format!("of another {}", trace_id(2)))),
             ("app", record(Some(2), 9, 9, &format!("says another trace, mentions {id}"))),
@@ -168,10 +171,11 @@ async fn records_that_only_mention_the_trace_are_joined_and_say_how() {
             "spring text  128",
             "app text  128",
             "app field dd.trace_id 64",
-            "app field dd.trace_id 64"
+            "app field dd.trace_id 64",
+            "app field context 128",
         ]
     );
-    assert_eq!(found["logCount"], 5);
+    assert_eq!(found["logCount"], 6);
     let of_trace = format!("/traces/{id}/logs");
     assert_eq!(harness.get(&of_trace).await["logs"], found["logs"]);
     harness
@@ -181,7 +185,7 @@ async fn records_that_only_mention_the_trace_are_joined_and_say_how() {
         ])
         .await;
     let found = harness.get(&of_trace).await;
-    assert_eq!(found["total"], serde_json::json!({"value": 6, "relation": "exact"}));
+    assert_eq!(found["total"], serde_json::json!({"value": 7, "relation": "exact"}));
     assert_eq!(found["logs"][0]["text"], "named");
     assert_eq!(found["logs"][0].get("correlation"), None);
     let without_spans = harness.get(&format!("/traces/{}/logs", trace_id(3))).await;

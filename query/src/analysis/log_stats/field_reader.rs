@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use tidings_log_query::LogField;
-use tidings_proto::otlp::KeyValue;
+use tidings_proto::{json_field::json_field, otlp::KeyValue};
 use tidings_storage::{AttributeOwner, LogColumn, LogCountBucket, LogRows, Projection};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -18,8 +18,7 @@ const SENDERS_MAX: usize = 4_096;
 #[derive(Debug)]
 pub(super) struct FieldReader {
     field: LogField,
-    /// Values of resources or scopes, by a hash of their stored texts.
-    senders: HashMap<u128, Option<String>>,
+    senders: SenderValues,
 }
 
 impl FieldReader {
@@ -32,7 +31,7 @@ impl FieldReader {
         match &self.field {
             LogField::Column(LogColumn::EventName | LogColumn::ScopeName)
             | LogField::Attribute(AttributeOwner::Scope, _) => Projection::Full,
-            LogField::Attribute(..) => Projection::Attributes,
+            LogField::Attribute(..) | LogField::Named(_) => Projection::Attributes,
             _ => Projection::Facts,
         }
     }
@@ -64,28 +63,47 @@ impl FieldReader {
             LogField::Column(LogColumn::ScopeName) => {
                 rows.scope(row).and_then(|scope| non_empty(&scope.name))
             }
+            LogField::BodyField(path) => of_body(rows, row, path),
+            LogField::Named(keys) => {
+                // The first key is the name itself; only labels have more.
+                let key = keys.first()?;
+                attribute(rows, row, key)
+                    .or_else(|| of_resource(&mut self.senders, rows, row, key))
+                    .or_else(|| of_body(rows, row, key))
+            }
             LogField::Attribute(owner, key) => match owner {
                 AttributeOwner::Record => attribute(rows, row, key),
-                AttributeOwner::Any => {
-                    attribute(rows, row, key).or_else(|| self.of_resource(rows, row))
-                }
-                AttributeOwner::Resource => self.of_resource(rows, row),
-                AttributeOwner::Scope => self.of_scope(rows, row),
+                AttributeOwner::Any => attribute(rows, row, key)
+                    .or_else(|| of_resource(&mut self.senders, rows, row, key)),
+                AttributeOwner::Resource => of_resource(&mut self.senders, rows, row, key),
+                AttributeOwner::Scope => of_scope(&mut self.senders, rows, row, key),
             },
         }
     }
+}
 
-    fn of_resource(&mut self, rows: &LogRows, row: usize) -> Option<String> {
-        let LogField::Attribute(_, key) = &self.field else { return None };
-        let attributes = || rows.resource(row).map(|resource| resource.attributes);
-        of_sender(&mut self.senders, rows.resource_key(row), key, attributes)
-    }
+/// Values of resources or scopes, by a hash of their stored texts.
+type SenderValues = HashMap<u128, Option<String>>;
 
-    fn of_scope(&mut self, rows: &LogRows, row: usize) -> Option<String> {
-        let LogField::Attribute(_, key) = &self.field else { return None };
-        let attributes = || rows.scope(row).map(|scope| scope.attributes);
-        of_sender(&mut self.senders, rows.scope_key(row), key, attributes)
-    }
+fn of_resource(
+    senders: &mut SenderValues,
+    rows: &LogRows,
+    row: usize,
+    key: &str,
+) -> Option<String> {
+    let attributes = || rows.resource(row).map(|resource| resource.attributes);
+    of_sender(senders, rows.resource_key(row), key, attributes)
+}
+
+fn of_scope(senders: &mut SenderValues, rows: &LogRows, row: usize, key: &str) -> Option<String> {
+    let attributes = || rows.scope(row).map(|scope| scope.attributes);
+    of_sender(senders, rows.scope_key(row), key, attributes)
+}
+
+/// Returns the scalar at a path of a structured message.
+fn of_body(rows: &LogRows, row: usize, path: &str) -> Option<String> {
+    let value = json_field(rows.text(row), path)?.value?;
+    value.form().is_scalar().then(|| cut(&value.to_text()))
 }
 
 fn non_empty(text: &str) -> Option<String> {
@@ -107,7 +125,7 @@ fn attribute(rows: &LogRows, row: usize, key: &str) -> Option<String> {
 }
 
 fn of_sender(
-    senders: &mut HashMap<u128, Option<String>>,
+    senders: &mut SenderValues,
     stored: &str,
     key: &str,
     attributes: impl FnOnce() -> Option<Vec<KeyValue>>,

@@ -100,6 +100,11 @@ impl AttributeMatcher {
         self.value.as_ref().is_none_or(|wanted| is_value(wanted, value))
     }
 
+    /// Returns true if an attribute with the key and this decoded value matches.
+    pub(super) fn is_decoded_value(&self, value: Option<&Value>) -> bool {
+        self.value.as_ref().is_none_or(|wanted| wanted.matches(value))
+    }
+
     /// Returns the value types to compare, as the names of their fields.
     pub(super) fn fields(&self) -> impl Iterator<Item = &'static str> {
         let value = self.value.as_ref();
@@ -139,10 +144,9 @@ impl AttributeMatcher {
     }
 
     fn is_in(&self, attributes: &[KeyValue]) -> bool {
-        attributes.iter().any(|attribute| {
-            attribute.key == self.key
-                && self.value.as_ref().is_none_or(|value| value.matches(attribute.value()))
-        })
+        attributes
+            .iter()
+            .any(|attribute| attribute.key == self.key && self.is_decoded_value(attribute.value()))
     }
 
     /// Returns true if the resource of this stored text has a matching attribute.

@@ -1,9 +1,11 @@
 //! Nested conditions over log records: predicates joined by and, or and not.
 //!
 //! Owns the tree, its part that indexes can check, and the list of columns that it needs. `bound`
-//! evaluates it over the columns of a batch, `value_predicate` compares attributes. The creator of
-//! a tree bounds its depth: see [`LogExpression::DEPTH_MAX`].
+//! evaluates it over the columns of a batch, `value_predicate` compares attributes, `body_field`
+//! narrows conditions on fields of structured bodies. The creator of a tree bounds its depth: see
+//! [`LogExpression::DEPTH_MAX`].
 
+mod body_field;
 mod bound;
 mod value_predicate;
 
@@ -43,6 +45,9 @@ pub enum LogExpression {
     Span(Option<SpanId>),
     /// An attribute of this key matches.
     Attribute(AttributeOwner, String, ValuePredicate),
+    /// The body is a map or a JSON object, and its field at this dotted path matches: see
+    /// [`json_field`](tidings_proto::json_field::json_field).
+    BodyField(String, ValuePredicate),
 }
 
 /// A text column of log records.
@@ -104,7 +109,7 @@ impl LogExpression {
                 parts.iter().for_each(|part| part.add_columns(columns));
             }
             Self::Not(part) => part.add_columns(columns),
-            Self::Body(_) => columns.push("text"),
+            Self::Body(_) | Self::BodyField(..) => columns.push("text"),
             Self::Column(column, _) => columns.push(column.name()),
             Self::Severity(_) => columns.push("severity_number"),
             Self::Trace(_) => columns.push("trace_id"),
@@ -145,6 +150,9 @@ impl LogExpression {
             // An index can prove where a term occurs, but not where it is missing.
             (_, true) => {}
             (Self::Body(predicate), false) => narrow_text(predicate, wanted),
+            (Self::BodyField(path, predicate), false) => {
+                body_field::narrow(path, predicate, wanted);
+            }
             (Self::Column(LogColumn::Service, TextPredicate::Equals(service)), false)
                 if !service.is_empty() =>
             {
@@ -274,6 +282,7 @@ enum Test {
     Trace(Option<Vec<TraceId>>),
     Span(Option<SpanId>),
     Attribute(AttributeOwner, Box<ValueTest>),
+    BodyField(Box<ValueTest>),
 }
 
 impl ConditionMatcher {
@@ -332,6 +341,9 @@ fn node(expression: &LogExpression, tests: &mut Vec<Test>) -> ConditionNode {
         LogExpression::Span(id) => Test::Span(*id),
         LogExpression::Attribute(owner, key, predicate) => {
             Test::Attribute(*owner, Box::new(ValueTest::new(key, predicate)))
+        }
+        LogExpression::BodyField(path, predicate) => {
+            Test::BodyField(Box::new(ValueTest::new(path, predicate)))
         }
     };
     tests.push(test);

@@ -133,6 +133,12 @@ impl BoundCondition {
                 });
             }
             Test::Column(column, predicate) => self.keep_words(number, *column, predicate, rows),
+            Test::BodyField(test) => {
+                rows.retain(|row| {
+                    let text = self.text.text(*row).unwrap_or_default();
+                    !self.is_stopped() && test.is_in_body(text)
+                });
+            }
             Test::Attribute(owner, test) => {
                 rows.retain(|row| {
                     !self.is_stopped() && self.has_attribute(number, *owner, test, *row)

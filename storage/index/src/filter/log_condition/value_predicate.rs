@@ -4,7 +4,10 @@ use std::{collections::HashMap, ops::Bound};
 
 use prost::Message;
 use tidings_columns::{conversion::load, packed::EntryValue, rows::entries::AttributeEntries};
-use tidings_proto::otlp::{AnyValue, InstrumentationScope, KeyValue, Resource, Value, ValueForm};
+use tidings_proto::{
+    json_field::json_field,
+    otlp::{AnyValue, InstrumentationScope, KeyValue, Resource, Value, ValueForm},
+};
 
 use crate::{
     AttributeFilter,
@@ -177,7 +180,8 @@ impl ValuePredicate {
     }
 }
 
-/// A prepared predicate over attributes of a key, with cached results for resources and scopes.
+/// A prepared predicate over attributes of a key, or over the field of bodies at a path. Results for
+/// resources and scopes are cached.
 #[derive(Debug)]
 pub(super) struct ValueTest {
     key: String,
@@ -239,6 +243,15 @@ impl ValueTest {
                 value.is_some_and(|value| predicate.is_nested(&value))
             }
             EntryValue::None | EntryValue::Empty => *predicate == ValuePredicate::Any,
+        }
+    }
+
+    /// Returns true if the text of a body has a matching field, whose path is the key.
+    pub(super) fn is_in_body(&self, text: &str) -> bool {
+        let Some(AnyValue { value }) = json_field(text, &self.key) else { return false };
+        match &self.equal {
+            Some(equal) => equal.is_decoded_value(value.as_ref()),
+            None => self.predicate.is_value(value.as_ref()),
         }
     }
 
