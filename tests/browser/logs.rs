@@ -1,5 +1,5 @@
-//! Logs: links to a record, patterns, the list of fields, JSON, selected text, and the counts
-//! during a tail.
+//! Logs: links to a record, patterns, the list of fields with their percentiles, fields of the
+//! message, JSON, selected text, and the counts during a tail.
 
 use prost::Message;
 use serde_json::json;
@@ -174,6 +174,145 @@ fn a_record_is_filtered_by_its_sender_and_without_a_value() {
     opened(&mut browser, 3);
     press_tool(&mut browser, "resource.host.name", "Without it");
     browser.wait_for_text("No log records match");
+}
+
+/// Makes a record whose message is a JSON object.
+fn structured(number: u64) -> LogRecord {
+    let tier = if number.is_multiple_of(2) { "gold" } else { "basic" };
+    let took = number + 1;
+    let text = format!(r#"{{"msg":"charged","took_ms":{took},"user":{{"tier":"{tier}"}}}}"#);
+    record(number, 9, &text)
+}
+
+#[test]
+fn fields_of_a_message_are_shown_filtered_and_listed_as_attributes() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_logs(&server, (0..10).map(structured).collect());
+    let records = |browser: &mut Browser, count: usize| {
+        browser.wait_for(&format!("document.querySelectorAll('.log').length === {count}"));
+    };
+    let opened = |browser: &mut Browser| {
+        browser.press("j");
+        browser.wait_for("document.querySelector('.log-attribute-tools')");
+    };
+    let query = |browser: &mut Browser, query: Option<&str>| {
+        let query = json!(query);
+        browser.wait_for(&format!("new URLSearchParams(location.search).get('q') === {query}"));
+    };
+    browser.open(&format!("http://{}/logs?live=off", server.http));
+    records(&mut browser, 10);
+    opened(&mut browser);
+    let text = browser.evaluate("document.querySelector('.log-details pre').textContent");
+    let lines = "{\n  \"msg\": \"charged\",\n  \"took_ms\": 10,\n  \
+                 \"user\": {\n    \"tier\": \"basic\"\n  }\n}";
+    assert_eq!(text, json!(lines));
+    let keys = browser.evaluate(
+        "[...[...document.querySelectorAll('.log-columns section')] \
+         .find(e => e.querySelector('h3').textContent === 'Message').querySelectorAll('.kv-key')] \
+         .map(e => e.textContent)",
+    );
+    assert_eq!(keys, json!(["msg", "took_ms", "user.tier"]));
+
+    // The column, the values at the side and the filter use the field.
+    press_tool(&mut browser, "body.user.tier", "Column");
+    browser.wait_for("document.querySelector('.log-cell')?.innerText === 'basic'");
+    press_tool(&mut browser, "body.user.tier", "List its values");
+    let values = "[...document.querySelectorAll('ul[aria-label=\"body.user.tier\"] .facet-value')]";
+    browser.wait_for(&format!("{values}.length === 2"));
+    press_tool(&mut browser, "body.user.tier", "Only this value");
+    query(&mut browser, Some(r#"body.user.tier:="basic""#));
+    records(&mut browser, 5);
+    browser.wait_for(&format!(
+        "{values}.map(e => e.title + ' ' + e.getAttribute('aria-pressed')).sort().join() \
+         === 'basic true,gold false'"
+    ));
+    browser.screenshot("logs-message-fields");
+
+    // Another value takes the place of the first, and is removed by another click.
+    click(&mut browser, &format!("{values}.find(e => e.title === 'gold')"));
+    query(&mut browser, Some(r#"body.user.tier:="gold""#));
+    browser.wait_for(
+        "(cells => cells.length === 5 && cells.every(e => e.innerText === 'gold'))\
+         ([...document.querySelectorAll('.log-cell')])",
+    );
+    click(
+        &mut browser,
+        &format!("{values}.find(e => e.title === 'gold' && e.ariaPressed === 'true')"),
+    );
+    query(&mut browser, None);
+    records(&mut browser, 10);
+
+    // Numbers are compared by their text.
+    opened(&mut browser);
+    press_tool(&mut browser, "body.took_ms", "Only this value");
+    query(&mut browser, Some(r#"body.took_ms:="10""#));
+    records(&mut browser, 1);
+    opened(&mut browser);
+    press_tool(&mut browser, "body.user.tier", "Without it");
+    query(&mut browser, Some(r#"body.took_ms:="10" NOT body.user.tier:="basic""#));
+    browser.wait_for_text("No log records match");
+}
+
+#[test]
+fn a_field_with_numbers_has_their_percentiles_under_its_title() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let records = (0..100).map(|number: u64| {
+        let mut record = structured(number);
+        let took = i64::try_from(number + 1).unwrap() * 10;
+        record.attributes.push(KeyValue::new("took", took));
+        record
+    });
+    send_logs(&server, records.collect());
+    let line = |field: &str| {
+        format!(
+            "document.querySelector('ul[aria-label=\"{field}\"]')?.closest('section') \
+             .querySelector('.facet-numbers')"
+        )
+    };
+    let counts = |field: &str, count: u64| {
+        let title = "records with a number; percentiles are within one percent";
+        format!("{}?.title === 'Of {count} {title}'", line(field))
+    };
+    let text = |page: &mut Page<'_>, field: &str| {
+        let text = page.browser.evaluate(&format!("{}.textContent", line(field)));
+        text.as_str().unwrap().replace('\u{a0}', " ")
+    };
+    let path = "/logs?live=off&facet=body.took_ms&facet=took&facet=tier";
+    let mut page = Page::open(&mut browser, &server, path);
+    page.wait_for(&counts("body.took_ms", 100));
+    let shown = text(&mut page, "body.took_ms");
+    let numbers: Vec<(&str, f64)> = shown
+        .split(" · ")
+        .map(|part| part.split_once(' ').unwrap())
+        .map(|(name, number)| (name, number.parse().unwrap()))
+        .collect();
+    let expected = [("p50", 50.0), ("p95", 95.0), ("p99", 99.0), ("max", 100.0)];
+    assert_eq!(numbers.len(), expected.len(), "{shown}");
+    for ((name, number), (expected_name, expected)) in numbers.into_iter().zip(expected) {
+        // One percent, and the rounding of the text.
+        let is_near = (number - expected).abs() <= expected * 0.01 + 0.1;
+        assert!(name == expected_name && is_near, "{expected_name} {expected} in {shown}");
+    }
+    page.wait_for(&counts("took", 100));
+    assert!(text(&mut page, "took").ends_with(" · max 1,000"));
+
+    // A field of texts has no line, and its numbers are not asked for.
+    page.wait_until_settled();
+    page.browser.screenshot("logs-facet-numbers");
+    assert_eq!(count(page.browser, ".facet-numbers"), 2);
+    let asked = page.browser.evaluate(
+        "performance.getEntriesByType('resource').map(e => new URL(e.name).searchParams) \
+         .map(query => query.get('number')).filter(number => number?.endsWith('tier')).length",
+    );
+    assert_eq!(asked, json!(0));
+
+    // The percentiles are those of the matching records.
+    let path = "/logs?live=off&facet=body.took_ms&q=body.took_ms:%3C%3D10";
+    let mut page = Page::open(&mut browser, &server, path);
+    page.wait_for(&counts("body.took_ms", 10));
+    assert!(text(&mut page, "body.took_ms").ends_with(" · max 10"));
 }
 
 #[test]

@@ -30,6 +30,7 @@ use crate::{
 };
 
 pub mod differences;
+pub mod facet_numbers;
 pub mod facets;
 pub mod histogram;
 pub mod live_tail;
@@ -37,6 +38,7 @@ pub mod log_around;
 pub mod log_details;
 pub mod log_filters;
 pub mod log_list;
+mod message_fields;
 pub mod mini_trace;
 pub mod patterns;
 mod query_terms;
@@ -179,7 +181,18 @@ fn use_refreshed_analysis<T: DeserializeOwned + Send + Sync + 'static>(
     time: PageTime,
     request: impl Fn(Analysis) -> Request<T> + 'static,
 ) -> RequestState<T> {
-    let state = RequestState::new(move || Some(request(untrack(|| time.analysis()))));
+    use_analysis_while(time, || true, request)
+}
+
+/// Requests an analysis as [`use_refreshed_analysis`] does, but none while `is_needed` is false. It
+/// is requested when the signals that `is_needed` reads make it true.
+fn use_analysis_while<T: DeserializeOwned + Send + Sync + 'static>(
+    time: PageTime,
+    is_needed: impl Fn() -> bool + 'static,
+    request: impl Fn(Analysis) -> Request<T> + 'static,
+) -> RequestState<T> {
+    let state =
+        RequestState::new(move || is_needed().then(|| request(untrack(|| time.analysis()))));
     Effect::new(move |_| {
         let _advanced = time.now();
         state.refresh_when_idle();

@@ -1,5 +1,6 @@
 //! The most frequent values of a few fields among the matching records, as filters. A field's own
-//! filter does not narrow its values. A field with more values than are listed says how many.
+//! filter does not narrow its values. A field with more values than are listed says how many, and
+//! one with numbers has their percentiles.
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use leptos::prelude::*;
 use tidings_proto::api::LogStats;
 
 use super::{
+    facet_numbers::FacetNumbers,
     query_terms::{LogAttribute, exact_severity, with_severity, without},
     use_refreshed_analysis,
 };
@@ -16,7 +18,7 @@ use crate::{
     components::{LoadingRows, ServiceDot, ShorterRange, WatchedRequest},
     format,
     page_time::{PageTime, partial_answer_text},
-    url::{AttributeFilter, History, LogState, use_edit_query, use_query},
+    url::{History, LogState, use_edit_query, use_query},
 };
 
 /// Maximum number of values per field.
@@ -57,9 +59,7 @@ impl Facet {
         match self {
             Self::Severity => exact_severity(state.query.as_deref()).1 == Some(value),
             Self::Service => state.service.as_deref() == Some(value),
-            Self::Attribute(attribute) => state.attributes.iter().any(|filter| {
-                filter.key == attribute.key() && filter.value.as_deref() == Some(value)
-            }),
+            Self::Attribute(attribute) => attribute.is_filtered_by(state, value),
         }
     }
 
@@ -74,12 +74,7 @@ impl Facet {
                 state.query = with_severity(state.query.as_deref(), next.as_deref());
             }
             Self::Service => state.service = next,
-            Self::Attribute(attribute) => {
-                let key = attribute.key();
-                state.attributes.retain(|filter| filter.key != key);
-                let filter = |value| AttributeFilter { key: key.to_owned(), value: Some(value) };
-                state.attributes.extend(next.map(filter));
-            }
+            Self::Attribute(attribute) => state = attribute.filter_by(state, next.as_deref()),
         }
         state
     }
@@ -102,12 +97,8 @@ fn others(facet: &Facet, state: &LogState) -> LogState {
             others.query = with_severity(state.query.as_deref(), None);
         }
         Facet::Service => others.service = None,
-        Facet::Attribute(attribute) => {
-            let key = attribute.key();
-            others.attributes.retain(|filter| filter.key != key);
-            // Records without the attribute would count as one more value.
-            others.attributes.push(AttributeFilter { key: key.to_owned(), value: None });
-        }
+        // Records without the attribute would count as one more value.
+        Facet::Attribute(attribute) => others = attribute.filter_by_presence(others),
     }
     others
 }
@@ -136,7 +127,9 @@ pub(super) fn Facets(
     let attributes = move || {
         let attributes = chosen.get().into_iter().map(|name| LogAttribute::from_name(&name));
         let facets = attributes.map(Facet::Attribute);
-        facets.map(|facet| view! { <FacetList facet state time on_change /> }).collect_view()
+        facets
+            .map(|facet| view! { <FacetList facet state time reading on_change /> })
+            .collect_view()
     };
     view! {
         <aside
@@ -147,12 +140,12 @@ pub(super) fn Facets(
             on:focusin=move |_| reading.set(true)
             on:focusout=move |_| reading.set(false)
         >
-            <FacetList facet=Facet::Severity state time on_change />
-            <FacetList facet=Facet::Service state time on_change />
+            <FacetList facet=Facet::Severity state time reading on_change />
+            <FacetList facet=Facet::Service state time reading on_change />
             {attributes}
             <p class="mute facets-note">
-                "To see the values of an attribute here, open a record, then Filter by an \
-                 attribute, and choose + beside it."
+                "To see the values of an attribute or of a field of messages here, open a record, \
+                 then Filter by a field, and choose List its values."
             </p>
         </aside>
     }
@@ -163,6 +156,7 @@ fn FacetList(
     facet: Facet,
     state: Memo<LogState>,
     time: PageTime,
+    reading: RwSignal<bool>,
     on_change: Callback<(LogState, History)>,
 ) -> impl IntoView {
     let title = facet.title();
@@ -173,27 +167,14 @@ fn FacetList(
         let limit = if more.get() { MORE_VALUES_MAX } else { VALUES_MAX };
         others.with(|others| log_stats(&values_query(analysis, &asked, others, limit)))
     });
-    let edit = use_edit_query();
-    let removable = match &facet {
-        Facet::Attribute(attribute) => Some(attribute.name()),
-        _ => None,
-    };
-    let remove = removable.map(|key| {
-        let label = format!("Do not show the values of {key}");
-        let remove = move |_| {
-            edit(History::Replace, &|query| {
-                let left: Vec<String> =
-                    query.all("facet").filter(|one| *one != key).map(str::to_owned).collect();
-                query.remove("facet");
-                left.iter().for_each(|key| query.push("facet", key));
-            });
-        };
-        view! {
-            <button class="button button-ghost button-small" type="button" aria-label=label on:click=remove>
-                "✕"
-            </button>
+    let (remove, numbers) = match &facet {
+        Facet::Severity | Facet::Service => (None, None),
+        Facet::Attribute(attribute) => {
+            let field = attribute.field();
+            let numbers = view! { <FacetNumbers field values=answer others time reading /> };
+            (Some(remove_button(attribute.name())), Some(numbers))
         }
-    });
+    };
     let facet = Arc::new(facet);
     let rows = move || {
         let answer = answer.value()?;
@@ -217,6 +198,7 @@ fn FacetList(
                 <bdi>{title.clone()}</bdi>
                 {remove}
             </h3>
+            {numbers}
             {WatchedRequest::new("These values are not counted", answer).note()}
             <Show when=move || is_loading.get()>
                 <LoadingRows count=3 />
@@ -224,6 +206,25 @@ fn FacetList(
             <ul aria-label=title>{rows}</ul>
             {rest}
         </section>
+    }
+}
+
+/// A button that removes the facet with this name from the page.
+fn remove_button(name: String) -> impl IntoView {
+    let edit = use_edit_query();
+    let label = format!("Do not show the values of {name}");
+    let remove = move |_| {
+        edit(History::Replace, &|query| {
+            let left: Vec<String> =
+                query.all("facet").filter(|one| *one != name).map(str::to_owned).collect();
+            query.remove("facet");
+            left.iter().for_each(|name| query.push("facet", name));
+        });
+    };
+    view! {
+        <button class="button button-ghost button-small" type="button" aria-label=label on:click=remove>
+            "✕"
+        </button>
     }
 }
 
@@ -365,6 +366,26 @@ mod tests {
         let other = facet.toggled(on.clone(), "basic");
         assert!(facet.filters_by(&other, "basic") && !facet.filters_by(&other, "gold"));
         assert_eq!(facet.toggled(on, "gold"), LogState::default());
+    }
+
+    #[test]
+    fn a_field_of_the_message_is_filtered_by_a_term_of_the_query() {
+        let facet = Facet::Attribute(LogAttribute::from_name("body.user.tier"));
+        let state = LogState { query: Some("a or b".to_owned()), ..LogState::default() };
+        let on = facet.toggled(state, "gold");
+        assert_eq!(on.query.as_deref(), Some("(a or b) body.user.tier:=\"gold\""));
+        assert!(on.attributes.is_empty());
+        assert!(facet.filters_by(&on, "gold") && !facet.filters_by(&on, "basic"));
+        let other = facet.toggled(on.clone(), "basic");
+        assert_eq!(other.query.as_deref(), Some("(a or b) body.user.tier:=\"basic\""));
+        let severe = Facet::Severity.toggled(on.clone(), "error");
+        assert!(facet.filters_by(&severe, "gold") && Facet::Severity.filters_by(&severe, "error"));
+        let listed = others(&facet, &severe).query;
+        assert_eq!(listed.as_deref(), Some("(a or b) body.user.tier:* severity:error"));
+        let left_out = facet.without(severe, "gold").query;
+        let expected = "(a or b) NOT body.user.tier:=\"gold\" severity:error";
+        assert_eq!(left_out.as_deref(), Some(expected));
+        assert_eq!(facet.toggled(on, "gold").query.as_deref(), Some("(a or b)"));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! An open log record: its message, fields, attributes and sender, as JSON on request, with the
-//! lines around it and its moment in its trace.
+//! An open log record: its message with the fields of a structured one, attributes and sender, as
+//! JSON on request, with the lines around it and its moment in its trace.
 
 use leptos::prelude::*;
 use tidings_proto::{
@@ -7,12 +7,17 @@ use tidings_proto::{
     otlp::{KeyValue, Value},
 };
 
-use super::{log_around::LogAround, mini_trace::MiniTrace, query_terms::LogAttribute};
+use super::{
+    log_around::LogAround,
+    message_fields::{indented, message_fields},
+    mini_trace::MiniTrace,
+    query_terms::LogAttribute,
+};
 use crate::{
     browser,
     components::{AttributeTable, CopyButton, attribute_rows},
     format,
-    url::{AttributeFilter, History, LogState, use_edit_query, use_query},
+    url::{History, LogState, use_edit_query, use_query},
 };
 
 /// The parameter that shows opened records as JSON.
@@ -42,6 +47,8 @@ pub fn LogDetails(
     });
     let json = serde_json::to_string_pretty(&log).unwrap_or_default();
     let body = log.body.as_ref().map_or_else(|| log.text.clone(), format::value);
+    let is_structured = !message_fields(&log.text).is_empty();
+    let message = if is_structured { indented(&log.text) } else { body.clone() };
     let shown = log.clone();
     let fields = move || view! { <Fields log=shown.clone() state change /> };
     let code = {
@@ -61,7 +68,7 @@ pub fn LogDetails(
     view! {
         <div class="log-details">
             <div class="code">
-                <pre>{body.clone()}</pre>
+                <pre>{message}</pre>
                 <CopyButton text=body label="Copy the message" />
             </div>
             <Show when=move || is_json.get() fallback=fields>
@@ -111,7 +118,9 @@ fn Fields(
         rows.map(|((key, text), attribute)| (owned(key), text, is_comparable(attribute)))
             .collect::<Vec<_>>()
     };
-    let mut attributes = rows(&log.attributes, LogAttribute::Record);
+    let message = message_fields(&log.text);
+    let mut attributes = rows(&message, LogAttribute::Message);
+    attributes.extend(rows(&log.attributes, LogAttribute::Record));
     attributes.extend(rows(&log.resource.attributes, LogAttribute::Resource));
     let has_some = !attributes.is_empty();
     let tools = attributes.into_iter().map(|(attribute, value, comparable)| {
@@ -123,6 +132,7 @@ fn Fields(
                 <h3>"Record"</h3>
                 <AttributeTable rows=facts(&log) />
             </section>
+            {list("Message", &message, 0)}
             {list("Attributes", &log.attributes, log.dropped_attributes_count)}
             {list("Resource", &log.resource.attributes, log.resource.dropped_attributes_count)}
         </div>
@@ -130,7 +140,7 @@ fn Fields(
             .then(|| {
                 view! {
                     <details class="log-attribute-tools">
-                        <summary>"Filter by an attribute, or show it as a column"</summary>
+                        <summary>"Filter by a field, or show it as a column"</summary>
                         <ul>{tools.collect_view()}</ul>
                     </details>
                 }
@@ -147,7 +157,8 @@ fn is_comparable(attribute: &KeyValue) -> bool {
     }
 }
 
-/// Buttons of one attribute: only its value, without it, as a column, its values.
+/// Buttons of one attribute or field of the message: only its value, without it, as a column, its
+/// values.
 #[component]
 fn AttributeTools(
     attribute: LogAttribute,
@@ -166,13 +177,12 @@ fn AttributeTools(
         }
         change.run((state, History::Replace));
     };
-    let (filtered, excluded) = ((attribute.key().to_owned(), value.clone()), value.clone());
+    // A filter of attributes takes any text. A query compares only some values.
+    let can_filter = comparable || !matches!(attribute, LogAttribute::Message(_));
+    let (filtered, only_value, excluded) = (attribute.clone(), value.clone(), value.clone());
     let only = move |_| {
-        let (key, value) = filtered.clone();
-        let mut state = state.get_untracked().with_open_record(None);
-        state.attributes.retain(|one| one.key != key);
-        state.attributes.push(AttributeFilter { key, value: Some(value) });
-        change.run((state, History::Push));
+        let state = state.get_untracked().with_open_record(None);
+        change.run((filtered.filter_by(state, Some(&only_value)), History::Push));
     };
     let without = move |_| {
         let state = state.get_untracked().with_open_record(None);
@@ -191,9 +201,14 @@ fn AttributeTools(
             <span class="log-tool-name mono" title=value.clone()>
                 <bdi>{name}</bdi>
             </span>
-            <button class="button button-small" type="button" on:click=only>
-                "Only this value"
-            </button>
+            {can_filter
+                .then(|| {
+                    view! {
+                        <button class="button button-small" type="button" on:click=only>
+                            "Only this value"
+                        </button>
+                    }
+                })}
             {comparable
                 .then(|| {
                     view! {
