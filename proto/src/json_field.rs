@@ -2,9 +2,12 @@
 //!
 //! The text is read only up to the field, so a text that was cut has the fields before its cut.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::Value as Json;
 
 use crate::otlp::{AnyValue, ArrayValue, KeyValue, KeyValueList, Value};
@@ -106,16 +109,14 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key_seed(KeySeed { path: self.path })? {
-            match key {
-                KeyMatch::Whole => {
+        while let Some(key) = map.next_key::<FieldKey<'_>>()? {
+            match key.rest_of(self.path) {
+                Some("") => {
                     *self.found = Some(any_value(map.next_value()?));
                     return Err(A::Error::custom("the field is found"));
                 }
-                KeyMatch::Beginning { rest } => {
-                    map.next_value_seed(FieldSeed { path: rest, found: self.found })?;
-                }
-                KeyMatch::Other => {
+                Some(path) => map.next_value_seed(FieldSeed { path, found: self.found })?,
+                None => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
@@ -153,48 +154,21 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
     }
 }
 
-/// A key compared with a path.
-enum KeyMatch<'a> {
-    Whole,
-    /// The key is the beginning of the path, and this is what follows its dot.
-    Beginning {
-        rest: &'a str,
-    },
-    Other,
-}
+/// A key. It is owned when the text writes it with escapes.
+#[derive(Deserialize)]
+struct FieldKey<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Compares a key with a path.
-struct KeySeed<'a> {
-    path: &'a str,
-}
-
-impl<'de, 'a> DeserializeSeed<'de> for KeySeed<'a> {
-    type Value = KeyMatch<'a>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<KeyMatch<'a>, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de, 'a> Visitor<'de> for KeySeed<'a> {
-    type Value = KeyMatch<'a>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a key")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, key: &'de str) -> Result<KeyMatch<'a>, E> {
-        let Some(rest) = self.path.strip_prefix(key) else { return Ok(KeyMatch::Other) };
-        Ok(match rest.strip_prefix('.') {
-            _ if rest.is_empty() => KeyMatch::Whole,
-            Some(rest) if !rest.is_empty() => KeyMatch::Beginning { rest },
-            _ => KeyMatch::Other,
-        })
-    }
-
-    /// Visits a key with escapes.
-    fn visit_str<E: Error>(self, _: &str) -> Result<KeyMatch<'a>, E> {
-        Ok(KeyMatch::Other)
+impl FieldKey<'_> {
+    /// Returns the part of a path that follows the key and its dot: nothing when the key is the
+    /// whole path, `None` when it is another key.
+    fn rest_of<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let Cow::Borrowed(key) = self.0 else { return None };
+        let rest = path.strip_prefix(key)?;
+        match rest.strip_prefix('.') {
+            _ if rest.is_empty() => Some(rest),
+            Some(rest) if !rest.is_empty() => Some(rest),
+            _ => None,
+        }
     }
 }
 

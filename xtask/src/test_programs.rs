@@ -35,7 +35,7 @@ pub(crate) const EFFORT: &str = "TEST_EFFORT";
 /// End of the line about a test that takes long.
 const IS_SLOW: &str = " has been running for over 60 seconds";
 
-/// How much tests try.
+/// Effort of the tests: full, or quick where it is late.
 #[derive(Debug)]
 pub(crate) struct TestEffort {
     /// The effort that the environment gives.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor},
+    de::{Error, IgnoredAny, MapAccess, Visitor},
 };
 
 use super::{Object, scalar};
@@ -49,11 +49,7 @@ impl<'de> Visitor<'de> for AnyValueVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<AnyValue, A::Error> {
         let mut found = None;
         while let Some(key) = map.next_key::<Key>()? {
-            if matches!(key, Key::Unknown) {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            }
-            let value = map.next_value_seed(OneValue(key))?;
+            let value = value(key, &mut map)?;
             if value.is_some() && found.is_some() {
                 return Err(A::Error::custom("an AnyValue has more than one value"));
             }
@@ -63,42 +59,42 @@ impl<'de> Visitor<'de> for AnyValueVisitor {
     }
 }
 
-/// The value after a key; `null` counts as an absent key.
-struct OneValue(Key);
-
-impl<'de> DeserializeSeed<'de> for OneValue {
-    type Value = Option<Value>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_option(self)
-    }
+/// Reads the value after a key; `null` counts as an absent key.
+fn value<'de, A: MapAccess<'de>>(key: Key, map: &mut A) -> Result<Option<Value>, A::Error> {
+    Ok(match key {
+        Key::String => {
+            map.next_value::<Option<StringJson>>()?.map(|StringJson(text)| Value::String(text))
+        }
+        Key::Bool => {
+            map.next_value::<Option<BoolJson>>()?.map(|BoolJson(truth)| Value::Bool(truth))
+        }
+        Key::Int => map.next_value::<Option<IntJson>>()?.map(|IntJson(number)| Value::Int(number)),
+        Key::Double => {
+            map.next_value::<Option<DoubleJson>>()?.map(|DoubleJson(one)| Value::Double(one))
+        }
+        Key::Array => map.next_value::<Option<Object<_>>>()?.map(|Object(list)| Value::Array(list)),
+        Key::Kvlist => map.next_value::<Option<Object<_>>>()?.map(|Object(map)| Value::Kvlist(map)),
+        Key::Bytes => {
+            map.next_value::<Option<BytesJson>>()?.map(|BytesJson(bytes)| Value::Bytes(bytes))
+        }
+        Key::Unknown => {
+            map.next_value::<IgnoredAny>()?;
+            None
+        }
+    })
 }
 
-impl<'de> Visitor<'de> for OneValue {
-    type Value = Option<Value>;
+#[derive(Deserialize)]
+struct StringJson(#[serde(deserialize_with = "scalar::text")] String);
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
+#[derive(Deserialize)]
+struct BoolJson(#[serde(deserialize_with = "scalar::boolean")] bool);
 
-    fn visit_none<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
+#[derive(Deserialize)]
+struct IntJson(#[serde(deserialize_with = "scalar::i64_text::deserialize")] i64);
 
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
+#[derive(Deserialize)]
+struct DoubleJson(#[serde(deserialize_with = "scalar::double::deserialize")] f64);
 
-    fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<Self::Value, D::Error> {
-        Ok(Some(match self.0 {
-            Key::String => Value::String(scalar::text(value)?),
-            Key::Bool => Value::Bool(scalar::boolean(value)?),
-            Key::Int => Value::Int(scalar::i64_text::deserialize(value)?),
-            Key::Double => Value::Double(scalar::double::deserialize(value)?),
-            Key::Array => Value::Array(Object::deserialize(value)?.0),
-            Key::Kvlist => Value::Kvlist(Object::deserialize(value)?.0),
-            Key::Bytes => Value::Bytes(scalar::base64::deserialize(value)?),
-            Key::Unknown => return Ok(None),
-        }))
-    }
-}
+#[derive(Deserialize)]
+struct BytesJson(#[serde(deserialize_with = "scalar::base64::deserialize")] Vec<u8>);
