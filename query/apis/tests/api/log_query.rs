@@ -201,6 +201,53 @@ async fn each_construct_finds_its_records() {
 }
 
 #[tokio::test]
+async fn fields_of_messages_are_found_in_memory_and_in_files() {
+    let harness = Harness::new().await;
+    let plain = |at: u64| ("shop", record(None, at, 9, &format!("plain line {at}")));
+    harness.log((0..RECORDS).map(plain)).await;
+    let messages = [
+        r#"{"level":"error","user":{"id":"u-seventeen"},"took":250}"#,
+        r#"{"level":"info","user.id":"u-eighteen","took":12.5,"tags":["crimson"]}"#,
+        r#"{"user":{"id":"u-\u006eineteen"},"took":"1200","is_ready":true}"#,
+    ];
+    let message = |(at, text): (u64, &str)| ("shop", record(None, 10_000 + at, 0, text));
+    harness.log((0..).zip(messages).map(message)).await;
+    let cases: [(&str, &[u64]); 13] = [
+        ("user.id:=u-seventeen", &[0]),
+        ("body.user.id:=u-eighteen", &[1]),
+        ("user.id:nineteen", &[2]),
+        ("body.user.id:u*", &[2, 1, 0]),
+        ("took:>100", &[2, 0]),
+        ("took:250", &[0]),
+        ("body.tags:=crimson", &[1]),
+        ("is_ready:true", &[2]),
+        ("body.took:* -tags:*", &[2, 0]),
+        ("level:error", &[0]),
+        ("attribute.took:*", &[]),
+        ("{user_id=\"u-eighteen\"}", &[1]),
+        ("{service_name=\"shop\"} | json | user_id=~\"u-.*teen\"", &[2, 1, 0]),
+    ];
+    for state in ["in memory", "flushed", "compacted"] {
+        match state {
+            "flushed" => harness.store.flush().await.unwrap(),
+            "compacted" => drop(harness.store.compact(true).await.unwrap()),
+            _ => {}
+        }
+        for (query, expected) in cases {
+            let page = harness.get(&format!("/logs?q={}", encoded(query))).await;
+            let at = |log: &Json| -> u64 {
+                (text(&log["timeUnixNano"]).parse::<u64>().unwrap() - BEGIN) / 1_000_000 - 10_000
+            };
+            let found: Vec<u64> = page["logs"].as_array().unwrap().iter().map(at).collect();
+            assert_eq!(found, expected, "{state}: {query}");
+        }
+    }
+    let by = harness.get("/logs/stats?by=user.id&number=body.took&q=body.took:*").await;
+    assert_eq!((&by["count"], &by["groupCount"]), (&json!(3), &json!(3)), "{by}");
+    assert!(by["groups"].as_array().unwrap().iter().all(|one| one["numbers"]["count"] == 1));
+}
+
+#[tokio::test]
 async fn groups_have_counts_steps_and_percentiles() {
     let harness = story().await;
     let window = format!("start={BEGIN}&end={}", BEGIN + 1_000_000_000);
