@@ -24,7 +24,9 @@ const DEPTH_MAX: usize = 8;
 /// not found: an index finds keys by their bytes.
 #[must_use]
 pub fn json_field(text: &str, path: &str) -> Option<AnyValue> {
-    if path.is_empty() || !is_object(text) {
+    // Searching for the first name is cheaper than reading an object that does not have it.
+    let first = path.split('.').next().unwrap_or(path);
+    if path.is_empty() || !is_object(text) || !text.contains(first) {
         return None;
     }
     let mut found = None;

@@ -67,14 +67,11 @@ impl FieldReader {
             LogField::Named(keys) => {
                 // The first key is the name itself; only labels have more.
                 let key = keys.first()?;
-                attribute(rows, row, key)
-                    .or_else(|| of_resource(&mut self.senders, rows, row, key))
-                    .or_else(|| of_body(rows, row, key))
+                of_any_owner(&mut self.senders, rows, row, key).or_else(|| of_body(rows, row, key))
             }
             LogField::Attribute(owner, key) => match owner {
                 AttributeOwner::Record => attribute(rows, row, key),
-                AttributeOwner::Any => attribute(rows, row, key)
-                    .or_else(|| of_resource(&mut self.senders, rows, row, key)),
+                AttributeOwner::Any => of_any_owner(&mut self.senders, rows, row, key),
                 AttributeOwner::Resource => of_resource(&mut self.senders, rows, row, key),
                 AttributeOwner::Scope => of_scope(&mut self.senders, rows, row, key),
             },
@@ -84,6 +81,16 @@ impl FieldReader {
 
 /// Values of resources or scopes, by a hash of their stored texts.
 type SenderValues = HashMap<u128, Option<String>>;
+
+/// Returns the attribute of the record, or else of its resource.
+fn of_any_owner(
+    senders: &mut SenderValues,
+    rows: &LogRows,
+    row: usize,
+    key: &str,
+) -> Option<String> {
+    attribute(rows, row, key).or_else(|| of_resource(senders, rows, row, key))
+}
 
 fn of_resource(
     senders: &mut SenderValues,

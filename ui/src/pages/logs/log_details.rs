@@ -47,10 +47,12 @@ pub fn LogDetails(
     });
     let json = serde_json::to_string_pretty(&log).unwrap_or_default();
     let body = log.body.as_ref().map_or_else(|| log.text.clone(), format::value);
-    let is_structured = !message_fields(&log.text).is_empty();
-    let message = if is_structured { indented(&log.text) } else { body.clone() };
+    let message = message_fields(&log.text);
+    let text = if message.is_empty() { body.clone() } else { indented(&log.text) };
     let shown = log.clone();
-    let fields = move || view! { <Fields log=shown.clone() state change /> };
+    let fields = move || {
+        view! { <Fields log=shown.clone() message=message.clone() state change /> }
+    };
     let code = {
         let json = json.clone();
         move || {
@@ -68,7 +70,7 @@ pub fn LogDetails(
     view! {
         <div class="log-details">
             <div class="code">
-                <pre>{message}</pre>
+                <pre>{text}</pre>
                 <CopyButton text=body label="Copy the message" />
             </div>
             <Show when=move || is_json.get() fallback=fields>
@@ -93,6 +95,8 @@ pub fn LogDetails(
 #[component]
 fn Fields(
     log: LogView,
+    /// The fields of the message.
+    message: Vec<KeyValue>,
     state: Memo<LogState>,
     change: Callback<(LogState, History)>,
 ) -> impl IntoView {
@@ -118,7 +122,6 @@ fn Fields(
         rows.map(|((key, text), attribute)| (owned(key), text, is_comparable(attribute)))
             .collect::<Vec<_>>()
     };
-    let message = message_fields(&log.text);
     let mut attributes = rows(&message, LogAttribute::Message);
     attributes.extend(rows(&log.attributes, LogAttribute::Record));
     attributes.extend(rows(&log.resource.attributes, LogAttribute::Resource));
