@@ -1,6 +1,8 @@
 //! Fields of a text that is a JSON object, as loggers write it, by dotted path.
 //!
 //! The text is read only up to the field, so a text that was cut has the fields before its cut.
+//! An index finds fields by the bytes of the text. So a text that writes ASCII letters, digits or
+//! underscores as escapes, as no known logger does, has no fields.
 
 use std::{borrow::Cow, fmt};
 
@@ -26,7 +28,8 @@ const DEPTH_MAX: usize = 8;
 pub fn json_field(text: &str, path: &str) -> Option<AnyValue> {
     // Searching for the first name is cheaper than reading an object that does not have it.
     let first = path.split('.').next().unwrap_or(path);
-    if path.is_empty() || !is_object(text) || !text.contains(first) {
+    let is_possible = !path.is_empty() && is_object(text) && text.contains(first);
+    if !is_possible || escapes_word_chars(text) {
         return None;
     }
     let mut found = None;
@@ -42,6 +45,7 @@ pub fn json_field(text: &str, path: &str) -> Option<AnyValue> {
 pub fn json_fields(text: &str) -> Vec<(String, AnyValue)> {
     let mut fields = Vec::new();
     if is_object(text)
+        && !escapes_word_chars(text)
         && let Ok(object @ Json::Object(_)) = serde_json::from_str(text)
     {
         add_fields(&mut fields, String::new(), object, 0);
@@ -52,6 +56,22 @@ pub fn json_fields(text: &str) -> Vec<(String, AnyValue)> {
 /// Reports whether a text can be a JSON object.
 fn is_object(text: &str) -> bool {
     text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{')
+}
+
+/// Reports whether a text has an escape such as `\u0061` of a letter, a digit or an underscore.
+fn escapes_word_chars(text: &str) -> bool {
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let escape = &rest[at + 1..];
+        let hex = escape.strip_prefix("u00").and_then(|digits| digits.get(..2));
+        let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        if byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            return true;
+        }
+        // The character behind the backslash may be another one.
+        rest = escape.get(1..).unwrap_or_default();
+    }
+    false
 }
 
 /// Adds the fields of a value, up to [`FIELDS_MAX`]. Recurses at most [`DEPTH_MAX`] deep.
@@ -185,7 +205,7 @@ mod tests {
     fn fields_are_found_by_dotted_path() {
         let text = r#" {"msg":"a \"b\"","took":12.5,"n":-7,"big":18446744073709551615,"ok":true,
             "user":{"id":"u1","tags":["x"],"a":{"b":1}},"user.name":"Ann","a.b":{"c":2},"none":null,
-            "empty":{},"cafés":1,"\u0061bc":1,"msg":"second"}"#;
+            "empty":{},"cafés":1,"caf\u00e9":1,"a\\u0062":"\u003c\\u0061","msg":"second"}"#;
         for (path, expected) in [
             ("msg", Some(json!("a \"b\""))),
             ("took", Some(json!(12.5))),
@@ -205,7 +225,8 @@ mod tests {
             ("user.id.x", None),
             ("user.", None),
             ("user", Some(json!({ "id": "u1", "tags": ["x"], "a": { "b": 1 } }))),
-            ("abc", None),
+            ("café", None),
+            ("a\\u0062", None),
             ("us", None),
             ("", None),
         ] {
@@ -215,7 +236,10 @@ mod tests {
 
     #[test]
     fn other_texts_have_no_fields_and_cut_ones_those_before_the_cut() {
-        for text in ["", "a", "[{\"a\":1}]", "\"a\"", "a {\"a\":1}", "{", "{\"a\"", "{a:1}"] {
+        let escaped = r#"{"a":1,"b":"\u0061"}"#;
+        let others =
+            ["a {\"a\":1}", "{", "{\"a\"", "{a:1}", "{\"a\":\"\\", "{\"a\":\"\\é", escaped];
+        for text in ["", "a", "[{\"a\":1}]", "\"a\""].into_iter().chain(others) {
             assert_eq!(json_field(text, "a"), None, "{text}");
             assert_eq!(json_fields(text), [], "{text}");
         }

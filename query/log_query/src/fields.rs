@@ -68,6 +68,8 @@ pub(super) enum TermValue {
     Anything,
     /// An exact text.
     Whole(String),
+    /// The beginning of a whole text, with its letter case.
+    WholePrefix(String),
     /// A text that occurs anywhere; letter case is ignored for ASCII.
     Contains(String),
     Range(Bound<String>, Bound<String>),
@@ -209,6 +211,7 @@ fn words(value: TermValue) -> Result<TextPredicate, String> {
         TermValue::Fuzzy(text, edits) => fuzzy(&text, edits)?,
         TermValue::Pattern(pattern) => TextPredicate::Pattern(pattern),
         TermValue::Whole(text) => TextPredicate::Equals(text),
+        TermValue::WholePrefix(text) => whole_prefix(&text)?,
         TermValue::Contains(text) => TextPredicate::contains(&text),
         TermValue::Anything | TermValue::Range(..) => {
             return Err("a word, a phrase or a pattern was expected".to_owned());
@@ -220,6 +223,11 @@ fn wildcard(glyphs: &[Glyph], scope: WildcardScope) -> Result<TextPredicate, Str
     Wildcard::new(glyphs, scope)
         .map(TextPredicate::Wildcard)
         .ok_or_else(|| format!("a word with `*` has at most {} characters", Wildcard::GLYPHS_MAX))
+}
+
+fn whole_prefix(text: &str) -> Result<TextPredicate, String> {
+    let glyphs: Vec<Glyph> = text.chars().map(Glyph::Char).chain([Glyph::Many]).collect();
+    wildcard(&glyphs, WildcardScope::Whole)
 }
 
 fn fuzzy(text: &str, edits: usize) -> Result<TextPredicate, String> {
@@ -237,11 +245,7 @@ fn fuzzy(text: &str, edits: usize) -> Result<TextPredicate, String> {
 fn column_condition(column: LogColumn, value: TermValue) -> Result<LogExpression, String> {
     let predicate = match value {
         TermValue::Text(text) | TermValue::Whole(text) => TextPredicate::Equals(text),
-        TermValue::Prefix(text) => {
-            let chars = text.chars().map(Glyph::Char);
-            let glyphs: Vec<Glyph> = chars.chain([Glyph::Many]).collect();
-            wildcard(&glyphs, WildcardScope::Whole)?
-        }
+        TermValue::Prefix(text) => whole_prefix(&text)?,
         TermValue::Wildcard(glyphs) => wildcard(&glyphs, WildcardScope::Whole)?,
         TermValue::Anything => {
             let empty = TextPredicate::Equals(String::new());
@@ -295,6 +299,7 @@ fn severity(value: TermValue) -> Result<LogExpression, String> {
             low..=high
         }
         TermValue::Prefix(_)
+        | TermValue::WholePrefix(_)
         | TermValue::Wildcard(_)
         | TermValue::Fuzzy(..)
         | TermValue::Pattern(_)

@@ -296,12 +296,17 @@ impl LogQueryParser<'_> {
         if !is_quoted && matches!(comparison, ComparisonSign::Pattern { .. }) {
             return self.fail("a regular expression in double quotes was expected");
         }
-        let text = if is_quoted { self.quoted()? } else { self.word(false)?.text() };
-        if text.is_empty() && !is_quoted {
-            return self.fail(format!("a value was expected, not {}", self.describe_next()));
-        }
+        let (text, is_prefix) = self.compared_text(is_quoted)?;
         let (value, negated) = match comparison {
-            ComparisonSign::Equal { negated } => (TermValue::Whole(text), negated),
+            ComparisonSign::Equal { negated } => match (is_prefix, text.is_empty()) {
+                (false, _) => (TermValue::Whole(text), negated),
+                (true, false) => (TermValue::WholePrefix(text), negated),
+                (true, true) => (TermValue::Anything, negated),
+            },
+            _ if is_prefix => {
+                return self
+                    .fail_at(at, "`*` follows a text that is equal, or stands after a colon");
+            }
             ComparisonSign::Pattern { negated } => {
                 (TermValue::Pattern(self.pattern(at, &text)?), negated)
             }
@@ -320,6 +325,19 @@ impl LogQueryParser<'_> {
         };
         let condition = self.condition(start, field, value)?;
         Ok(if negated { LogExpression::Not(Box::new(condition)) } else { condition })
+    }
+
+    /// Parses a compared text, with true for a `*` at its end.
+    fn compared_text(&mut self, is_quoted: bool) -> Result<(String, bool), LogQueryError> {
+        if is_quoted {
+            return Ok((self.quoted()?, self.eat("*")));
+        }
+        let mut word = self.word(false)?;
+        let is_prefix = word.0.pop_if(|glyph| Word::is_wildcard(glyph)).is_some();
+        match word.0.is_empty() && !is_prefix {
+            true => self.fail(format!("a value was expected, not {}", self.describe_next())),
+            false => Ok((word.text(), is_prefix)),
+        }
     }
 
     /// Parses a range: `[a TO b]`, `{a TO b}`. `*` is an open end, and a brace excludes its end.

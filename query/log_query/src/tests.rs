@@ -2,8 +2,8 @@ use std::ops::Bound;
 
 use proptest::prelude::*;
 use tidings_storage::{
-    AttributeOwner, ConditionNumber, FuzzyWord, LogColumn, LogExpression as Log, Phrase,
-    TextPredicate, ValuePredicate,
+    AttributeOwner, ConditionNumber, FuzzyWord, Glyph, LogColumn, LogExpression as Log, Phrase,
+    TextPredicate, ValuePredicate, Wildcard, WildcardScope,
 };
 
 use super::{DEPTH_MAX, TERMS_MAX, parse};
@@ -43,6 +43,11 @@ fn words(key: &str, text: &str) -> Log {
 
 fn exact(key: &str, text: &str) -> Log {
     attribute(key, ValuePredicate::Equals(text.to_owned()))
+}
+
+fn whole_prefix(text: &str) -> TextPredicate {
+    let glyphs: Vec<Glyph> = text.chars().map(Glyph::Char).chain([Glyph::Many]).collect();
+    TextPredicate::Wildcard(Wildcard::new(&glyphs, WildcardScope::Whole).unwrap())
 }
 
 fn numbers(key: &str, low: Bound<&str>, high: Bound<&str>) -> Log {
@@ -166,6 +171,13 @@ fn fields_are_columns_or_attributes() {
         ("resource.host.name:*", of(AttributeOwner::Resource, "host.name")),
         ("scope.version:*", of(AttributeOwner::Scope, "version")),
         ("tier:=\"gold one\"", exact("tier", "gold one")),
+        ("tier:=gold*", attribute("tier", ValuePredicate::Text(whole_prefix("gold")))),
+        ("tier=\"gold o\"*", attribute("tier", ValuePredicate::Text(whole_prefix("gold o")))),
+        ("tier:=\"gold*\"", exact("tier", "gold*")),
+        ("tier:=gold\\*", exact("tier", "gold*")),
+        ("tier!=\"\"*", not(attribute("tier", ValuePredicate::Any))),
+        ("body:=\"GET /\"*", Log::Body(whole_prefix("GET /"))),
+        ("service:=\"shop-\"*", Log::Column(LogColumn::Service, whole_prefix("shop-"))),
         ("tier=\"gold\"", exact("tier", "gold")),
         ("tier!=\"gold\"", not(exact("tier", "gold"))),
         ("tier:!gold", not(words("tier", "gold"))),

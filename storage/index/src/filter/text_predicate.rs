@@ -10,7 +10,7 @@ mod wildcard;
 use regex::Regex;
 
 use super::text::Needle;
-use tokens::{is_token_char, literal_runs, same_token, starts_token, tokens};
+use tokens::{is_token_char, literal_runs, same_token, starts_token, tokens, with_white_space};
 
 pub use wildcard::{Glyph, Wildcard, WildcardScope};
 
@@ -105,7 +105,7 @@ impl Phrase {
         }
         let last = self.tokens.len() - 1;
         let mut met = 0;
-        for token in tokens(text) {
+        for token in tokens(&with_white_space(text)) {
             loop {
                 let is_next = if self.is_prefix && met == last {
                     starts_token(&self.tokens[met], token)
@@ -169,7 +169,7 @@ impl FuzzyWord {
     }
 
     fn is_in(&self, text: &str) -> bool {
-        tokens(text).any(|token| self.is_near(token))
+        tokens(&with_white_space(text)).any(|token| self.is_near(token))
     }
 
     fn is_near(&self, token: &str) -> bool {

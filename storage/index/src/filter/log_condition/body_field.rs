@@ -1,16 +1,13 @@
 //! Finds the blocks whose bodies can have a field with a value, by the n-grams of the bodies.
 //!
-//! A body is JSON: a name stands in quotes without escapes, and a value may have escapes. So only
-//! parts of a value that an escape cannot change narrow the blocks, and blocks with the beginning
-//! of such an escape are read, too.
+//! A body is JSON: a name stands in quotes without escapes, and a value may have escapes of signs and
+//! of letters that are not ASCII. A body with other escapes has no fields, so runs of ASCII letters
+//! and digits narrow the blocks.
 
 use tidings_proto::Signal;
 
 use super::ValuePredicate;
 use crate::IndexLookup;
-
-/// Beginning of the escapes of letters, digits and signs of ASCII.
-const ESCAPE: &str = "\\u00";
 
 /// Adds the n-gram bits of a field's path and of its value.
 pub(super) fn narrow(path: &str, predicate: &ValuePredicate, wanted: &mut IndexLookup) {
@@ -31,24 +28,18 @@ pub(super) fn narrow(path: &str, predicate: &ValuePredicate, wanted: &mut IndexL
     if lists.is_empty() {
         return;
     }
-    let mut lookups: Vec<IndexLookup> = lists
-        .iter()
-        .map(|literals| {
-            let mut lookup = IndexLookup::new(Signal::Logs, None);
-            for run in literals.iter().flat_map(|literal| stable_runs(literal)) {
-                lookup.and_text(crate::text_bits(run.as_bytes()));
-            }
-            lookup
-        })
-        .collect();
-    let mut escaped = IndexLookup::new(Signal::Logs, None);
-    escaped.and_text(crate::text_bits(ESCAPE.as_bytes()));
-    lookups.push(escaped);
-    wanted.and_one_of(lookups);
+    let lookup = |literals: &Vec<String>| {
+        let mut lookup = IndexLookup::new(Signal::Logs, None);
+        for run in literals.iter().flat_map(|literal| stable_runs(literal)) {
+            lookup.and_text(crate::text_bits(run.as_bytes()));
+        }
+        lookup
+    };
+    wanted.and_one_of(lists.iter().map(lookup).collect());
 }
 
-/// Returns the parts of a literal that JSON writes as they are or with [`ESCAPE`]. A number has
-/// several forms, so a part has a letter other than that of an exponent.
+/// Returns the parts of a literal that JSON writes as they are. A number has several forms, so a part
+/// has a letter other than that of an exponent.
 fn stable_runs(literal: &str) -> impl Iterator<Item = &str> {
     let is_in_number = |byte: u8| byte.is_ascii_digit() || b"eE_".contains(&byte);
     literal

@@ -1,5 +1,7 @@
 //! Tokens of a text, and letter case.
 
+use std::borrow::Cow;
+
 /// Returns true for a letter, a digit or an underscore.
 pub(super) fn is_token_char(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
@@ -8,6 +10,29 @@ pub(super) fn is_token_char(c: char) -> bool {
 /// Splits a text into tokens, in order.
 pub(super) fn tokens(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c| !is_token_char(c)).filter(|token| !token.is_empty())
+}
+
+/// Returns the text with blanks in place of JSON's escapes of white space, if it is a JSON object.
+/// Otherwise the word `Caused` would not be found in the second line of a stack trace, which is
+/// written `\nCaused`.
+pub(super) fn with_white_space(text: &str) -> Cow<'_, str> {
+    if !text.contains('\\') || !text.trim_ascii_start().starts_with('{') {
+        return Cow::Borrowed(text);
+    }
+    let mut replaced = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        replaced.push_str(before);
+        let length = 1 + escape[1..].chars().next().map_or(0, char::len_utf8);
+        match escape.as_bytes().get(1) {
+            Some(b'n' | b'r' | b't') => replaced.push_str("  "),
+            _ => replaced.push_str(&escape[..length]),
+        }
+        rest = &escape[length..];
+    }
+    replaced.push_str(rest);
+    Cow::Owned(replaced)
 }
 
 /// Folds a character to lower case. A character without a single lower-case letter stays unchanged.
@@ -60,7 +85,20 @@ fn has_case(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{fold, has_case};
+    use super::{fold, has_case, with_white_space};
+
+    #[test]
+    fn escapes_of_white_space_part_the_words_of_a_json_object() {
+        for (text, expected) in [
+            (r#"{"e":"a\nb\tc\\nd\"e\r"}"#, r#"{"e":"a  b  c\\nd\"e  "}"#),
+            (r#" {"path":"C:\\new"}"#, r#" {"path":"C:\\new"}"#),
+            (r"C:\new", r"C:\new"),
+            ("{\"cut\":\"\\", "{\"cut\":\"\\"),
+            ("{\\é", "{\\é"),
+        ] {
+            assert_eq!(with_white_space(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn characters_without_case_are_the_fold_of_themselves_only() {

@@ -2,7 +2,7 @@
 
 use super::{
     Needle,
-    tokens::{fold, is_token_char, literal_runs},
+    tokens::{fold, is_token_char, literal_runs, with_white_space},
 };
 
 /// A part of a word with wildcards.
@@ -104,7 +104,7 @@ impl Wildcard {
             WildcardScope::Whole => self.fits(&text.chars().collect::<Vec<_>>()),
             WildcardScope::Words => {
                 let mut chars = Vec::new();
-                text.split_whitespace().any(|part| {
+                with_white_space(text).split_whitespace().any(|part| {
                     chars.clear();
                     chars.extend(part.chars().map(fold));
                     self.fits(&chars)
