@@ -202,6 +202,8 @@ fn fields_of_a_message_are_shown_filtered_and_listed_as_attributes() {
     };
     browser.open(&format!("http://{}/logs?live=off", server.http));
     records(&mut browser, 10);
+    let line = browser.evaluate("document.querySelector('.log-text').innerText");
+    assert_eq!(line, json!("charged took_ms=10 user.tier=basic"));
     opened(&mut browser);
     let text = browser.evaluate("document.querySelector('.log-details pre').textContent");
     let lines = "{\n  \"msg\": \"charged\",\n  \"took_ms\": 10,\n  \

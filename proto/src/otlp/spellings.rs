@@ -87,8 +87,20 @@ impl Severity {
         [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error, Self::Fatal];
 
     /// Further names of severities in common use.
-    const SYNONYMS: [(&'static str, Self); 3] =
-        [("information", Self::Info), ("warning", Self::Warn), ("critical", Self::Fatal)];
+    const SYNONYMS: [(&'static str, Self); 12] = [
+        ("verbose", Self::Trace),
+        ("information", Self::Info),
+        ("notice", Self::Info),
+        ("warning", Self::Warn),
+        ("err", Self::Error),
+        ("severe", Self::Error),
+        ("critical", Self::Fatal),
+        ("crit", Self::Fatal),
+        ("alert", Self::Fatal),
+        ("emerg", Self::Fatal),
+        ("emergency", Self::Fatal),
+        ("panic", Self::Fatal),
+    ];
 
     /// Returns a severity as queries, parameters and the API spell it.
     #[must_use]
@@ -109,7 +121,7 @@ impl Severity {
         Self::ALL.into_iter().find(|known| known.word() == word)
     }
 
-    /// Finds a severity by its word or a synonym (`warning`, `information`, `critical`), in any
+    /// Finds a severity by its word or a synonym, as syslog and common loggers have them, in any
     /// case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

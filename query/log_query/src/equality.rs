@@ -117,8 +117,8 @@ impl LogQueryParser<'_> {
             let Some(part) = self.piped_comparison()? else {
                 return self.fail_at(
                     start,
-                    "a query has no pipes: after `|` only a comparison as `level=\"error\"` is \
-                     understood; put `|` in double quotes to look for it",
+                    "a query has no pipes: after `|` only `json` or a comparison as `level=\"error\"` \
+                     is understood; put `|` in double quotes to look for it",
                 );
             };
             parts.push(part);

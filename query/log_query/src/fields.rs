@@ -16,7 +16,8 @@ const DOTTED_MAX: usize = 4;
 const BODY_PREFIX: &str = "body.";
 /// Keys of attributes that loggers give the id of a trace.
 const TRACE_KEYS: [&str; 7] =
-    ["trace_id", "trace.id", "traceId", "traceID", "traceid", "TraceId", "dd.trace_id"];
+    ["trace_id", "trace.id", "traceId", "traceID", "traceid", "TraceId", DATADOG_KEY];
+const DATADOG_KEY: &str = "dd.trace_id";
 
 /// A field of log records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +111,7 @@ impl LogField {
     pub(super) fn keys_count(&self) -> usize {
         match self {
             Self::Named(keys) => keys.len(),
+            Self::Trace => TRACE_KEYS.len() + 3,
             _ => 1,
         }
     }
@@ -120,7 +122,7 @@ impl LogField {
     /// Describes the values that the field takes.
     pub(super) fn condition(&self, value: TermValue) -> Result<LogExpression, String> {
         match self {
-            Self::Body => body(value).map(LogExpression::Body),
+            Self::Body => body_condition(value),
             Self::Severity => severity(value),
             Self::Trace => match id(value, "trace")? {
                 None => Ok(LogExpression::Trace(None)),
@@ -180,10 +182,32 @@ fn trace(text: &str) -> Result<LogExpression, String> {
         LogExpression::Body(TextPredicate::contains(text)),
     ];
     let value = ValuePredicate::Equals(text.to_ascii_lowercase());
-    parts.extend(TRACE_KEYS.iter().map(|key| {
-        LogExpression::Attribute(AttributeOwner::Any, (*key).to_owned(), value.clone())
-    }));
+    let of_key =
+        |key: &str, value| LogExpression::Attribute(AttributeOwner::Any, key.to_owned(), value);
+    parts.extend(TRACE_KEYS.iter().map(|key| of_key(key, value.clone())));
+    // Loggers of Datadog write the lower half as a number.
+    parts.push(of_key(DATADOG_KEY, ValuePredicate::Equals(id.low64().to_string())));
     Ok(LogExpression::Any(parts))
+}
+
+/// Returns a condition on the body. A phrase that was copied from JSON has escapes of white space; the
+/// body may be the JSON or have these as they are.
+fn body_condition(value: TermValue) -> Result<LogExpression, String> {
+    const ESCAPES: [&str; 3] = ["\\n", "\\r", "\\t"];
+    let unescaped = match &value {
+        TermValue::Text(text) if ESCAPES.iter().any(|escape| text.contains(escape)) => {
+            let blanks =
+                ESCAPES.iter().fold(text.clone(), |text, escape| text.replace(escape, " "));
+            Phrase::new(&blanks, false)
+                .map(|phrase| LogExpression::Body(TextPredicate::Phrase(phrase)))
+        }
+        _ => None,
+    };
+    let as_written = LogExpression::Body(body(value)?);
+    Ok(match unescaped {
+        Some(unescaped) => LogExpression::Any(vec![as_written, unescaped]),
+        None => as_written,
+    })
 }
 
 fn body(value: TermValue) -> Result<TextPredicate, String> {

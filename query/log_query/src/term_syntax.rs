@@ -8,7 +8,7 @@ use tidings_storage::{Glyph, LogExpression, TextPattern};
 use super::{
     LogQueryError,
     fields::{LogField, TermValue},
-    parser::LogQueryParser,
+    parser::{LogQueryParser, one_or},
 };
 
 /// Signs of comparisons, the longest first.
@@ -299,7 +299,8 @@ impl LogQueryParser<'_> {
         let (text, is_prefix) = self.compared_text(is_quoted)?;
         let (value, negated) = match comparison {
             ComparisonSign::Equal { negated } => match (is_prefix, text.is_empty()) {
-                (false, _) => (TermValue::Whole(text), negated),
+                (false, true) => return self.empty(start, field, negated),
+                (false, false) => (TermValue::Whole(text), negated),
                 (true, false) => (TermValue::WholePrefix(text), negated),
                 (true, true) => (TermValue::Anything, negated),
             },
@@ -324,6 +325,23 @@ impl LogQueryParser<'_> {
             }
         };
         let condition = self.condition(start, field, value)?;
+        Ok(if negated { LogExpression::Not(Box::new(condition)) } else { condition })
+    }
+
+    /// Returns the condition of a comparison with an empty text: the field is absent or empty. Loki
+    /// and `LogsQL` do not tell these apart.
+    fn empty(
+        &mut self,
+        start: usize,
+        field: &LogField,
+        negated: bool,
+    ) -> Result<LogExpression, LogQueryError> {
+        let is_there = self.condition(start, field, TermValue::Anything)?;
+        let is_absent = LogExpression::Not(Box::new(is_there));
+        // Ids and severities are never empty.
+        let is_empty = field.condition(TermValue::Whole(String::new())).ok();
+        let condition =
+            one_or([is_absent].into_iter().chain(is_empty).collect(), LogExpression::Any);
         Ok(if negated { LogExpression::Not(Box::new(condition)) } else { condition })
     }
 

@@ -100,6 +100,7 @@ fn words_phrases_and_what_looks_like_syntax() {
     check(vec![
         ("\"payment declined\"", word("payment declined")),
         ("`a \"b\" \\`", word("a b")),
+        ("`failed\\nCaused`", Log::Any(vec![word("failed\\nCaused"), word("failed Caused")])),
         ("\"say \\\"hi\\\"\"", word("say hi")),
         ("paym*", prefix("paym")),
         ("\"payment decl\"*", prefix("payment decl")),
@@ -128,6 +129,22 @@ fn words_phrases_and_what_looks_like_syntax() {
         ("a= b", Log::All(vec![word("a"), word("b")])),
         ("a==", word("a")),
         ("|= \"x y\" != \"z\"", Log::All(vec![contains("x y"), not(contains("z"))])),
+    ]);
+}
+
+#[test]
+fn whole_values_have_prefixes_and_empty_ones_may_be_absent() {
+    let is_absent = not(attribute("tier", ValuePredicate::Any));
+    check(vec![
+        ("tier=\"\"", Log::Any(vec![is_absent, exact("tier", "")])),
+        ("level!=\"\"", not(not(Log::Severity(1..=24)))),
+        ("tier:=gold*", attribute("tier", ValuePredicate::Text(whole_prefix("gold")))),
+        ("tier=\"gold o\"*", attribute("tier", ValuePredicate::Text(whole_prefix("gold o")))),
+        ("tier:=\"gold*\"", exact("tier", "gold*")),
+        ("tier:=gold\\*", exact("tier", "gold*")),
+        ("tier!=\"\"*", not(attribute("tier", ValuePredicate::Any))),
+        ("body:=\"GET /\"*", Log::Body(whole_prefix("GET /"))),
+        ("service:=\"shop-\"*", Log::Column(LogColumn::Service, whole_prefix("shop-"))),
     ]);
 }
 
@@ -171,13 +188,6 @@ fn fields_are_columns_or_attributes() {
         ("resource.host.name:*", of(AttributeOwner::Resource, "host.name")),
         ("scope.version:*", of(AttributeOwner::Scope, "version")),
         ("tier:=\"gold one\"", exact("tier", "gold one")),
-        ("tier:=gold*", attribute("tier", ValuePredicate::Text(whole_prefix("gold")))),
-        ("tier=\"gold o\"*", attribute("tier", ValuePredicate::Text(whole_prefix("gold o")))),
-        ("tier:=\"gold*\"", exact("tier", "gold*")),
-        ("tier:=gold\\*", exact("tier", "gold*")),
-        ("tier!=\"\"*", not(attribute("tier", ValuePredicate::Any))),
-        ("body:=\"GET /\"*", Log::Body(whole_prefix("GET /"))),
-        ("service:=\"shop-\"*", Log::Column(LogColumn::Service, whole_prefix("shop-"))),
         ("tier=\"gold\"", exact("tier", "gold")),
         ("tier!=\"gold\"", not(exact("tier", "gold"))),
         ("tier:!gold", not(words("tier", "gold"))),

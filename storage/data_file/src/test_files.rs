@@ -35,8 +35,8 @@ pub fn stored(table: &Path, encoded: Vec<EncodedFile>) -> Vec<Arc<DataFile>> {
 /// Returns the index as an older release wrote it: without terms of the texts of arrays, and with
 /// filters of 8 bits for each trace. Only the parts that a reader looks at are changed.
 pub fn of_earlier(index: &[u8]) -> bytes::Bytes {
-    const ELEMENTS_BEFORE: u32 = 10;
-    const ELEMENTS: u32 = 11;
+    const ALL_TERMS_BEFORE: u32 = 10;
+    const ALL_TERMS: u32 = 20;
     const FILTER_BEFORE: u32 = 1;
     const FILTER: u32 = 17;
     let number = |at: usize| u32::from_le_bytes(index[at..at + 4].try_into().unwrap());
@@ -46,7 +46,7 @@ pub fn of_earlier(index: &[u8]) -> bytes::Bytes {
         let start = at + 8;
         at = start + usize::try_from(number(start - 4)).unwrap();
         let (kind, section) = match (number(start - 8), &index[start..at]) {
-            (ELEMENTS, section) => (ELEMENTS_BEFORE, section.to_vec()),
+            (ALL_TERMS, section) => (ALL_TERMS_BEFORE, section.to_vec()),
             (FILTER, section) => {
                 let (fixed, cells) = section.split_at(16);
                 let low = cells.iter().step_by(2);

@@ -38,7 +38,6 @@ const TRACE_FILTER_BEFORE: u32 = 1;
 const TRACE_RUNS: u32 = 2;
 const TERM_RUNS: u32 = 3;
 const GRAMS: u32 = 4;
-const ELEMENTS: u32 = 11;
 const ROLLUP: u32 = 12;
 const GRAPH: u32 = 13;
 const TRANSACTION_TYPES: u32 = 14;
@@ -47,10 +46,13 @@ const SPLIT_CORRECTIONS: u32 = 16;
 const TRACE_FILTER: u32 = 17;
 const LOG_COUNTS: u32 = 18;
 const LOG_FORMS: u32 = 19;
+/// Empty. An index with it has every kind of term.
+const ALL_TERMS: u32 = 20;
 /// Section kinds of older releases: trace filters with a higher error rate, which are still read;
-/// buckets without duration bounds; element terms without texts. Verification of such an index
-/// compares its checksums only. It does not rebuild the index from the data file.
-const RETIRED: [u32; 5] = [TRACE_FILTER_BEFORE, 5, 8, 9, 10];
+/// buckets without duration bounds; terms without those of texts of arrays, and of structured
+/// messages. Verification of such an index compares its checksums only. It does not rebuild the index
+/// from the data file.
+const RETIRED: [u32; 6] = [TRACE_FILTER_BEFORE, 5, 8, 9, 10, 11];
 
 /// False-positive rate of one in 250,000 for a trace id. Each false positive reads a data file.
 const TRACE_SPARE_BITS: u32 = 18;
@@ -94,7 +96,7 @@ pub(super) fn encode(parts: IndexSections, data: &Sums, data_rows: u64) -> Bytes
         let offset = pages.len() as u64;
         let (directory, more) = runs::encode(terms.count(), each, TERM_SPARE_BITS, offset);
         sections.push((TERM_RUNS, directory));
-        sections.push((ELEMENTS, Vec::new()));
+        sections.push((ALL_TERMS, Vec::new()));
         pages.extend(more);
     }
     if let Some((section, more)) = parts.grams.and_then(|grams| grams.finish(pages.len() as u64)) {
@@ -228,7 +230,7 @@ pub(super) struct Head {
     pub(super) traces: Option<Directory>,
     pub(super) terms: Option<Directory>,
     /// True if array elements and link targets have terms.
-    pub(super) has_elements: bool,
+    pub(super) has_all_terms: bool,
     pub(super) grams: Option<Grams>,
     pub(super) rollup: Option<tidings_rollup::Directory>,
     pub(super) graph: Option<GraphSection>,
@@ -260,7 +262,7 @@ impl Head {
             trace_filter: None,
             traces: None,
             terms: None,
-            has_elements: false,
+            has_all_terms: false,
             grams: None,
             rollup: None,
             graph: None,
@@ -280,7 +282,7 @@ impl Head {
                 }
                 TRACE_RUNS => decoded.traces = Some(Directory::decode(bytes)?),
                 TERM_RUNS => decoded.terms = Some(Directory::decode(bytes)?),
-                ELEMENTS => decoded.has_elements = true,
+                ALL_TERMS => decoded.has_all_terms = true,
                 GRAMS => decoded.grams = Some(Grams::decode(bytes)?),
                 ROLLUP => decoded.rollup = Some(tidings_rollup::Directory::decode(bytes)?),
                 GRAPH => decoded.graph = Some(GraphSection::decode(bytes)?),

@@ -59,8 +59,8 @@ fn found(
                 break;
             }
             let terms = match &any.earlier {
-                LegacyTerms::Instead(term) if !head.has_elements => std::slice::from_ref(term),
-                LegacyTerms::Nothing if !head.has_elements => continue,
+                LegacyTerms::Instead(term) if !head.has_all_terms => std::slice::from_ref(term),
+                LegacyTerms::Nothing if !head.has_all_terms => continue,
                 _ => any.terms.as_slice(),
             };
             let blocks = directory.find_any(terms.iter().copied(), &mut fetch)?;

@@ -70,8 +70,8 @@ pub(crate) use grams::text_bits;
 pub use runs::{HashedRun, RUNS_PAGE};
 pub use sums::{ChecksumBuilder, PIECE_BYTES, Sums};
 pub(crate) use terms::{
-    double_term, error_term, int_term, key_term, link_term, name_term, service_term, severity_term,
-    text_term, truth_term,
+    double_term, error_term, int_term, key_term, link_term, name_term, object_term, service_term,
+    severity_term, text_term, truth_term,
 };
 
 /// Maximum number of indexes that wait to be rebuilt. Indexes beyond it are requested again later.
@@ -99,8 +99,8 @@ struct AnyOf {
     earlier: LegacyTerms,
 }
 
-/// Fallback for terms in an index of an older release, which has neither array elements nor link
-/// targets.
+/// Fallback for terms in an index of an older release, which may lack those of array elements, link
+/// targets and structured messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LegacyTerms {
     /// The lookup uses the same terms.
@@ -131,8 +131,11 @@ impl IndexLookup {
 
     /// Returns true if an index of an older release excludes fewer rows than a current index would.
     fn gains_from_reindex(&self, head: &Head) -> bool {
-        let is_earlier = head.terms.is_some() && !head.has_elements;
-        is_earlier && self.terms.iter().any(|any| any.earlier != LegacyTerms::Same)
+        let is_earlier = head.terms.is_some() && !head.has_all_terms;
+        let has_later_terms = |any: &AnyOf| any.earlier != LegacyTerms::Same;
+        is_earlier
+            && (self.terms.iter().any(has_later_terms)
+                || self.one_of.iter().flatten().any(|lookup| lookup.gains_from_reindex(head)))
     }
 
     /// Adds the condition that the row's text has these bits of [`text_bits`]. Adds nothing without

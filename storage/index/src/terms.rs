@@ -1,4 +1,5 @@
-//! Index terms of rows, as hashes: attributes, service, name, status, severity and link targets.
+//! Index terms of rows, as hashes: attributes, service, name, status, severity, link targets and
+//! structured messages.
 //!
 //! Owns the hashes and collects them block by block. A term that is scattered over many blocks is
 //! stored as a few longer runs of blocks. Exact positions are not needed, because a search for a
@@ -7,7 +8,7 @@
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use ahash::RandomState;
-use arrow_array::{Int32Array, RecordBatch};
+use arrow_array::{Int32Array, RecordBatch, StringArray};
 use arrow_schema::ArrowError;
 use prost::Message;
 use tidings_columns::{
@@ -20,6 +21,7 @@ use tidings_columns::{
 };
 use tidings_proto::{
     TraceId,
+    json_field::is_object,
     otlp::{
         AnyValue, InstrumentationScope, KeyValue, Resource, Severity, StatusCode, Value, ValueForm,
     },
@@ -51,6 +53,7 @@ const NAME: u64 = 3;
 const STATUS: u64 = 4;
 const SEVERITY: u64 = 5;
 const LINK: u64 = 6;
+const OBJECT: u64 = 7;
 
 /// Term of an attribute with this key and any value or none.
 pub(crate) fn key_term(key: &str) -> u64 {
@@ -124,6 +127,11 @@ pub(crate) fn link_term(trace: TraceId) -> u64 {
     xxh3_64_with_seed(trace.as_bytes(), LINK)
 }
 
+/// Term of the log records whose message has fields.
+pub(crate) fn object_term() -> u64 {
+    xxh3_64_with_seed(&[], OBJECT)
+}
+
 /// Collects the terms of a file's rows.
 #[derive(Debug)]
 pub(super) struct TermCollector {
@@ -195,6 +203,7 @@ pub(super) struct TermColumns {
     name: Option<WordColumn>,
     status: OptionalColumn<Int32Array>,
     severity: OptionalColumn<Int32Array>,
+    text: OptionalColumn<StringArray>,
 }
 
 impl TermColumns {
@@ -213,6 +222,7 @@ impl TermColumns {
             name: WordColumn::from_batch(batch, "name")?,
             status: OptionalColumn::from_batch(batch, "status_code")?,
             severity: OptionalColumn::from_batch(batch, "severity_number")?,
+            text: OptionalColumn::from_batch(batch, "text")?,
         })
     }
 }
@@ -254,6 +264,9 @@ impl TermCollector {
             }
             if let Some(severity) = columns.severity.int(row).and_then(Severity::from_number) {
                 self.add(severity_term(severity));
+            }
+            if columns.text.text(row).is_some_and(is_object) {
+                self.add(object_term());
             }
         }
         self.overflowed |= self.places.len() > PLACES_MAX;

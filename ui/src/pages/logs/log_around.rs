@@ -6,7 +6,7 @@ use tidings_proto::api::{LogContext, LogView};
 use super::log_list::severity;
 use crate::{
     api, browser,
-    components::{LoadingRows, PartialNote, WatchedRequest},
+    components::{LoadingRows, MessageLine, PartialNote, WatchedRequest},
     format,
     request_state::RequestState,
 };
@@ -107,12 +107,14 @@ fn Lines(context: RequestState<LogContext>, around: Signal<Option<u32>>) -> impl
 fn Line(log: LogView, is_this: bool) -> impl IntoView {
     let zone = browser::zone_minutes(log.time_unix_nano);
     let (words, class) = severity(&log);
-    let text = if log.text.is_empty() { log.event_name } else { log.text };
+    let message = if log.text.is_empty() { log.event_name } else { log.text };
     view! {
         <li class="around-line" class:is-this=is_this aria-current=is_this.then_some("true")>
             <span class="log-time">{format::time_of_day(log.time_unix_nano, zone)}</span>
             <span class=class>{words}</span>
-            <span class="around-text">{text}</span>
+            <span class="around-text">
+                <MessageLine message />
+            </span>
         </li>
     }
 }

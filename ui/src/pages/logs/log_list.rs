@@ -14,7 +14,7 @@ use tidings_proto::{
 use super::{log_details::LogDetails, query_terms::LogAttribute};
 use crate::{
     api, browser,
-    components::{ErrorState, ServiceName, severity_class},
+    components::{ErrorState, MessageLine, ServiceName, severity_class},
     format,
     paged_list::PagedList,
     request_state::RequestState,
@@ -159,8 +159,7 @@ fn LogLine(
     };
     let service = log.service.clone();
     // A line shows the first line of a message. The open record has the rest.
-    let text = log.text.lines().next().unwrap_or_default().to_owned();
-    let text = if text.is_empty() { log.event_name.clone() } else { text };
+    let message = if log.text.is_empty() { log.event_name.clone() } else { log.text.clone() };
     let log = StoredValue::new(log);
     let cells = move || {
         let cell = |name: String| {
@@ -189,7 +188,9 @@ fn LogLine(
                 <span class=class>{words}</span>
                 <ServiceName service />
                 {cells}
-                <span class="log-text">{text}</span>
+                <span class="log-text">
+                    <MessageLine message first_line=true />
+                </span>
                 {trace}
             </div>
             <Show when=move || is_open.get()>

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     colour,
-    components::{EmptyState, ErrorState, LoadingRows, PartialNote},
+    components::{EmptyState, ErrorState, LoadingRows, MessageLine, PartialNote},
     format,
     links::Links,
     url::TimeRange,
@@ -157,7 +157,9 @@ fn line(
                 <span class="dot" aria-hidden="true"></span>
                 <bdi>{record.service.clone()}</bdi>
             </span>
-            <bdi class="trace-log-text">{record.text.clone()}</bdi>
+            <bdi class="trace-log-text">
+                <MessageLine message=record.text.clone() />
+            </bdi>
             {span}
         </li>
     }

@@ -12,11 +12,16 @@ pub(super) fn tokens(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c| !is_token_char(c)).filter(|token| !token.is_empty())
 }
 
-/// Returns the text with blanks in place of JSON's escapes of white space, if it is a JSON object.
-/// Otherwise the word `Caused` would not be found in the second line of a stack trace, which is
-/// written `\nCaused`.
+/// Returns the text with blanks in place of JSON's escapes of white space, if it is a JSON object or
+/// a list of texts. Otherwise the word `Caused` would not be found in the second line of a stack
+/// trace, which is written `\nCaused`.
 pub(super) fn with_white_space(text: &str) -> Cow<'_, str> {
-    if !text.contains('\\') || !text.trim_ascii_start().starts_with('{') {
+    let mut signs = text.bytes().filter(|byte| !byte.is_ascii_whitespace());
+    let is_json = matches!(
+        (signs.next(), signs.next()),
+        (Some(b'{'), Some(b'"')) | (Some(b'['), Some(b'"' | b'{' | b'['))
+    );
+    if !is_json || !text.contains('\\') {
         return Cow::Borrowed(text);
     }
     let mut replaced = String::with_capacity(text.len());
@@ -26,7 +31,7 @@ pub(super) fn with_white_space(text: &str) -> Cow<'_, str> {
         replaced.push_str(before);
         let length = 1 + escape[1..].chars().next().map_or(0, char::len_utf8);
         match escape.as_bytes().get(1) {
-            Some(b'n' | b'r' | b't') => replaced.push_str("  "),
+            Some(b'n' | b'r' | b't' | b'b' | b'f') => replaced.push_str("  "),
             _ => replaced.push_str(&escape[..length]),
         }
         rest = &escape[length..];
@@ -94,7 +99,10 @@ mod tests {
             (r#" {"path":"C:\\new"}"#, r#" {"path":"C:\\new"}"#),
             (r"C:\new", r"C:\new"),
             ("{\"cut\":\"\\", "{\"cut\":\"\\"),
-            ("{\\é", "{\\é"),
+            ("{\"\\é", "{\"\\é"),
+            (r#"[ "a\nb"]"#, r#"[ "a  b"]"#),
+            (r"{worker-1} C:\temp", r"{worker-1} C:\temp"),
+            (r"[main] C:\temp", r"[main] C:\temp"),
         ] {
             assert_eq!(with_white_space(text), expected, "{text}");
         }
