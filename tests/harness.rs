@@ -88,6 +88,8 @@ pub(crate) struct Server {
     pub(crate) otlp_grpc: String,
     pub(crate) otlp_http: String,
     pub(crate) zipkin: String,
+    /// Names and addresses of all receivers.
+    pub(crate) receivers: Vec<(String, String)>,
     folder: Folder,
 }
 
@@ -153,21 +155,31 @@ impl Server {
             .spawn()
             .unwrap();
         let lines = lines_of(&mut child);
-        let address = |name: &str| {
+        let listener = |listener: &str| {
             let line = lines
                 .recv_timeout(PROGRAM_PATIENCE)
-                .unwrap_or_else(|error| panic!("no address of {name}: {error}"));
-            assert!(line.trim_start().starts_with(name), "{line}");
-            line.split_whitespace().last().unwrap().trim_start_matches("http://").to_owned()
+                .unwrap_or_else(|error| panic!("no address of {listener}: {error}"));
+            let (name, address) = line.trim().rsplit_once(char::is_whitespace).unwrap();
+            (name.trim().to_owned(), address.trim_start_matches("http://").to_owned())
         };
-        let http = address("UI and API");
-        let (otlp_grpc, otlp_http, zipkin) =
-            (address("otlp/grpc"), address("otlp/http"), address("zipkin"));
-        // Receivers that no test uses print a line, too.
-        for _ in 3..RECEIVERS.len() {
-            lines.recv_timeout(PROGRAM_PATIENCE).unwrap();
+        let (name, http) = listener("the UI");
+        assert_eq!(name, "UI and API");
+        let receivers: Vec<_> = RECEIVERS.iter().map(|_| listener("a receiver")).collect();
+        let address = |name: &str| {
+            let known = receivers.iter().find(|(of, _)| of == name);
+            known.unwrap_or_else(|| panic!("{receivers:?}")).1.clone()
+        };
+        Self {
+            child,
+            flags,
+            environment,
+            http,
+            otlp_grpc: address("otlp/grpc"),
+            otlp_http: address("otlp/http"),
+            zipkin: address("zipkin"),
+            receivers,
+            folder,
         }
-        Self { child, flags, environment, http, otlp_grpc, otlp_http, zipkin, folder }
     }
 
     /// Sends the demo's telemetry, which ends in this incident.
@@ -188,6 +200,12 @@ impl Server {
             &self.zipkin,
         ]);
         assert_eq!(code, Some(0), "{error}");
+    }
+
+    /// Returns the names and addresses of everything that listens.
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = (&str, &String)> {
+        let receivers = self.receivers.iter().map(|(name, address)| (name.as_str(), address));
+        [("http", &self.http)].into_iter().chain(receivers)
     }
 
     /// Returns the data directory.

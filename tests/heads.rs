@@ -108,7 +108,7 @@ fn a_head_with_too_many_fields_is_refused_on_http_2_too() {
     let server = Server::start();
     let names: Vec<String> = (0..110).map(|number| format!("x{number}")).collect();
     let fields: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
-    for address in [&server.http, &server.otlp_grpc, &server.otlp_http, &server.zipkin] {
+    for (_, address) in server.listeners() {
         let path = "/grpc.health.v1.Health/Check";
         let many = http::try_call(address, path, &fields, "").unwrap();
         // The request is a gRPC call, so receivers of OTLP answer it with a gRPC status.

@@ -125,8 +125,7 @@ fn is_stored(server: &Server, trace: u128) -> bool {
 fn every_listener_speaks_tls_with_both_versions_of_http() {
     let files = Files::new();
     let server = files.start(&[]);
-    let listeners = [&server.http, &server.otlp_grpc, &server.otlp_http, &server.zipkin];
-    for address in listeners {
+    for (_, address) in server.listeners() {
         assert!(address.starts_with("https://"), "{address}");
         for (offered, chosen) in [
             (&["h2", "http/1.1"][..], Some(&b"h2"[..])),
@@ -160,7 +159,7 @@ fn a_server_of_another_authority_is_not_believed() {
     let files = Files::new();
     let server = files.start(&[]);
     let other = Authority::new("other");
-    for address in [&server.http, &server.otlp_grpc, &server.otlp_http, &server.zipkin] {
+    for (_, address) in server.listeners() {
         let refused = connect(address, &other, None, &[]).unwrap_err();
         assert!(refused.contains("UnknownIssuer"), "{refused}");
     }
@@ -173,7 +172,7 @@ fn a_server_of_another_authority_is_not_believed() {
     assert!(said.starts_with("the TLS handshake failed: received fatal alert"), "{said}");
     let metrics = http::get(&server.http, "/metrics").body;
     let metrics = String::from_utf8(metrics.to_vec()).unwrap();
-    for listener in ["http", "otlp/grpc", "otlp/http", "zipkin"] {
+    for (listener, _) in server.listeners() {
         let ended =
             format!(r#"connections_ended_total{{listener="{listener}",reason="handshake"}} 1"#);
         assert!(metrics.contains(&ended), "{ended} is not in:\n{metrics}");
@@ -282,7 +281,7 @@ fn client_without_tls_is_asked_to_use_it() {
     let body = vec![b' '; 1 << 20];
     let head = "POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1048576\r\n\r\n";
     let posted = [head.as_bytes(), &body].concat();
-    for address in [&server.http, &server.otlp_grpc, &server.otlp_http, &server.zipkin] {
+    for (_, address) in server.listeners() {
         let answer = String::from_utf8(plain_answer(address, &posted)).unwrap();
         assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains(NEEDED), "{answer}");
         // A gRPC exporter with the option `insecure` sends this preface.
@@ -303,7 +302,7 @@ fn client_without_tls_is_asked_to_use_it() {
 #[test]
 fn tls_does_not_confuse_a_port_without_it() {
     let server = Server::start();
-    for address in [&server.http, &server.otlp_grpc, &server.otlp_http, &server.zipkin] {
+    for (_, address) in server.listeners() {
         let refused = connect(address, &AUTHORITY, None, &["h2"]).unwrap_err();
         assert!(refused.contains("InvalidContentType"), "{refused}");
     }

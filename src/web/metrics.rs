@@ -161,16 +161,20 @@ async fn metrics(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::{collections::BTreeSet, fs, path::Path};
 
     use super::{METRICS, MetricKind, MetricScope, OF_STORES};
 
     #[test]
     fn the_page_on_metrics_has_every_metric_as_the_code_does() {
-        const PAGE: &str = include_str!("../../docs/metrics.md");
-        let (_, table) = PAGE.split_once("| Metric | Type |").unwrap();
-        let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
-        let rows: Vec<&str> = rows.collect();
+        const FILE: &str = "docs/metrics.md";
+        /// Environment variable with which the test writes the rows of the page.
+        const WRITE: &str = "TIDINGS_WRITE_METRICS";
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
+        let page = fs::read_to_string(&path).unwrap();
+        let table = page.find("| Metric | Type |").unwrap();
+        let begin = table + page[table..].match_indices('\n').nth(1).unwrap().0 + 1;
+        let end = page[begin..].find("\n\n").map_or(page.len(), |length| begin + length + 1);
         let expected = METRICS.iter().map(|metric| {
             let suffix = if metric.kind == MetricKind::Counter { "_total" } else { "" };
             let kind = format!("{:?}", metric.kind).to_lowercase();
@@ -178,8 +182,18 @@ mod tests {
             let (name, labels) = (metric.name, labels.join(", "));
             format!("| `{name}{suffix}` | {kind} | {labels} | {} |", metric.help)
         });
-        let expected: Vec<String> = expected.collect();
-        assert_eq!(rows, expected, "docs/metrics.md should have:\n{}", expected.join("\n"));
+        let expected: String = expected.map(|row| row + "\n").collect();
+        if std::env::var_os(WRITE).is_some() {
+            let page = [&page[..begin], &expected, &page[end..]].concat();
+            #[expect(clippy::disallowed_methods, reason = "a file of the sources, not of a store")]
+            fs::write(&path, page).unwrap();
+            return;
+        }
+        assert_eq!(
+            &page[begin..end],
+            expected,
+            "{WRITE}=1 cargo test --bin tidings page_on_metrics writes the rows of {FILE}"
+        );
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub enum TaskCondition {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReceiverStatus {
-    /// `otlp/grpc`, `otlp/http` or `zipkin`.
+    /// Its name, as `otlp/grpc`.
     pub name: String,
     /// Where it listens, as `127.0.0.1:4317`.
     pub address: String,

@@ -1,5 +1,7 @@
 //! `opentelemetry.proto.common.v1` and `opentelemetry.proto.resource.v1`.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -56,6 +58,9 @@ pub enum Value {
 }
 
 impl Value {
+    /// Tags of the types that are messages or bytes.
+    pub(super) const NESTED_TAGS: RangeInclusive<u32> = 5..=7;
+
     /// Returns the name of its type for readers.
     #[must_use]
     pub const fn type_name(&self) -> &'static str {

@@ -13,6 +13,7 @@
 mod field;
 
 use self::field::{FieldReader, Repeated as Repeats};
+use super::Value;
 
 pub use self::field::{NonCanonical, Repeated};
 
@@ -424,7 +425,7 @@ impl<'a> View<'a> for AnyView<'a> {
                 2 => Self::Bool(field.varint()? != 0),
                 3 => Self::Int(field.varint()?.cast_signed()),
                 4 => Self::Double(f64::from_bits(field.fixed64()?)),
-                5..=7 => {
+                number if Value::NESTED_TAGS.contains(&number) => {
                     field.bytes()?;
                     Self::Nested(message)
                 }

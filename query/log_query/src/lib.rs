@@ -25,7 +25,7 @@ pub use self::{fields::LogField, parser::parse};
 /// Maximum length of a query, in bytes.
 const TEXT_BYTES_MAX: usize = 16 << 10;
 /// Maximum depth of parentheses. Each is at most three levels of the tree: or, and, not. A term is
-/// at most three.
+/// at most five: the absence of a label or its emptiness, negated.
 const DEPTH_MAX: usize = tidings_storage::LogExpression::DEPTH_MAX / 3 - 2;
 /// Maximum number of terms.
 const TERMS_MAX: usize = 200;

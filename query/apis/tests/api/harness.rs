@@ -1,6 +1,7 @@
 //! A store in a temporary folder with a router over it, and builders of test telemetry.
 
 use std::{
+    fs,
     future::Future,
     pin::Pin,
     sync::{
@@ -128,9 +129,39 @@ impl Harness {
     }
 
     pub async fn with(limits: QueryLimits, search_rows_max: u64) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
         let clock = Arc::new(TestClock(AtomicU64::new(BEGIN + 3_600_000 * MILLI)));
+        Self::open(tempfile::tempdir().unwrap(), clock, limits, search_rows_max).await
+    }
+
+    /// Removes the indexes of all data files, and opens the store again.
+    #[expect(clippy::disallowed_methods, reason = "indexes are lost behind the store's back")]
+    pub async fn without_indexes(self) -> Self {
+        let Self { store, clock, _folder: folder, .. } = self;
+        store.close().await.unwrap();
+        drop(store);
+        let mut removed = 0;
+        let mut folders = vec![folder.path().to_owned()];
+        while let Some(next) = folders.pop() {
+            for entry in fs::read_dir(next).unwrap().map(|entry| entry.unwrap().path()) {
+                if entry.is_dir() {
+                    folders.push(entry);
+                } else if entry.extension().is_some_and(|extension| extension == "index") {
+                    fs::remove_file(entry).unwrap();
+                    removed += 1;
+                }
+            }
+        }
+        assert!(removed > 0, "no data file had an index");
+        Self::open(folder, clock, QueryLimits::default(), 10_000_000).await
+    }
+
+    async fn open(
+        folder: TempDir,
+        clock: Arc<TestClock>,
+        limits: QueryLimits,
+        search_rows_max: u64,
+    ) -> Self {
+        let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
         let shared: Arc<dyn Clock> = Arc::<TestClock>::clone(&clock);
         let (store, _) = Store::open(settings, Arc::clone(&shared)).await.unwrap();
         let transaction_keys = ["tid", "order.id", "x-request-id"].map(str::to_owned).to_vec();

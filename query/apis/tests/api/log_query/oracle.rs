@@ -100,7 +100,7 @@ pub fn questions() -> impl Strategy<Value = Question> {
         }),
     ];
     // A value without quotes has no white space.
-    let bare = || values().prop_map(|value| value.replace(' ', "-"));
+    let bare = || values().prop_map(|value| value.replace(char::is_whitespace, "-"));
     let leaf = prop_oneof![
         3 => word().prop_map(|word| Question::Words(word.to_owned())),
         2 => (word(), word()).prop_map(|(one, two)| Question::Words(format!("{one} {two}"))),

@@ -23,7 +23,17 @@ pub const WORDS: [&str; 14] = [
 ];
 const SEPARATORS: [&str; 5] = [" ", " ", "-", ": ", "\n"];
 pub const SERVICES: [&str; 3] = ["shop", "shop-2", "payment"];
-pub const TIERS: [&str; 7] = ["gold", "Gold", "silver one", "gold-2", "Ошибка 7", "a<b>c", "x/y"];
+pub const TIERS: [&str; 8] =
+    ["gold", "Gold", "silver one", "gold-2", "Ошибка 7", "a<b>c", "x/y", "a\tboom"];
+/// Beginnings of lines, with the severities that they have.
+const LINE_BEGINS: [(&str, i32); 6] = [
+    ("", 0),
+    ("", 0),
+    ("2026-12-01 12:00:00 [main] WARN ", 13),
+    ("level=error ", 17),
+    ("ERROR: ", 17),
+    ("no ERROR ", 0),
+];
 /// Levels in messages, with their severities. One is a number.
 const LEVELS: [(&str, i32); 5] =
     [("info", 9), ("WARNING", 13), ("Error", 17), ("50", 17), ("loud", 0)];
@@ -58,7 +68,10 @@ struct SentSeverity {
     text: &'static str,
     /// Number that the text has.
     of_text: i32,
+    /// Level within an object, and its number.
     level: Option<(&'static str, i32)>,
+    /// Beginning of another message, and its number.
+    line: (&'static str, i32),
 }
 
 /// A message that is an object.
@@ -249,8 +262,9 @@ impl StoredRecord {
 
     /// Number of the severity: as sent, or of the text, or of the message.
     pub fn severity_number(&self) -> i32 {
-        let SentSeverity { number, of_text, level, .. } = self.severity;
-        let of_message = level.filter(|_| self.object.is_some()).map_or(0, |(_, number)| number);
+        let SentSeverity { number, of_text, level, line, .. } = self.severity;
+        let of_object = self.object.as_ref().map(|_| level.map_or(0, |(_, number)| number));
+        let of_message = of_object.unwrap_or(line.1);
         [number, of_text, of_message].into_iter().find(|one| *one > 0).unwrap_or_default()
     }
 
@@ -323,11 +337,13 @@ fn severities() -> impl Strategy<Value = SentSeverity> {
     let text =
         prop::sample::select(&[("", 0), ("", 0), ("Warning", 13), ("x", 0), ("FATAL", 21)][..]);
     let level = prop::option::of(prop::sample::select(&LEVELS[..]));
-    (number, text, level).prop_map(|(number, (text, of_text), level)| SentSeverity {
+    let line = prop::sample::select(&LINE_BEGINS[..]);
+    (number, text, level, line).prop_map(|(number, (text, of_text), level, line)| SentSeverity {
         number,
         text,
         of_text,
         level,
+        line,
     })
 }
 
@@ -391,8 +407,9 @@ pub fn records(at: u64) -> impl Strategy<Value = StoredRecord> {
                 event,
                 attributes,
             };
-            if let Some(object) = object {
-                record.set_object(object);
+            match object {
+                Some(object) => record.set_object(object),
+                None => record.body.insert_str(0, severity.line.0),
             }
             record
         })
